@@ -1,0 +1,210 @@
+"""Every error CascadeFlow raises, one tree, each saying what to do.
+
+```
+CascadeFlowError
+├── ConfigurationError (ValueError)      what was set up cannot work: fix the code
+│   ├── UnknownModelError                no such model in the catalogue or the agent
+│   ├── UnknownPriceError                the price of a model is not known: state it
+│   └── MissingKeyError                  no API key for a provider
+├── InvalidRequestError (ValueError)     this request cannot be sent: fix its arguments
+├── MissingDependencyError (ImportError) an extra is not installed
+├── RequestsForbiddenError               a real request was attempted while they are forbidden
+├── StoreError                           a file or store could not be read or written
+├── ProviderError                        a provider's answer was not an answer
+│   ├── AuthenticationError              401: the key is wrong
+│   ├── PermissionDeniedError            403: the key may not do this
+│   ├── ModelNotFoundError               404: the provider does not know the model
+│   ├── BadRequestError                  400/422: the provider refused the request's form
+│   │   ├── ContextTooLongError          more tokens than the model's window
+│   │   └── ContentFilteredError         the provider's filter refused the content
+│   ├── RateLimitedError                 429: too many requests
+│   ├── OverloadedError                  5xx: the provider is failing, try again or elsewhere
+│   ├── ProviderTimeoutError             a deadline passed
+│   ├── ProviderConnectionError          no connection, or it broke
+│   └── MalformedResponseError           the bytes are not what the protocol says
+└── AllModelsFailedError                 every model in line failed; carries each attempt
+```
+
+"Not now" (`RateLimitedError`, `OverloadedError`) and "never" (`BadRequestError`,
+`AuthenticationError`) are different classes: `ProviderError.retryable` tells them apart.
+No error's text or repr holds a key; messages quote at most the provider's own words, cut and scrubbed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cascadeflow.models.completer import Attempt
+
+__all__ = [
+    "AllModelsFailedError",
+    "AuthenticationError",
+    "BadRequestError",
+    "CascadeFlowError",
+    "ConfigurationError",
+    "ContentFilteredError",
+    "ContextTooLongError",
+    "InvalidRequestError",
+    "MalformedResponseError",
+    "MissingDependencyError",
+    "MissingKeyError",
+    "ModelNotFoundError",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "ProviderConnectionError",
+    "ProviderError",
+    "ProviderTimeoutError",
+    "RateLimitedError",
+    "RequestsForbiddenError",
+    "StoreError",
+    "UnknownModelError",
+    "UnknownPriceError",
+]
+
+
+class CascadeFlowError(Exception):
+    """The root: `except CascadeFlowError` catches everything this package raises on purpose."""
+
+
+class ConfigurationError(CascadeFlowError, ValueError):
+    """What was set up cannot work, whatever the request."""
+
+
+class UnknownModelError(ConfigurationError):
+    """A model that neither the catalogue nor the agent's configuration knows."""
+
+
+class UnknownPriceError(ConfigurationError):
+    """A model's price is not known; an unknown price is never taken for zero."""
+
+
+class MissingKeyError(ConfigurationError):
+    """No API key was given for a provider, nor found in its environment variable."""
+
+
+class InvalidRequestError(CascadeFlowError, ValueError):
+    """A request's arguments cannot be sent as they are."""
+
+
+class MissingDependencyError(CascadeFlowError, ImportError):
+    """A feature needs a package that is not installed; the message names the extra."""
+
+
+class RequestsForbiddenError(CascadeFlowError):
+    """A real request was attempted while `cascadeflow.testing` forbids them."""
+
+
+class StoreError(CascadeFlowError):
+    """A file or store could not be read or written; nothing acknowledged was lost."""
+
+
+class ProviderError(CascadeFlowError):
+    """A provider's answer was an error, or no answer.
+
+    Attributes:
+        provider: the provider's id, such as `"openai"`.
+        model: the model as it was named on the wire.
+        status: the HTTP status, or `None` when there was no response.
+        request_id: the provider's id of the request, when it gave one.
+        code: the provider's own error code or type, when it gave one.
+        retry_after: seconds the provider asks to wait, or `None`.
+        billed: `False` when the provider surely charged nothing, `None` when that cannot be known
+            (a deadline that passed after the request was sent).
+        retryable: whether the same request to the same model may succeed later.
+        attempts: every try that was made, a `cascadeflow.models.Attempt` each, the last one being the
+            one whose error this is.
+    """
+
+    retryable: bool = False
+    attempts: tuple[Attempt, ...] = ()
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str,
+        model: str,
+        status: int | None = None,
+        request_id: str | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+        billed: bool | None = False,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.provider = provider
+        self.model = model
+        self.status = status
+        self.request_id = request_id
+        self.code = code
+        self.retry_after = retry_after
+        self.billed = billed
+        if retryable is not None:
+            self.retryable = retryable
+
+
+class AuthenticationError(ProviderError):
+    """The key is missing, wrong or revoked (401)."""
+
+
+class PermissionDeniedError(ProviderError):
+    """The key is right but may not use this model or region, or the account is out of credit."""
+
+
+class ModelNotFoundError(ProviderError):
+    """The provider does not know the model (404)."""
+
+
+class BadRequestError(ProviderError):
+    """The provider refused the form of the request (400, 413, 422)."""
+
+
+class ContextTooLongError(BadRequestError):
+    """The messages hold more tokens than the model's context window."""
+
+
+class ContentFilteredError(BadRequestError):
+    """The provider's content filter refused the request."""
+
+
+class RateLimitedError(ProviderError):
+    """Too many requests or tokens (429); `retry_after` says when to come again, if known."""
+
+    retryable = True
+
+
+class OverloadedError(ProviderError):
+    """The provider is failing (5xx, 529)."""
+
+    retryable = True
+
+
+class ProviderTimeoutError(ProviderError):
+    """A deadline passed: connecting, waiting for the first byte, between chunks, or in total."""
+
+    retryable = True
+
+
+class ProviderConnectionError(ProviderError):
+    """The connection could not be made, or broke."""
+
+    retryable = True
+
+
+class MalformedResponseError(ProviderError):
+    """A response that the protocol does not allow."""
+
+
+class AllModelsFailedError(CascadeFlowError):
+    """Every model in line failed.
+
+    Attributes:
+        errors: the provider errors, in the order the models were tried.
+    """
+
+    def __init__(self, message: str, errors: Sequence[ProviderError]) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)

@@ -1,0 +1,156 @@
+"""What happens to a request, as it happens. Telemetry listens; the pipeline does not know who does.
+
+`agent.stream()` yields these; `CascadeAgent(on_event=…)` hands each to a callback. The names and
+fields are stable: a field may be added, none is taken away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from cascadeflow.models.completer import Attempt
+    from cascadeflow.models.completion import Completion
+    from cascadeflow.pipeline.result import CascadeResult
+    from cascadeflow.quality.report import QualityReport
+
+__all__ = [
+    "AnswerReplaced",
+    "CallFailed",
+    "CallFinished",
+    "CallStarted",
+    "DraftJudged",
+    "Event",
+    "RequestCompleted",
+    "RequestFailed",
+    "RequestStarted",
+    "Routed",
+    "TextChunk",
+    "ToolCallChunk",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestStarted:
+    """A request was taken on."""
+
+    request_id: str
+    user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """A plan was made: which route, which models, why."""
+
+    request_id: str
+    route: str
+    reason: str
+    complexity: str
+    draft_model: str | None
+    verifier_model: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStarted:
+    """A model is being asked. `role` is `draft`, `verifier` or `direct`."""
+
+    request_id: str
+    model: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFinished:
+    """A model answered. `cost` is in nanodollars, `None` when unknown."""
+
+    request_id: str
+    model: str
+    role: str
+    completion: Completion
+    attempts: tuple[Attempt, ...]
+    duration_ms: float
+    cost: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailed:
+    """A model did not answer; the next in line is tried, if there is one."""
+
+    request_id: str
+    model: str
+    role: str
+    error: Exception
+    attempts: tuple[Attempt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DraftJudged:
+    """The draft was accepted or rejected."""
+
+    request_id: str
+    model: str
+    quality: QualityReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextChunk:
+    """A further piece of the answer's text, on a stream."""
+
+    request_id: str
+    model: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCallChunk:
+    """A further piece of a tool call, on a stream."""
+
+    request_id: str
+    model: str
+    index: int
+    id: str | None
+    name: str | None
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerReplaced:
+    """What was streamed so far is void: the draft was rejected, or its model failed half-way."""
+
+    request_id: str
+    old_model: str
+    new_model: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestCompleted:
+    """The request's last event: the whole result."""
+
+    request_id: str
+    result: CascadeResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFailed:
+    """The request's last event when it has no answer. `cancelled` tells a caller's cancel apart."""
+
+    request_id: str
+    error: BaseException
+    cancelled: bool
+
+
+Event: TypeAlias = (
+    RequestStarted
+    | Routed
+    | CallStarted
+    | CallFinished
+    | CallFailed
+    | DraftJudged
+    | TextChunk
+    | ToolCallChunk
+    | AnswerReplaced
+    | RequestCompleted
+    | RequestFailed
+)

@@ -1,0 +1,254 @@
+"""What a request's answer proves: grouped, flat and as JSON.
+
+Every field is true on every path, or `None` where the path has nothing to say. A test holds each
+against what a recording transport saw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+from cascadeflow.money import to_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cascadeflow.models.completer import Attempt
+    from cascadeflow.models.usage import Usage
+    from cascadeflow.quality.report import QualityReport
+    from cascadeflow.types import FinishReason, ToolCall
+
+__all__ = [
+    "BudgetReport",
+    "CascadeResult",
+    "CostReport",
+    "RoutingReport",
+    "TimingReport",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostReport:
+    """What the request cost, in exact US dollars (`Decimal`, nine places).
+
+    Attributes:
+        total: everything that was billed; `None` when a price or a usage is unknown.
+        draft: the drafter's part; `None` when none ran or its cost is unknown.
+        verifier: the verifier's part, likewise; on the direct route, the one model's.
+        other: what failed or replaced attempts are known to have cost.
+        verifier_alone: what the verifier alone would have cost.
+        saved: `verifier_alone - total`; negative when drafting lost money.
+        saved_fraction: `saved / verifier_alone`, or `None` when that is zero or unknown.
+        saved_basis: `measured` when the verifier ran and its usage is known, `estimated` when its
+            cost was reckoned from the draft's usage, `None` when there is nothing to compare.
+        currency: always `USD`.
+        price_sources: for each model that ran, where its price came from
+            (`catalogue`, `user`, `provider`, `local`).
+        price_dates: for each model that ran, the date its price has been in force since or was
+            compiled on, ISO 8601.
+        confirmed: whether every part rests on the provider's own usage figures.
+    """
+
+    total: Decimal | None
+    draft: Decimal | None = None
+    verifier: Decimal | None = None
+    other: Decimal | None = None
+    verifier_alone: Decimal | None = None
+    saved: Decimal | None = None
+    saved_fraction: float | None = None
+    saved_basis: Literal["measured", "estimated"] | None = None
+    currency: Literal["USD"] = "USD"
+    price_sources: Mapping[str, str] = field(default_factory=dict)
+    price_dates: Mapping[str, str | None] = field(default_factory=dict)
+    confirmed: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingReport:
+    """Where the request went and why.
+
+    Attributes:
+        route: `cascade` (draft first) or `direct` (one model).
+        reason: why this route, in words.
+        complexity: `trivial`, `simple`, `moderate`, `hard` or `expert`.
+        complexity_score: 0 to 1.
+        draft_model: the model that was planned to draft; `None` on the direct route.
+        verifier_model: the model that was planned to verify, or to answer directly.
+        model_used: the model whose answer is the content.
+        provider_used: its provider.
+        escalated: whether the draft was rejected and the verifier asked.
+        fallbacks: models that failed and were passed over, in order.
+    """
+
+    route: Literal["cascade", "direct"]
+    reason: str
+    complexity: str
+    complexity_score: float
+    draft_model: str | None
+    verifier_model: str | None
+    model_used: str
+    provider_used: str
+    escalated: bool
+    fallbacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetReport:
+    """What a budget had to say.
+
+    Attributes:
+        mode: `off` without a tracker, else its enforcement mode.
+        limit: the limit in US dollars, or `None`.
+        spent: spent in all, this request included, in US dollars, or `None`.
+        state: `ok`, `warned`, `exhausted`, or `None` without a limit.
+        max_tokens_sent: the `max_tokens` that each model was sent; `None` where none was sent.
+    """
+
+    mode: Literal["off", "warn"] = "off"
+    limit: Decimal | None = None
+    spent: Decimal | None = None
+    state: Literal["ok", "warned", "exhausted"] | None = None
+    max_tokens_sent: Mapping[str, int | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingReport:
+    """Where the time went, in milliseconds.
+
+    Attributes:
+        total_ms: from the call of `run` to its result.
+        draft_ms: the drafting model's call, retries included; `None` when none was made.
+        validation_ms: judging the draft.
+        verifier_ms: the verifying (or only) model's call, retries included.
+        transport_ms: the part of all calls spent waiting for the network and the providers.
+        overhead_ms: `total_ms - transport_ms`: what this package itself took.
+        first_token_ms: until the first piece of the answer that was kept, on a stream.
+    """
+
+    total_ms: float
+    draft_ms: float | None = None
+    validation_ms: float | None = None
+    verifier_ms: float | None = None
+    transport_ms: float = 0.0
+    overhead_ms: float = 0.0
+    first_token_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeResult:
+    """An answer, and the proof of how it was come by.
+
+    Attributes:
+        content: the answer's text.
+        request_id: this package's id of the request, unique.
+        created: when the request began (UTC).
+        finish_reason: why the answer ended.
+        tool_calls: what the model asks to call.
+        reasoning: the reasoning that was shown.
+        refusal: the model's words of refusal, where the protocol carries them apart.
+        streamed: whether the answer was streamed.
+        cost: what it cost.
+        quality: how the draft was judged.
+        routing: where it went and why.
+        budget: what a budget had to say.
+        timing: where the time went.
+        usage: tokens of all calls together; `None` when no provider said.
+        usage_by_model: tokens by model id.
+        attempts: every try of every model, in order.
+        response_ids: the provider's ids of the answers, by model id.
+    """
+
+    content: str
+    request_id: str
+    created: datetime
+    finish_reason: FinishReason
+    tool_calls: tuple[ToolCall, ...] = ()
+    reasoning: str = ""
+    refusal: str | None = None
+    streamed: bool = False
+    cost: CostReport
+    quality: QualityReport
+    routing: RoutingReport
+    budget: BudgetReport
+    timing: TimingReport
+    usage: Usage | None
+    usage_by_model: Mapping[str, Usage] = field(default_factory=dict)
+    attempts: tuple[Attempt, ...] = ()
+    response_ids: Mapping[str, str | None] = field(default_factory=dict)
+
+    # v0.1's flat names. Money here is float, for reading only.
+
+    @property
+    def model_used(self) -> str:
+        """The name of the model whose answer this is, as its provider names it."""
+        return self.routing.model_used.partition(":")[2]
+
+    @property
+    def total_cost(self) -> float | None:
+        """US dollars; the exact figure is `cost.total`."""
+        return None if self.cost.total is None else float(self.cost.total)
+
+    @property
+    def cost_saved(self) -> float | None:
+        """US dollars; the exact figure is `cost.saved`."""
+        return None if self.cost.saved is None else float(self.cost.saved)
+
+    @property
+    def latency_ms(self) -> float:
+        """Milliseconds from the call to its result."""
+        return self.timing.total_ms
+
+    @property
+    def complexity(self) -> str:
+        """How hard the request was judged to be."""
+        return self.routing.complexity
+
+    @property
+    def cascaded(self) -> bool:
+        """Whether a draft was made first."""
+        return self.routing.route == "cascade"
+
+    @property
+    def draft_accepted(self) -> bool:
+        """Whether the answer is an accepted draft."""
+        return self.quality.accepted is True
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """Every field, flat: `cost_total`, `routing_complexity`, …; plain values only."""
+        flat: dict[str, Any] = {}
+        for name, value in self.to_dict().items():
+            if name in _GROUPS:
+                flat.update({f"{name}_{key}": item for key, item in value.items()})
+            elif name != "content":
+                flat[name] = value
+        return flat
+
+    def to_dict(self) -> dict[str, Any]:
+        """The whole result as plain JSON values; money is exact text, times are ISO 8601."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+
+_GROUPS = frozenset({"budget", "cost", "quality", "routing", "timing"})
+
+
+def usd(nanodollars: int | None) -> Decimal | None:
+    """Gives nanodollars as dollars, unknown as unknown."""
+    return None if nanodollars is None else to_usd(nanodollars)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "items"):
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value

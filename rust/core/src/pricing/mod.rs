@@ -1,0 +1,1 @@
+//! Exact cost of a usage record under a price.

@@ -1,0 +1,23 @@
+//! `cascadeflow._native`: converts, detaches, calls, maps errors, and nothing else.
+//!
+//! One file a room; each registers its own names, so that rooms do not meet in this one.
+
+use pyo3::prelude::*;
+
+mod complexity;
+mod errors;
+mod pricing;
+mod quality;
+mod tokens;
+
+/// The Rust side of `CascadeFlow`.
+#[pymodule]
+fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("DEBUG_BUILD", cfg!(debug_assertions))?;
+    pricing::register(module)?;
+    tokens::register(module)?;
+    complexity::register(module)?;
+    quality::register(module)?;
+    Ok(())
+}
