@@ -1,0 +1,201 @@
+"""Runs every benchmark and prints one table: figure, gate, goal, reference, ratio.
+
+    python benches/report.py            all figures; writes benches/report.json
+    python benches/report.py --check    and fails on a missed gate or a ratio gone bad
+    python benches/report.py --accept   and commits this run's ratios to benches/baseline.json
+
+A benchmark says what it measures in `benchmark.extra_info`:
+
+    figure      the figure's name; a figure and its references share it
+    role        "figure" or "reference"
+    reference   on a reference: what it is, such as "tiktoken"; the first one gives the ratio
+    gate_s      seconds that must not be exceeded, or None
+    goal_s      seconds that we are after, or None
+    value_s     what was measured, when it is not the benchmark's own median
+
+Figures that are not times (sizes) are measured here. A ratio is figure / reference, both taken in
+this run, so that a slow machine moves both; it fails when it is 1.5 times the committed one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import sizes
+
+HERE = Path(__file__).parent
+REPORT = HERE / "report.json"
+BASELINE = HERE / "baseline.json"
+WORSE = 1.5
+
+
+def run_benchmarks(selection: str | None) -> list[dict[str, Any]]:
+    """Runs pytest-benchmark over this folder and gives its records."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "benchmarks.json"
+        command = [
+            *(sys.executable, "-m", "pytest", str(HERE), "-o", "addopts=", "--quiet"),
+            *("--import-mode=importlib", "-p", "no:cacheprovider", "--timeout=600"),
+            *("--benchmark-disable-gc", "--benchmark-warmup=on", "--benchmark-max-time=1"),
+            *("--benchmark-columns=median,min,rounds", f"--benchmark-json={output}"),
+        ]
+        if selection:
+            command += ["-k", selection]
+        finished = subprocess.run(command, check=False, cwd=HERE.parent)  # noqa: S603
+        if finished.returncode:
+            sys.exit("a benchmark failed: see above")
+        records: list[dict[str, Any]] = json.loads(output.read_text())["benchmarks"]
+        return records
+
+
+def seconds(record: dict[str, Any]) -> float:
+    """What a benchmark measured, in seconds."""
+    return float(record["extra_info"].get("value_s", record["stats"]["median"]))
+
+
+def figures(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Brings each figure together with its references."""
+    unnamed = [record["fullname"] for record in records if "figure" not in record["extra_info"]]
+    if unnamed:
+        sys.exit(f"benchmarks that do not say what they measure: {', '.join(unnamed)}")
+    rows = []
+    for record in records:
+        info = record["extra_info"]
+        if info["role"] != "figure":
+            continue
+        value = seconds(record)
+        references = {
+            other["extra_info"].get("reference", other["name"]): seconds(other)
+            for other in records
+            if other["extra_info"]["figure"] == info["figure"]
+            and other["extra_info"]["role"] == "reference"
+        }
+        first = next(iter(references), None)
+        rows.append(
+            {
+                "name": info["figure"],
+                "value": value,
+                "unit": "s",
+                "gate": info.get("gate_s"),
+                "goal": info.get("goal_s"),
+                "reference": first,
+                "ratio": value / references[first] if first else None,
+                "references": references,
+            }
+        )
+    return rows
+
+
+def show(value: float | None, unit: str) -> str:
+    """Writes a value for people."""
+    if value is None:
+        return "–"
+    if unit == "MB":
+        return f"{value:.1f} MB"
+    for scale, name in ((1, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns")):
+        if value * scale >= 1:
+            return f"{value * scale:.3g} {name}"
+    return f"{value:.3g} s"
+
+
+def print_table(rows: list[dict[str, Any]], baseline: dict[str, float]) -> None:
+    """Prints one line a figure, each further reference on a line of its own."""
+    head = ("figure", "measured", "gate", "goal", "reference", "ratio", "committed")
+    lines: list[tuple[str, ...]] = [head]
+    for row in rows:
+        unit = row["unit"]
+        names = list(row["references"]) or [None]
+        for at, name in enumerate(names):
+            reference = row["references"][name] if name else None
+            ratio = row["value"] / reference if reference else None
+            committed = baseline.get(row["name"]) if at == 0 else None
+            lines.append(
+                (
+                    row["name"] if at == 0 else "",
+                    show(row["value"], unit) if at == 0 else "",
+                    show(row["gate"], unit) if at == 0 else "",
+                    show(row["goal"], unit) if at == 0 else "",
+                    f"{name} {show(reference, unit)}" if name else "–",
+                    "–" if ratio is None else f"{ratio:.2f}",
+                    "–" if committed is None else f"{committed:.2f}",
+                )
+            )
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    for line in lines:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
+
+
+def failures(rows: list[dict[str, Any]], baseline: dict[str, float]) -> list[str]:
+    """Says what is worse than promised."""
+    found = []
+    for row in rows:
+        name, value, gate, ratio = row["name"], row["value"], row["gate"], row["ratio"]
+        if gate is not None and value > gate:
+            found.append(
+                f"{name}: {show(value, row['unit'])} misses its gate {show(gate, row['unit'])}"
+            )
+        if ratio is not None and name in baseline and ratio > WORSE * baseline[name]:
+            found.append(
+                f"{name}: {ratio:.2f}x {row['reference']}, more than {WORSE} times the committed "
+                f"{baseline[name]:.2f}x"
+            )
+    missing = sorted(set(baseline) - {row["name"] for row in rows})
+    found += [f"{name}: in baseline.json, but nothing measures it" for name in missing]
+    return found
+
+
+def main() -> None:
+    """Reads the command line and runs."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--check", action="store_true", help="fail on a missed gate or a bad ratio")
+    parser.add_argument(
+        "--accept", action="store_true", help="write this run's ratios as the baseline"
+    )
+    parser.add_argument("-k", dest="selection", help="only benchmarks that match, as pytest's -k")
+    arguments = parser.parse_args()
+
+    rows = figures(run_benchmarks(arguments.selection))
+    if not arguments.selection:
+        rows += sizes.measure()
+    baseline: dict[str, float] = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
+    REPORT.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    print()
+    print_table(rows, baseline)
+
+    if arguments.accept:
+        baseline |= {
+            row["name"]: round(row["ratio"], 4) for row in rows if row["ratio"] is not None
+        }
+        BASELINE.write_text(
+            json.dumps(baseline, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        )
+    if arguments.check:
+        relevant = baseline
+        if arguments.selection:
+            relevant = {
+                name: baseline[name] for name in baseline if name in {r["name"] for r in rows}
+            }
+        bad = failures(rows, relevant)
+        # A shared machine has bad moments: what failed is measured once more before it stands.
+        if bad and not arguments.selection:
+            print("\nmeasuring once more, because:", *bad, sep="\n  ")
+            rows = figures(run_benchmarks(None)) + sizes.measure()
+            print_table(rows, baseline)
+            bad = failures(rows, relevant)
+        if bad:
+            sys.exit("\n".join(["", "gates missed:", *(f"  {line}" for line in bad)]))
+        print(f"\nall gates met: {len(rows)} figures")
+
+
+if __name__ == "__main__":
+    main()
