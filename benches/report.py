@@ -47,7 +47,7 @@ def run_benchmarks(selection: str | None) -> list[dict[str, Any]]:
         ]
         if selection:
             command += ["-k", selection]
-        finished = subprocess.run(command, check=False, cwd=HERE.parent)  # noqa: S603
+        finished = subprocess.run(command, check=False, cwd=HERE.parent)
         if finished.returncode:
             sys.exit("a benchmark failed: see above")
         records: list[dict[str, Any]] = json.loads(output.read_text())["benchmarks"]
@@ -95,7 +95,7 @@ def figures(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def show(value: float | None, unit: str) -> str:
     """Writes a value for people."""
     if value is None:
-        return "–"
+        return "-"
     if unit == "MB":
         return f"{value:.1f} MB"
     for scale, name in ((1, "s"), (1e3, "ms"), (1e6, "µs"), (1e9, "ns")):
@@ -121,9 +121,9 @@ def print_table(rows: list[dict[str, Any]], baseline: dict[str, float]) -> None:
                     show(row["value"], unit) if at == 0 else "",
                     show(row["gate"], unit) if at == 0 else "",
                     show(row["goal"], unit) if at == 0 else "",
-                    f"{name} {show(reference, unit)}" if name else "–",
-                    "–" if ratio is None else f"{ratio:.2f}",
-                    "–" if committed is None else f"{committed:.2f}",
+                    f"{name} {show(reference, unit)}" if name else "-",
+                    "-" if ratio is None else f"{ratio:.2f}",
+                    "-" if committed is None else f"{committed:.2f}",
                 )
             )
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]

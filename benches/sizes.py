@@ -13,7 +13,7 @@ MEGABYTE = 1e6
 
 
 def measure() -> list[dict[str, Any]]:
-    """Builds the wheel, installs it into an empty folder and weighs both, in megabytes (10⁶ bytes)."""
+    """Builds the wheel, installs it into an empty folder, weighs both in megabytes (10⁶ bytes)."""
     with tempfile.TemporaryDirectory() as folder:
         wheels, base = Path(folder) / "wheels", Path(folder) / "base"
         _run("maturin", "build", "--release", "--locked", "--quiet", "--out", str(wheels))
@@ -30,7 +30,7 @@ def measure() -> list[dict[str, Any]]:
 
 
 def _run(tool: str, *arguments: str) -> None:
-    subprocess.run([str(Path(sys.executable).parent / tool), *arguments], check=True, cwd=ROOT)  # noqa: S603
+    subprocess.run([str(Path(sys.executable).parent / tool), *arguments], check=True, cwd=ROOT)
 
 
 def _row(name: str, size: int, *, gate: float, goal: float) -> dict[str, Any]:

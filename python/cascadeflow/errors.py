@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cascadeflow.models.completer import Attempt
+    from cascadeflow.types import Attempt
 
 __all__ = [
     "AllModelsFailedError",
@@ -114,7 +114,7 @@ class ProviderError(CascadeFlowError):
         billed: `False` when the provider surely charged nothing, `None` when that cannot be known
             (a deadline that passed after the request was sent).
         retryable: whether the same request to the same model may succeed later.
-        attempts: every try that was made, a `cascadeflow.models.Attempt` each, the last one being the
+        attempts: every try that was made, an `Attempt` each, the last one being the
             one whose error this is.
     """
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 __all__ = [
     "EMPTY",
+    "Attempt",
     "ChatRequest",
     "ContentPart",
     "DocumentPart",
@@ -151,6 +152,31 @@ class ResponseFormat:
     schema: JsonObject = EMPTY
     name: str = "answer"
     strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One try of one model, whatever became of it.
+
+    Attributes:
+        provider: the provider's id.
+        model: the model as the provider names it.
+        outcome: `ok`, or the name of the error's class.
+        status: the HTTP status, when there was a response.
+        request_id: the provider's id of the request.
+        started_ms: milliseconds from the start of the call to the start of this try.
+        duration_ms: how long it took, in milliseconds.
+        billed: whether the provider charged for it; `None` when that cannot be known.
+    """
+
+    provider: str
+    model: str
+    outcome: str
+    status: int | None = None
+    request_id: str | None = None
+    started_ms: float = 0.0
+    duration_ms: float = 0.0
+    billed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from cascadeflow.types import Attempt
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -17,31 +19,6 @@ if TYPE_CHECKING:
     from cascadeflow.types import ChatRequest
 
 __all__ = ["Attempt", "Completer", "Reply"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One try of one model, whatever became of it.
-
-    Attributes:
-        provider: the provider's id.
-        model: the model as the provider names it.
-        outcome: `ok`, or the name of the error's class.
-        status: the HTTP status, when there was a response.
-        request_id: the provider's id of the request.
-        started_ms: milliseconds from the start of the call to the start of this try.
-        duration_ms: how long it took, in milliseconds.
-        billed: whether the provider charged for it; `None` when that cannot be known.
-    """
-
-    provider: str
-    model: str
-    outcome: str
-    status: int | None = None
-    request_id: str | None = None
-    started_ms: float = 0.0
-    duration_ms: float = 0.0
-    billed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

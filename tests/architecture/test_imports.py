@@ -1,0 +1,166 @@
+"""The house's one-way imports hold, in Python and in Rust."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "python" / "cascadeflow"
+
+GROUND = {"errors", "types", "money", "clock", "config"}
+ROOMS = {"budgets", "cache", "domains", "experiments", "providers", "quality", "tiers"}
+NATIVE_USERS = {"budgets", "domains", "models", "quality", "tiers"}
+
+# What each may import of ours; ground-floor modules only each other.
+ALLOWED: dict[str, set[str]] = {
+    **dict.fromkeys(GROUND, GROUND),
+    "models": GROUND | {"models"},
+    **{room: GROUND | {"models", room} for room in ROOMS},
+    "pipeline": GROUND | {"models", "pipeline"} | ROOMS,
+    "agent": GROUND | {"models", "pipeline", "agent"} | ROOMS,
+    "telemetry": GROUND | {"models", "pipeline", "telemetry"},
+    "testing": GROUND | {"models", "providers", "testing"},
+    "gateway": GROUND | {"models", "pipeline", "agent", "gateway"} | ROOMS,
+    "cli": GROUND | {"models", "pipeline", "agent", "cli", "testing"} | ROOMS,
+}
+
+
+def imports() -> list[tuple[str, str, str]]:
+    """Every import of ours: the file, its room, the room it imports (lazy imports included)."""
+    found = []
+    for file in sorted(PACKAGE.rglob("*.py")):
+        relative = file.relative_to(PACKAGE)
+        room = relative.parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(file.read_text())):
+            modules: list[str] = []
+            if isinstance(node, ast.Import):
+                modules = [name.name for name in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{relative}: relative imports hide where a name comes from"
+                module = node.module or ""
+                modules = (
+                    [f"{module}.{name.name}" for name in node.names]
+                    if module == "cascadeflow"
+                    else [module]
+                )
+            for module in modules:
+                parts = module.split(".")
+                if parts[0] == "cascadeflow" and len(parts) > 1:
+                    found.append((str(relative), room, parts[1]))
+    return found
+
+
+def room_of(room: str) -> str:
+    """`agent_sync` and the like belong to the agent."""
+    return "agent" if room.startswith("agent") else room
+
+
+def test_every_import_points_downwards() -> None:
+    wrong = [
+        f"{file} imports cascadeflow.{target}"
+        for file, room, target in imports()
+        if room != "__init__"
+        and target != "_native"
+        and room_of(target) not in ALLOWED.get(room_of(room), set())
+    ]
+    assert wrong == []
+
+
+def test_every_room_is_known_to_this_test() -> None:
+    rooms = {
+        path.name.removesuffix(".py") for path in PACKAGE.iterdir() if path.suffix in {"", ".py"}
+    }
+    rooms -= {"__init__", "__main__", "__pycache__"}
+    assert {room_of(room) for room in rooms} <= set(ALLOWED)
+
+
+def test_only_the_computing_rooms_import_the_native_module() -> None:
+    users = {room for _, room, target in imports() if target == "_native"}
+    assert users <= NATIVE_USERS | {"__init__"}
+
+
+def test_the_import_walk_sees_imports_at_all() -> None:
+    assert ("money.py", "money", "errors") in imports()
+
+
+def dependencies(crate: str) -> set[str]:
+    """All crates a workspace crate stands on when it is built."""
+    tree = subprocess.run(
+        [
+            *("cargo", "tree", "--locked", "--offline", "--package", crate),
+            *("--edges", "normal", "--prefix", "none", "--format", "{p}"),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    return {line.split()[0] for line in tree.stdout.splitlines() if line.strip()}
+
+
+@pytest.mark.parametrize("crate", ["cascadeflow-core", "cascadeflow-tokens", "cascadeflow-embed"])
+def test_only_the_python_crate_knows_pyo3(crate: str) -> None:
+    assert not {name for name in dependencies(crate) if name.startswith("pyo3")}
+
+
+def test_the_core_stands_on_no_crate_that_does_io() -> None:
+    pure = {
+        "cascadeflow-core",
+        "aho-corasick",
+        "memchr",
+        "regex",
+        "regex-automata",
+        "regex-syntax",
+        "thiserror",
+        "thiserror-impl",
+        # thiserror's macro, at build time only
+        "proc-macro2",
+        "quote",
+        "syn",
+        "unicode-ident",
+        "serde",
+        "serde_core",
+        "serde_derive",
+        "serde_json",
+        "itoa",
+        "ryu",
+        "zmij",
+    }
+    assert dependencies("cascadeflow-core") <= pure
+
+
+def test_rust_crates_point_one_way() -> None:
+    metadata = json.loads(
+        subprocess.run(
+            ["cargo", "metadata", "--locked", "--offline", "--no-deps", "--format-version", "1"],
+            check=True,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        ).stdout
+    )
+    ours = {package["name"]: package for package in metadata["packages"]}
+    allowed = {
+        "cascadeflow-core": set(),
+        "cascadeflow-tokens": {"cascadeflow-core"},
+        "cascadeflow-embed": {"cascadeflow-core", "cascadeflow-tokens"},
+        "cascadeflow-python": {"cascadeflow-core", "cascadeflow-tokens", "cascadeflow-embed"},
+    }
+    for name, package in ours.items():
+        used = {dependency["name"] for dependency in package["dependencies"]} & set(ours)
+        assert used <= allowed[name], name
+
+
+@pytest.mark.parametrize(
+    "file", ["money.rs", "pricing/mod.rs", "quality/mod.rs", "complexity/mod.rs"]
+)
+def test_the_core_asks_no_clock_and_no_file(file: str) -> None:
+    text = (ROOT / "rust" / "core" / "src" / file).read_text()
+    assert not [
+        word for word in ("std::fs", "std::net", "Instant::now", "SystemTime") if word in text
+    ]

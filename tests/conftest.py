@@ -1,0 +1,36 @@
+"""What every test may use: the shared data, and a guard against real requests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# Before anything of ours is used: no test may reach a real provider.
+os.environ["CASCADEFLOW_FORBID_REQUESTS"] = "1"
+
+
+def shared_folder(variable: str, name: str) -> Path:
+    """A folder of shared material; missing means skip, and failure where everything must run."""
+    folder = Path(os.environ.get(variable, ROOT.parent / "shared" / name))
+    if not folder.is_dir():
+        message = f"{folder} is missing: set {variable} to where the shared {name} lie"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The labelled public data."""
+    return shared_folder("CASCADEFLOW_DATA", "data")
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The recorded provider exchanges."""
+    return shared_folder("CASCADEFLOW_RECORDINGS", "recordings")
