@@ -27,7 +27,8 @@ CascadeFlowError
 
 "Not now" (`RateLimitedError`, `OverloadedError`) and "never" (`BadRequestError`,
 `AuthenticationError`) are different classes: `ProviderError.retryable` tells them apart.
-No error's text or repr holds a key; messages quote at most the provider's own words, cut and scrubbed.
+No error's text or repr holds a key; messages quote at most the provider's own words, cut and
+scrubbed.
 """
 
 from __future__ import annotations
