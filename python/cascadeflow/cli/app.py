@@ -1,0 +1,37 @@
+"""The `cascadeflow` command and its subcommands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="cascadeflow",
+    help="Answers each LLM request with the cheapest model that is good enough.",
+    no_args_is_help=True,
+    # A traceback that shows local variables could show a key.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from cascadeflow import __version__  # noqa: PLC0415
+
+        typer.echo(f"cascadeflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Answers each LLM request with the cheapest model that is good enough."""
