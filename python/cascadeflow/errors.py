@@ -7,6 +7,7 @@ CascadeFlowError
 │   ├── UnknownPriceError                the price of a model is not known: state it
 │   └── MissingKeyError                  no API key for a provider
 ├── InvalidRequestError (ValueError)     this request cannot be sent: fix its arguments
+├── UnknownUsageError (ValueError)       what a call used is not known: its cost is not zero
 ├── MissingDependencyError (ImportError) an extra is not installed
 ├── RequestsForbiddenError               a real request was attempted while they are forbidden
 ├── StoreError                           a file or store could not be read or written
@@ -33,10 +34,11 @@ scrubbed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cascadeflow.types import Attempt
 
@@ -63,6 +65,7 @@ __all__ = [
     "StoreError",
     "UnknownModelError",
     "UnknownPriceError",
+    "UnknownUsageError",
 ]
 
 
@@ -88,6 +91,10 @@ class MissingKeyError(ConfigurationError):
 
 class InvalidRequestError(CascadeFlowError, ValueError):
     """A request's arguments cannot be sent as they are."""
+
+
+class UnknownUsageError(CascadeFlowError, ValueError):
+    """The provider did not say what a call used: its cost cannot be known, and is not zero."""
 
 
 class MissingDependencyError(CascadeFlowError, ImportError):
@@ -117,10 +124,14 @@ class ProviderError(CascadeFlowError):
         retryable: whether the same request to the same model may succeed later.
         attempts: every try that was made, an `Attempt` each, the last one being the
             one whose error this is.
+        details: the provider's error object in its own words, keys blanked; not part of the message.
+        partial: the `Completion` so far, when a stream failed half-way, its usage as far as known.
     """
 
     retryable: bool = False
     attempts: tuple[Attempt, ...] = ()
+    details: Mapping[str, Any] = MappingProxyType({})
+    partial: Any = None
 
     def __init__(
         self,

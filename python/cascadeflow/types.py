@@ -6,9 +6,8 @@ message form) is read by `pipeline.request`; everything behind it sees only thes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Final, Literal, TypeAlias
 
 __all__ = [
@@ -31,7 +30,32 @@ __all__ = [
 
 JsonObject: TypeAlias = Mapping[str, Any]
 
-EMPTY: Final[JsonObject] = MappingProxyType({})
+
+class _Empty(Mapping[str, Any]):
+    """The empty mapping. Unlike a mapping proxy it may be a default on 3.11, pickled and copied."""
+
+    __slots__ = ()
+
+    def __getitem__(self, key: str) -> Any:
+        raise KeyError(key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+    def __hash__(self) -> int:
+        return hash(())
+
+    def __repr__(self) -> str:
+        return "{}"
+
+    def __reduce__(self) -> str:
+        return "EMPTY"
+
+
+EMPTY: Final[JsonObject] = _Empty()
 """The empty mapping, shared: a default that nobody can write to."""
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
