@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from cascadeflow.cli.doctor import doctor
+
 __all__ = ["app"]
 
 app = typer.Typer(
@@ -35,3 +37,6 @@ def _root(
     ] = False,
 ) -> None:
     """Answers each LLM request with the cheapest model that is good enough."""
+
+
+app.command()(doctor)
