@@ -124,8 +124,8 @@ class ProviderError(CascadeFlowError):
         retryable: whether the same request to the same model may succeed later.
         attempts: every try that was made, an `Attempt` each, the last one being the
             one whose error this is.
-        details: the provider's error object in its own words, keys blanked; not part of the message.
-        partial: the `Completion` so far, when a stream failed half-way, its usage as far as known.
+        details: the provider's error object in its own words, keys blanked; no part of the message.
+        partial: the `Completion` so far, when a stream failed half-way, its usage if known.
     """
 
     retryable: bool = False

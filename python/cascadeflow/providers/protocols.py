@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
+    from cascadeflow.errors import ProviderError
     from cascadeflow.models.completion import Completion, StreamEvent
-    from cascadeflow.types import ChatRequest
+    from cascadeflow.types import ChatRequest, Message
 
 __all__ = [
     "Codec",
+    "ConnectTimeoutError",
     "EncodedRequest",
     "HttpRequest",
     "HttpResponse",
+    "NotConnectedError",
     "StreamDecoder",
     "Transport",
 ]
@@ -31,7 +34,15 @@ class EncodedRequest:
 
 
 class StreamDecoder(Protocol):
-    """Takes a stream's bytes in pieces of any size and gives its events."""
+    """Takes a stream's bytes in pieces of any size and gives its events.
+
+    Attributes:
+        failure: the error that the stream carried, once it has been read. `feed` and `finish` raise
+            it, but only after the events ahead of it have been given: a caller that has been given
+            events looks here before it waits for more bytes.
+    """
+
+    failure: ProviderError | None
 
     def feed(self, chunk: bytes) -> Sequence[StreamEvent]:
         """Takes the next bytes; raises a `ProviderError` when the stream itself carries one."""
@@ -42,11 +53,16 @@ class StreamDecoder(Protocol):
         A stream that broke off gives what it had, with `usage_complete=False`.
         """
 
+    def partial(self) -> Completion | None:
+        """Gives the answer as far as it has been read, `None` when nothing of it is known."""
+
 
 class Codec(Protocol):
     """One wire protocol, pure: no I/O, no clock, no state between calls."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The provider's id."""
 
     def encode(self, request: ChatRequest) -> EncodedRequest:
         """Writes a request in the protocol's words."""
@@ -60,6 +76,9 @@ class Codec(Protocol):
     def decode_stream(self, chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
         """Reads a whole stream; the last event carries the Completion."""
 
+    def assistant_message(self, completion: Completion) -> Message:
+        """Gives an answer as the message that goes back to this provider in the next request."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
@@ -72,7 +91,8 @@ class HttpRequest:
         body: as it is sent.
         connect: seconds until the connection must stand; `None` waits for ever.
         first_byte: seconds from there to the response's first byte.
-        between_chunks: seconds between two pieces of the response's body.
+        between_chunks: seconds between two pieces of the response's body. The caller keeps this
+            deadline; a transport may set its own timers by it.
     """
 
     method: str
@@ -109,6 +129,15 @@ class Transport(Protocol):
         """Sends the request and returns once the response's headers are there.
 
         Raises:
-            TimeoutError: a deadline passed.
-            ConnectionError: no connection, or it broke.
+            TimeoutError: a deadline passed; `ConnectTimeoutError` when nothing had been sent.
+            ConnectionError: no connection, or it broke; `NotConnectedError` when nothing had been
+                sent. Where that is not said, the request may have been billed.
         """
+
+
+class ConnectTimeoutError(TimeoutError):
+    """No connection stood in time: nothing was sent, so nothing was billed."""
+
+
+class NotConnectedError(ConnectionError):
+    """No connection could be made: nothing was sent, so nothing was billed."""

@@ -1,0 +1,484 @@
+"""Asks a model over HTTP: encode, send, decode; retries, deadlines, attempts, errors mapped once.
+
+Nothing here knows a protocol. What a call costs above its transport is measured by
+`benches/` and kept small: no validation, no copies, one dictionary of headers per model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import replace
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+
+from cascadeflow.clock import SystemClock
+from cascadeflow.config import Deadlines, RetryPolicy
+from cascadeflow.errors import (
+    ConfigurationError,
+    MissingKeyError,
+    ProviderConnectionError,
+    ProviderError,
+    ProviderTimeoutError,
+)
+from cascadeflow.models.completer import Reply
+from cascadeflow.models.completion import Completed
+from cascadeflow.providers.codecs import codec_for
+from cascadeflow.providers.error_mapping import request_id_of, scrub, scrub_error
+from cascadeflow.providers.protocols import (
+    ConnectTimeoutError,
+    HttpRequest,
+    NotConnectedError,
+)
+from cascadeflow.providers.registry import get_provider
+from cascadeflow.providers.transport import as_transport
+from cascadeflow.types import Attempt
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+
+    from cascadeflow.clock import Clock
+    from cascadeflow.models.completion import Completion, StreamEvent
+    from cascadeflow.models.config import ModelConfig
+    from cascadeflow.providers.protocols import Codec, EncodedRequest, HttpResponse
+    from cascadeflow.providers.registry import Provider
+    from cascadeflow.types import ChatRequest
+
+__all__ = ["HttpCompleter"]
+
+_MOST_TARGETS: Final = 256
+
+
+class _Target:
+    """Where a model is and how it is asked, worked out once for each `ModelConfig`."""
+
+    __slots__ = ("_fixed", "_headers", "_key", "base", "codec", "model", "provider")
+
+    def __init__(self, model: ModelConfig) -> None:
+        self.model = model
+        self.provider: Provider = get_provider(model.provider)
+        self.codec: Codec = codec_for(self.provider)
+        base = model.base_url or self.provider.base_url
+        if not base.startswith(("http://", "https://")):
+            raise ConfigurationError(
+                f"{model.id}: {'base_url starts with https:// or http://' if base else 'each customer of this provider has an address of their own'}: "  # noqa: E501
+                "set ModelConfig.base_url"
+            )
+        self.base = base.rstrip("/")
+        self._fixed = {
+            "user-agent": _user_agent(),
+            **{name.lower(): str(value) for name, value in model.headers.items()},
+        }
+        self._key: str | None = None
+        self._headers: dict[str, str] | None = None
+
+    def url(self, path: str) -> str:
+        if path.startswith("/v1/") and self.base.endswith("/v1"):
+            return self.base + path[3:]
+        return self.base + path
+
+    def key(self) -> str | None:
+        """The key, read anew for each call, so that it can be rotated.
+
+        Raises:
+            MissingKeyError: the provider needs one and none is set.
+        """
+        key = self.model.api_key
+        if key is None:
+            for variable in self.provider.key_env:
+                key = os.environ.get(variable)
+                if key:
+                    break
+        key = key.strip() if key else None
+        if key:
+            if not (key.isascii() and key.isprintable()):
+                raise ConfigurationError(
+                    f"{self.model.id}: the API key has characters that no header can carry"
+                )
+            return key
+        if self.provider.local or not self.provider.key_env:
+            return None
+        raise MissingKeyError(
+            f"{self.model.id} needs an API key: set {' or '.join(self.provider.key_env)} in the "
+            "environment, or ModelConfig.api_key"
+        )
+
+    def headers(self, encoded: EncodedRequest, key: str | None) -> Mapping[str, str]:
+        headers = self._headers
+        if headers is None or key != self._key:
+            headers = {**encoded.headers, **self._fixed}
+            if key is not None:
+                if self.provider.auth == "bearer":
+                    headers["authorization"] = f"Bearer {key}"
+                else:
+                    headers[self.provider.auth] = key
+            self._key, self._headers = key, headers
+        return headers
+
+    def secrets(self) -> tuple[str, ...]:
+        """Everything that no error's text may hold."""
+        texts = [self._key, *map(str, self.model.headers.values())]
+        return tuple(text for text in texts if text and len(text) >= 4)  # noqa: PLR2004
+
+
+class _Call:
+    """One call: its tries, and where its time went."""
+
+    __slots__ = ("attempts", "deadline", "start", "tried_at", "waited")
+
+    def __init__(self, now: float, total: float | None) -> None:
+        self.start = now
+        self.deadline = None if total is None else now + total
+        self.attempts: list[Attempt] = []
+        self.tried_at = now
+        self.waited = 0.0
+
+
+class HttpCompleter:
+    """The `Completer` of everything that is reached over HTTP.
+
+    Args:
+        transport: `None` for the default; a client with httpx's API; or an object with one `send`.
+        retry: when a failed try is repeated. A stream is never repeated once it has given an event.
+        deadlines: how long each part of a call may take.
+        clock: what is asked for the time, and waited on between tries.
+        random: what the waits between tries are drawn from.
+    """
+
+    def __init__(
+        self,
+        *,
+        transport: Any = None,
+        retry: RetryPolicy | None = None,
+        deadlines: Deadlines | None = None,
+        clock: Clock | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self._transport = as_transport(transport)
+        self._owns_transport = transport is None
+        self._retry = retry or RetryPolicy()
+        self._deadlines = deadlines or Deadlines()
+        self._clock: Clock = clock or SystemClock()
+        self._random = random or Random()
+        self._targets: dict[int, _Target] = {}
+
+    async def complete(
+        self, model: ModelConfig, request: ChatRequest, *, timeout: float | None = None
+    ) -> Reply:
+        """Asks and waits for the whole answer.
+
+        Args:
+            model: which model, where it is and how to reach it.
+            request: what to ask.
+            timeout: seconds for everything, retries included; the shorter of it and the total
+                deadline counts.
+
+        Raises:
+            ProviderError: every try failed; its `attempts` hold them all.
+            MissingKeyError: no API key was found.
+            InvalidRequestError: the provider's protocol has no words for the request.
+        """
+        now = self._clock.monotonic
+        call = _Call(now(), self._total(timeout))
+        target = self._target(model)
+        http = self._prepare(target, request, stream=False)
+        while True:
+            try:
+                completion = await self._try(target, http, call)
+            except ProviderError as error:
+                await self._after_failure(target, error, call)
+                continue
+            end = now()
+            return Reply(
+                completion=completion,
+                attempts=tuple(call.attempts),
+                duration_ms=(end - call.start) * 1000,
+                transport_ms=call.waited * 1000,
+            )
+
+    async def stream(
+        self, model: ModelConfig, request: ChatRequest, *, timeout: float | None = None
+    ) -> AsyncGenerator[StreamEvent | Reply, None]:
+        """Asks and yields the events, then one `Reply`; closing the iterator closes the connection.
+
+        Only what failed before the first event is tried again. A stream that ends before its answer
+        does raises a `ProviderConnectionError`, whose `partial` is what had come.
+
+        Args:
+            model: which model, where it is and how to reach it.
+            request: what to ask.
+            timeout: seconds for everything, retries included.
+
+        Raises:
+            ProviderError: every try failed, or the stream failed half-way.
+            MissingKeyError: no API key was found.
+            InvalidRequestError: the provider's protocol has no words for the request.
+        """
+        now = self._clock.monotonic
+        call = _Call(now(), self._total(timeout))
+        target = self._target(model)
+        http = self._prepare(target, request, stream=True)
+        while True:
+            first: float | None = None
+            completion: Completion | None = None
+            events = self._try_stream(target, http, call)
+            try:
+                async for event in events:
+                    if isinstance(event, Completed):
+                        completion = event.completion
+                    if first is None:
+                        first = now()
+                    yield event
+            except ProviderError as error:
+                if first is not None:
+                    self._record(target, error, call)
+                    raise
+                await self._after_failure(target, error, call)
+                continue
+            finally:
+                await events.aclose()
+            if completion is None or first is None:  # a decoder's last event is Completed
+                raise AssertionError("the stream's decoder gave no Completed")
+            yield Reply(
+                completion=completion,
+                attempts=tuple(call.attempts),
+                duration_ms=(now() - call.start) * 1000,
+                transport_ms=call.waited * 1000,
+                first_token_ms=(first - call.start) * 1000,
+            )
+            return
+
+    async def aclose(self) -> None:
+        """Closes the default transport's connections; the completer may be used again.
+
+        A transport or client that was handed in is its owner's to close.
+        """
+        if self._owns_transport:
+            await self._transport.aclose()  # type: ignore[attr-defined] # it is an HttpTransport
+
+    # One try
+
+    async def _try(self, target: _Target, http: HttpRequest, call: _Call) -> Completion:
+        response = await self._send(target, http, call)
+        try:
+            body = await self._body(target, response, call)
+        finally:
+            await response.aclose()
+        completion = target.codec.decode(response.status, response.headers, body)
+        self._succeeded(target, response, call)
+        return completion
+
+    async def _try_stream(
+        self, target: _Target, http: HttpRequest, call: _Call
+    ) -> AsyncGenerator[StreamEvent, None]:
+        response = await self._send(target, http, call)
+        pieces = None
+        try:
+            if not 200 <= response.status < 300:  # noqa: PLR2004
+                body = await self._body(target, response, call)
+                target.codec.decode(response.status, response.headers, body)
+            decoder = target.codec.decoder(response.headers)
+            pieces = response.chunks()
+            try:
+                while (piece := await self._next(pieces, call)) is not None:
+                    for event in decoder.feed(piece):
+                        yield event
+                    if decoder.failure is not None:
+                        raise decoder.failure
+                last = decoder.finish()
+            except (OSError, TimeoutError) as error:
+                failure = self._mapped(target, error, call)
+                failure.partial = decoder.partial()
+                raise failure from None
+            for event in last:
+                if isinstance(event, Completed) and _is_cut(event.completion):
+                    failure = self._error(
+                        target,
+                        ProviderConnectionError,
+                        "the stream ended before its answer did",
+                        billed=None,
+                    )
+                    failure.partial = event.completion
+                    raise failure
+                if isinstance(event, Completed):
+                    self._succeeded(target, response, call)
+                yield event
+        finally:
+            await _close(pieces)
+            await response.aclose()
+
+    async def _send(self, target: _Target, http: HttpRequest, call: _Call) -> HttpResponse:
+        now = self._clock.monotonic
+        call.tried_at = began = now()
+        try:
+            async with asyncio.timeout(self._left(call)):
+                return await self._transport.send(http)
+        except (OSError, TimeoutError) as error:
+            raise self._mapped(target, error, call) from None
+        finally:
+            call.waited += now() - began
+
+    async def _body(self, target: _Target, response: HttpResponse, call: _Call) -> bytes:
+        pieces = response.chunks()
+        read: list[bytes] = []
+        try:
+            while (piece := await self._next(pieces, call)) is not None:
+                read.append(piece)
+        except (OSError, TimeoutError) as error:
+            raise self._mapped(target, error, call) from None
+        finally:
+            await _close(pieces)
+        return read[0] if len(read) == 1 else b"".join(read)
+
+    async def _next(self, pieces: AsyncIterator[bytes], call: _Call) -> bytes | None:
+        """Waits for the next piece within its deadline and the call's; `None` at the end."""
+        now = self._clock.monotonic
+        between = self._deadlines.between_chunks
+        left = self._left(call)
+        if left is None or (between is not None and between < left):
+            left = between
+        began = now()
+        try:
+            async with asyncio.timeout(left):
+                return await anext(pieces, None)
+        finally:
+            call.waited += now() - began
+
+    # What comes of it
+
+    def _succeeded(self, target: _Target, response: HttpResponse, call: _Call) -> None:
+        call.attempts.append(
+            Attempt(
+                provider=target.provider.id,
+                model=target.model.name,
+                outcome="ok",
+                status=response.status,
+                request_id=request_id_of(response.headers),
+                started_ms=(call.tried_at - call.start) * 1000,
+                duration_ms=(self._clock.monotonic() - call.tried_at) * 1000,
+                billed=True,
+            )
+        )
+
+    def _record(self, target: _Target, error: ProviderError, call: _Call) -> None:
+        """Notes a failed try, and makes sure that its error says where and holds no key."""
+        error.model = error.model or target.model.name
+        scrub_error(error, target.secrets())
+        call.attempts.append(
+            Attempt(
+                provider=target.provider.id,
+                model=target.model.name,
+                outcome=type(error).__name__,
+                status=error.status,
+                request_id=error.request_id,
+                started_ms=(call.tried_at - call.start) * 1000,
+                duration_ms=(self._clock.monotonic() - call.tried_at) * 1000,
+                billed=error.billed,
+            )
+        )
+        error.attempts = tuple(call.attempts)
+
+    async def _after_failure(self, target: _Target, error: ProviderError, call: _Call) -> None:
+        """Waits before the next try, or raises the error when there shall be none."""
+        self._record(target, error, call)
+        wait = self._wait(error, len(call.attempts))
+        left = self._left(call)
+        if wait is None or (left is not None and wait >= left):
+            raise error
+        began = self._clock.monotonic()
+        await self._clock.sleep(wait)
+        call.waited += self._clock.monotonic() - began
+
+    def _wait(self, error: ProviderError, tries: int) -> float | None:
+        """Seconds until the next try: full jitter, and never less than the provider asks for."""
+        policy = self._retry
+        if not error.retryable or tries >= policy.attempts:
+            return None
+        asked = error.retry_after
+        if asked is not None and asked > policy.max_delay:
+            return None
+        highest = min(policy.max_delay, policy.base_delay * 2 ** (tries - 1))
+        jitter = self._random.uniform(0.0, highest)
+        # All who were told the same moment would come at once, so the jitter is added to it.
+        return jitter if asked is None else asked + min(jitter, policy.base_delay)
+
+    def _mapped(self, target: _Target, error: OSError, call: _Call) -> ProviderError:
+        billed: bool | None = None
+        if isinstance(error, (ConnectTimeoutError, NotConnectedError, ConnectionRefusedError)):
+            billed = False
+        if isinstance(error, TimeoutError):
+            left = self._left(call)
+            why = str(error)
+            if not why:
+                overdue = left is not None and left <= 0
+                between = self._deadlines.between_chunks
+                why = (
+                    "the call's deadline passed"
+                    if overdue or between is None
+                    else f"nothing came for {between:g} s, or the call's deadline passed"
+                )
+            return self._error(target, ProviderTimeoutError, why, billed=billed)
+        return self._error(target, ProviderConnectionError, str(error), billed=billed)
+
+    def _error(
+        self, target: _Target, cls: type[ProviderError], why: str, *, billed: bool | None
+    ) -> ProviderError:
+        return cls(
+            f"{target.model.id}: {scrub(why, target.secrets())}",
+            provider=target.provider.id,
+            model=target.model.name,
+            billed=billed,
+        )
+
+    # Preparation
+
+    def _prepare(self, target: _Target, request: ChatRequest, *, stream: bool) -> HttpRequest:
+        model = target.model
+        key = target.key()
+        extra = {**model.extra, **request.extra} if model.extra else request.extra
+        if request.model != model.name or request.stream != stream or extra is not request.extra:
+            request = replace(request, model=model.name, stream=stream, extra=extra)
+        encoded = target.codec.encode(request)
+        deadlines = self._deadlines
+        return HttpRequest(
+            method="POST",
+            url=target.url(encoded.path),
+            headers=target.headers(encoded, key),
+            body=encoded.body,
+            connect=deadlines.connect,
+            first_byte=deadlines.first_byte,
+            between_chunks=deadlines.between_chunks,
+        )
+
+    def _target(self, model: ModelConfig) -> _Target:
+        target = self._targets.get(id(model))
+        if target is None or target.model is not model:
+            if len(self._targets) >= _MOST_TARGETS:
+                self._targets.clear()
+            target = self._targets[id(model)] = _Target(model)
+        return target
+
+    def _total(self, timeout: float | None) -> float | None:
+        total = self._deadlines.total
+        if timeout is None:
+            return total
+        return timeout if total is None else min(timeout, total)
+
+    def _left(self, call: _Call) -> float | None:
+        return None if call.deadline is None else call.deadline - self._clock.monotonic()
+
+
+def _is_cut(completion: Completion) -> bool:
+    """Whether a stream ended before the provider said why the answer ends."""
+    return not completion.usage_complete and completion.raw_finish_reason is None
+
+
+async def _close(pieces: Any) -> None:
+    if pieces is not None and hasattr(pieces, "aclose"):
+        await pieces.aclose()
+
+
+def _user_agent() -> str:
+    # The root package is there, or nothing of this would be; it may not be imported from below.
+    return f"cascadeflow/{sys.modules['cascadeflow'].__version__}"

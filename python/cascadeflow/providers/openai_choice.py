@@ -1,0 +1,334 @@
+"""One choice of a chat completion, whole or as far as a stream has brought it.
+
+Its state takes a whole message and a stream's deltas alike, so the two readings cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from cascadeflow.models.completion import (
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    TokenLogprob,
+    ToolCallDelta,
+)
+from cascadeflow.types import ToolCall
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cascadeflow.models.completion import StreamEvent
+
+__all__ = ["Choice", "keep", "read_logprobs"]
+
+_CHOICE: Final = frozenset({"delta", "finish_reason", "logprobs", "message"})
+
+_MESSAGE: Final = frozenset(
+    {
+        "content",
+        "function_call",
+        "reasoning",
+        "reasoning_content",
+        "refusal",
+        "tool_calls",
+    }
+)
+
+
+class _Call:
+    """A tool call, as far as it has been read."""
+
+    __slots__ = ("arguments", "id", "name", "rest")
+
+    def __init__(self) -> None:
+        self.id = ""
+        self.name = ""
+        self.arguments: list[str] = []
+        self.rest: dict[str, Any] = {}
+
+    def finished(self) -> ToolCall:
+        return ToolCall(self.id, self.name, "".join(self.arguments))
+
+
+class Choice:
+    """One choice, as far as it has been read; `events` collects what is new, on a stream."""
+
+    __slots__ = (
+        "_by_index",
+        "calls",
+        "events",
+        "finish",
+        "index",
+        "logprobs",
+        "message",
+        "reasoning",
+        "refusal",
+        "rest",
+        "text",
+    )
+
+    def __init__(self, index: int, events: list[StreamEvent] | None = None) -> None:
+        self.index = index
+        self.events = events
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.refusal: list[str] = []
+        self.calls: list[_Call] = []
+        self._by_index: dict[Any, int] = {}
+        self.finish: str | None = None
+        self.logprobs: dict[str, Any] = {}
+        self.rest: dict[str, Any] = {}
+        self.message: dict[str, Any] = {}
+
+    def add(self, choice: Mapping[str, Any]) -> None:
+        """Takes a choice: its whole message, or a delta."""
+        message = choice.get("message")
+        if message is None:
+            message = choice.get("delta")
+        if isinstance(message, dict):
+            self._add_message(message)
+        finish = choice.get("finish_reason")
+        if finish is not None:
+            self.finish = str(finish)
+        logprobs = choice.get("logprobs")
+        if isinstance(logprobs, dict):
+            _merge(self.logprobs, logprobs)
+        for name, value in choice.items():
+            if name not in _CHOICE and value is not None:
+                keep(self.rest, name, value)
+
+    def _add_message(self, message: Mapping[str, Any]) -> None:
+        content = message.get("content")
+        if content:
+            self._add_content(content)
+        first, second = message.get("reasoning_content"), message.get("reasoning")
+        if first or second:
+            self._add_reasoning(first, second)
+        refusal = message.get("refusal")
+        if refusal:
+            if isinstance(refusal, str):
+                self.refusal.append(refusal)
+                if self.events is not None:
+                    self.events.append(RefusalDelta(refusal))
+            else:
+                _merge(self.message, {"refusal": refusal})
+        calls = message.get("tool_calls")
+        if isinstance(calls, list):
+            for position, call in enumerate(calls):
+                if isinstance(call, dict):
+                    self._add_call(call, position)
+        function = message.get("function_call")
+        if isinstance(function, dict) and (function.get("name") or function.get("arguments")):
+            self._add_call({"index": "function_call", "function": function}, 0)
+        for name, value in message.items():
+            if (
+                name not in _MESSAGE
+                and value is not None
+                and (name, value) != ("role", "assistant")
+            ):
+                _merge(self.message, {name: value})
+
+    def _add_text(self, text: str) -> None:
+        if text:
+            self.text.append(text)
+            if self.events is not None:
+                self.events.append(TextDelta(text))
+
+    def _add_thought(self, text: str) -> None:
+        if text:
+            self.reasoning.append(text)
+            if self.events is not None:
+                self.events.append(ReasoningDelta(text))
+
+    def _add_content(self, content: Any) -> None:
+        if isinstance(content, str):
+            self._add_text(content)
+            return
+        if not isinstance(content, list):
+            _merge(self.message, {"content": [content]})
+            return
+        # Mistral writes parts: text, thinking, references. All but plain text is kept as it came
+        # too, for the provider wants it back unchanged.
+        plain = True
+        for part in content:
+            kind = part.get("type") if isinstance(part, dict) else None
+            if kind == "text" and isinstance(part.get("text"), str):
+                self._add_text(part["text"])
+                plain = plain and part.keys() <= {"type", "text"}
+            elif kind == "thinking":
+                plain = False
+                thoughts = part.get("thinking")
+                for thought in thoughts if isinstance(thoughts, list) else [thoughts]:
+                    text = thought.get("text") if isinstance(thought, dict) else thought
+                    if isinstance(text, str):
+                        self._add_thought(text)
+            else:
+                plain = False
+        if not plain:
+            _merge(self.message, {"content": content})
+
+    def _add_reasoning(self, first: Any, second: Any) -> None:
+        """`reasoning_content` and `reasoning` are two names for one thing; some send both."""
+        text = first if isinstance(first, str) and first else second
+        if isinstance(text, str):
+            self._add_thought(text)
+        for name, value in (("reasoning_content", first), ("reasoning", second)):
+            if value and value != text:
+                _merge(self.message, {name: value})
+
+    def _add_call(self, raw: Mapping[str, Any], position: int) -> None:
+        function = raw.get("function")
+        if not isinstance(function, dict):
+            custom = raw.get("custom")
+            if not isinstance(custom, dict):
+                return
+            function = {"name": custom.get("name"), "arguments": custom.get("input")}
+        name, call_id = function.get("name"), raw.get("id")
+        key = raw.get("index")
+        if not isinstance(key, (int, str)):
+            key = (position, "unnumbered")
+        place = self._place(key, call_id, name)
+        call = self.calls[place]
+        new_id = call_id if isinstance(call_id, str) and not call.id else ""
+        new_name = name if isinstance(name, str) and not call.name else ""
+        call.id, call.name = call.id or new_id, call.name or new_name
+        arguments = function.get("arguments")
+        if arguments is not None and not isinstance(arguments, str):
+            arguments = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
+        if arguments:
+            call.arguments.append(arguments)
+        if self.events is not None:
+            self.events.append(
+                ToolCallDelta(place, new_id or None, new_name or None, arguments or "")
+            )
+        for field, value in raw.items():
+            if field in ("id", "index", "function") or (field, value) == ("type", "function"):
+                continue
+            if value is not None:
+                call.rest[field] = value
+        for field, value in function.items():
+            if field not in ("name", "arguments") and value is not None:
+                call.rest.setdefault("function", {})[field] = value
+
+    def _place(self, key: Any, call_id: Any, name: Any) -> int:
+        """Finds the call that a piece belongs to, or begins a new one.
+
+        Some servers give every call the index 0, or none: a new id beside a name begins a new call.
+        """
+        place = self._by_index.get(key)
+        if place is not None:
+            call = self.calls[place]
+            if not (call_id and name and call.id and call_id != call.id):
+                return place
+        self.calls.append(_Call())
+        self._by_index[key] = len(self.calls) - 1
+        return len(self.calls) - 1
+
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The calls that it asks for."""
+        return tuple(call.finished() for call in self.calls)
+
+    def leftover(self) -> dict[str, Any]:
+        """What no field of a Completion holds, at the paths the provider used."""
+        rest = dict(self.rest)
+        if rest.get("index") == self.index:
+            del rest["index"]
+        message = dict(self.message)
+        if any(call.rest for call in self.calls):
+            message["tool_calls"] = [call.rest for call in self.calls]
+        if message:
+            rest["message"] = message
+        if any(value is not None for value in self.logprobs.values()):
+            rest["logprobs"] = self.logprobs
+        return rest
+
+    def as_raw(self) -> dict[str, Any]:
+        """The whole choice in the provider's words: for all but the first, which has the fields."""
+        message: dict[str, Any] = {
+            "content": "".join(self.text),
+            "reasoning_content": "".join(self.reasoning),
+            "refusal": "".join(self.refusal),
+            **self.message,
+        }
+        message = {name: value for name, value in message.items() if value}
+        if self.calls:
+            message["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "function": {"name": call.name, "arguments": "".join(call.arguments)},
+                    **call.rest,
+                }
+                for call in self.calls
+            ]
+        rest = self.leftover()
+        return {**rest, "index": self.index, "finish_reason": self.finish, "message": message}
+
+
+def read_logprobs(raw: Mapping[str, Any]) -> tuple[TokenLogprob, ...] | None:
+    """Reads a choice's `logprobs`, OpenAI's form or Together's."""
+    content = raw.get("content")
+    if isinstance(content, list):
+        return tuple(
+            TokenLogprob(
+                str(entry.get("token", "")),
+                float(entry["logprob"]),
+                tuple(
+                    (str(top.get("token", "")), float(top["logprob"]))
+                    for top in entry.get("top_logprobs") or ()
+                    if isinstance(top, dict) and _is_number(top.get("logprob"))
+                ),
+            )
+            for entry in content
+            if isinstance(entry, dict) and _is_number(entry.get("logprob"))
+        )
+    tokens, values = raw.get("tokens"), raw.get("token_logprobs")
+    if isinstance(tokens, list) and isinstance(values, list):  # Together
+        return tuple(
+            TokenLogprob(str(token), float(value))
+            for token, value in zip(tokens, values, strict=False)
+            if _is_number(value)
+        )
+    return None
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**53)
+
+
+def keep(kept: dict[str, Any], name: str, value: Any) -> None:
+    """Keeps a field that states how things are: the last word counts, objects grow."""
+    old = kept.get(name)
+    if isinstance(old, dict) and isinstance(value, dict):
+        kept[name] = {**old, **value}
+    else:
+        kept[name] = value
+
+
+_PIECES: Final = frozenset({"data", "transcript"})
+"""Text that a message's own objects (`audio`) send in pieces."""
+
+
+def _merge(kept: dict[str, Any], new: Mapping[str, Any]) -> None:
+    """Keeps what pieces of a message say: lists grow, texts that change become a list of texts."""
+    for name, value in new.items():
+        old = kept.get(name)
+        if value is None:
+            continue
+        if old is None:
+            kept[name] = value.copy() if isinstance(value, (list, dict)) else value
+        elif isinstance(old, dict) and isinstance(value, dict):
+            _merge(old, value)
+        elif isinstance(old, list):
+            if isinstance(value, list):
+                old.extend(value)
+            elif not old or old[-1] != value:
+                old.append(value)
+        elif name in _PIECES and isinstance(old, str) and isinstance(value, str):
+            kept[name] = old + value
+        elif old != value:
+            kept[name] = [old, *value] if isinstance(value, list) else [old, value]

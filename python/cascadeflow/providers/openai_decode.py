@@ -1,0 +1,299 @@
+"""Reads OpenAI chat completions, whole and streamed, with nothing lost.
+
+What this package has no field for is kept in `Completion.extras` under the provider's own names, at
+the same paths; the `usage` object stands there whole, as evidence for the buckets.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from cascadeflow.models.completion import (
+    Completed,
+    Completion,
+    UsageUpdate,
+)
+from cascadeflow.providers.error_mapping import (
+    error_from_object,
+    header_facts,
+    malformed,
+    request_id_of,
+)
+from cascadeflow.providers.openai_choice import Choice, keep, read_logprobs
+from cascadeflow.providers.openai_usage import read_cost, read_usage
+from cascadeflow.providers.sse import SseParser
+from cascadeflow.types import EMPTY, FinishReason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cascadeflow.errors import ProviderError
+    from cascadeflow.models.completion import StreamEvent
+    from cascadeflow.models.usage import Usage
+
+__all__ = ["OpenAIStreamDecoder", "read_response"]
+
+_FINISH: Final[Mapping[str, FinishReason]] = {
+    "stop": "stop",
+    "eos": "stop",  # Together
+    "length": "length",
+    "max_tokens": "length",
+    "model_length": "length",  # Mistral
+    "tool_calls": "tool_calls",
+    "function_call": "tool_calls",
+    "content_filter": "content_filter",
+    "sensitive": "content_filter",  # Z.ai
+    "error": "error",
+    "abort": "error",  # vLLM
+    "network_error": "error",  # Z.ai
+    "insufficient_system_resource": "error",  # DeepSeek
+}
+
+_TOP: Final = frozenset({"choices", "id", "model", "obfuscation", "service_tier", "usage"})
+"""Read into fields. `obfuscation` is random padding against eavesdroppers who measure lengths."""
+
+
+class _Answer:
+    """An answer, as far as it has been read."""
+
+    __slots__ = (
+        "choices",
+        "cost",
+        "events",
+        "id",
+        "model",
+        "provider",
+        "raw_usage",
+        "rest",
+        "tier",
+        "usage",
+    )
+
+    def __init__(self, provider: str, events: list[StreamEvent] | None = None) -> None:
+        self.provider = provider
+        self.events = events
+        self.choices: dict[int, Choice] = {}
+        self.id: str | None = None
+        self.model: str | None = None
+        self.tier: str | None = None
+        self.usage: Usage | None = None
+        self.raw_usage: Mapping[str, Any] | None = None
+        self.cost: int | None = None
+        self.rest: dict[str, Any] = {}
+
+    def add(self, body: Mapping[str, Any]) -> None:
+        """Takes a whole body, or one chunk."""
+        self.id = self._text(body, "id") or self.id
+        self.model = self._text(body, "model") or self.model
+        self.tier = self._text(body, "service_tier") or self.tier
+        choices = body.get("choices")
+        if isinstance(choices, list):
+            for position, raw in enumerate(choices):
+                if isinstance(raw, dict):
+                    self._choice(raw, position).add(raw)
+        usage = body.get("usage")
+        if usage is None and isinstance(body.get("x_groq"), dict):
+            usage = body["x_groq"].get("usage")
+        if isinstance(usage, dict) and usage:
+            self._add_usage(usage)
+        for name, value in body.items():
+            if name not in _TOP and value is not None:
+                keep(self.rest, name, value)
+
+    def _text(self, body: Mapping[str, Any], name: str) -> str | None:
+        value = body.get(name)
+        if value is None or isinstance(value, str):
+            return value
+        self.rest[name] = value
+        return None
+
+    def _choice(self, raw: Mapping[str, Any], position: int) -> Choice:
+        index = raw.get("index")
+        if not isinstance(index, int):
+            index = position
+        choice = self.choices.get(index)
+        if choice is None:
+            # Only the first choice is the answer, so only its pieces are events.
+            choice = Choice(index, None if self.choices else self.events)
+            self.choices[index] = choice
+        return choice
+
+    def _add_usage(self, raw: Mapping[str, Any]) -> None:
+        usage = read_usage(raw)
+        self.raw_usage = raw
+        self.cost = read_cost(raw)
+        if usage is not None:
+            self.usage = usage
+            if self.events is not None:
+                self.events.append(UsageUpdate(usage))
+
+    @property
+    def finish(self) -> str | None:
+        """The provider's own finish reason, once it has come."""
+        for choice in self.choices.values():
+            return choice.finish
+        return None
+
+    def completion(
+        self, headers: Mapping[str, str], *, complete: bool = True, broken: bool = False
+    ) -> Completion:
+        choices = list(self.choices.values())
+        answer = choices[0] if choices else Choice(0)
+        extras = dict(self.rest)
+        if self.raw_usage is not None:
+            extras["usage"] = self.raw_usage
+        others = [choice.as_raw() for choice in choices[1:]]
+        leftover = answer.leftover()
+        if leftover or others:
+            extras["choices"] = [leftover, *others]
+        refusal = "".join(answer.refusal)
+        finish: FinishReason = "error" if broken else "unknown"
+        if answer.finish is not None:
+            finish = _FINISH.get(answer.finish, "unknown")
+            if finish == "stop" and refusal:
+                finish = "refusal"
+        return Completion(
+            text="".join(answer.text),
+            tool_calls=answer.tool_calls(),
+            finish_reason=finish,
+            raw_finish_reason=answer.finish,
+            usage=self.usage,
+            usage_complete=complete,
+            model=self.model,
+            response_id=self.id,
+            request_id=request_id_of(headers),
+            refusal=refusal or None,
+            reasoning="".join(answer.reasoning),
+            logprobs=read_logprobs(answer.logprobs),
+            service_tier=self.tier,
+            reported_cost=self.cost,
+            headers=header_facts(headers) or EMPTY,
+            extras=extras or EMPTY,
+        )
+
+
+def read_response(provider: str, headers: Mapping[str, str], body: bytes) -> Completion:
+    """Reads a whole response whose status says that it is an answer.
+
+    Raises:
+        ProviderError: the body is an error all the same, or no answer at all.
+    """
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        raise malformed(provider, "it is not JSON", body=body) from None
+    except RecursionError:
+        raise malformed(provider, "it is nested too deeply") from None
+    if not isinstance(parsed, dict):
+        raise malformed(provider, "it is not a JSON object")
+    choices = parsed.get("choices")
+    if not isinstance(choices, list) or not any(isinstance(choice, dict) for choice in choices):
+        if parsed.get("error"):
+            raise error_from_object(provider, parsed, headers=headers)
+        raise malformed(provider, "it has no choices")
+    answer = _Answer(provider)
+    try:
+        answer.add(parsed)
+    except RecursionError:
+        raise malformed(provider, "it is nested too deeply") from None
+    return answer.completion(headers)
+
+
+class OpenAIStreamDecoder:
+    """Reads one stream of chat completion chunks.
+
+    Attributes:
+        failure: the error that the stream itself carried, once it has been read; `feed` and
+            `finish` raise it, but never before they have given the events that came ahead of it.
+    """
+
+    __slots__ = ("_answer", "_done", "_events", "_headers", "_parser", "_provider", "failure")
+
+    def __init__(self, provider: str, headers: Mapping[str, str] = EMPTY) -> None:
+        self._provider = provider
+        self._headers = headers
+        self._parser = SseParser()
+        self._events: list[StreamEvent] = []
+        self._answer = _Answer(provider, self._events)
+        self._done = False
+        self.failure: ProviderError | None = None
+
+    def feed(self, chunk: bytes) -> Sequence[StreamEvent]:
+        """Takes the next bytes and gives the events that they complete.
+
+        Raises:
+            ProviderError: the stream carried an error, or bytes that the protocol does not allow.
+        """
+        self._raise_failure()
+        for name, data in self._parser.feed(chunk):
+            self._read(name, data)
+            if self.failure is not None:
+                break
+        return self._given()
+
+    def finish(self) -> Sequence[StreamEvent]:
+        """Says that no more bytes come; the last event is `Completed`.
+
+        Raises:
+            ProviderError: the stream carried an error.
+        """
+        self._raise_failure()
+        for name, data in self._parser.finish():
+            if data == b"[DONE]" or _parses(data):  # what is cut off in the middle is no event
+                self._read(name, data)
+                self._raise_failure()
+        self._events.append(Completed(self.partial()))
+        return self._given()
+
+    def partial(self) -> Completion:
+        """Gives the answer as far as it has been read."""
+        whole = self._done or (self._answer.finish is not None and self._answer.usage is not None)
+        broken = not self._done and self._answer.finish is None
+        return self._answer.completion(self._headers, complete=whole, broken=broken)
+
+    def _raise_failure(self) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+    def _given(self) -> Sequence[StreamEvent]:
+        if not self._events:
+            self._raise_failure()
+            return ()
+        given = self._events.copy()
+        self._events.clear()
+        return given
+
+    def _read(self, name: str, data: bytes) -> None:
+        if data == b"[DONE]":
+            self._done = True
+            return
+        try:
+            chunk = json.loads(data)
+        except (ValueError, RecursionError):
+            self.failure = malformed(self._provider, "a stream's event is not JSON", body=data)
+            self.failure.partial = self.partial()
+            return
+        if not isinstance(chunk, dict):
+            self.failure = malformed(self._provider, "a stream's event is not a JSON object")
+            self.failure.partial = self.partial()
+            return
+        if (name == "error" or chunk.get("error")) and self._answer.finish is None:
+            failure = error_from_object(self._provider, chunk, headers=self._headers, billed=None)
+            failure.partial = self.partial()
+            self.failure = failure
+            return
+        # An error behind the finish reason takes nothing back (OpenRouter reports a reached limit
+        # so): the answer is whole, and the error is kept among the extras.
+        try:
+            self._answer.add(chunk)
+        except RecursionError:
+            self.failure = malformed(self._provider, "a stream's event is nested too deeply")
+
+
+def _parses(data: bytes) -> bool:
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return True

@@ -1,0 +1,144 @@
+"""The `usage` object of OpenAI chat completions and its dialects, as disjoint buckets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from cascadeflow.models.usage import Usage
+from cascadeflow.money import from_usd
+from cascadeflow.types import EMPTY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["read_cost", "read_usage"]
+
+_MOST_TOKENS: Final = 2**53
+"""A larger count is no count: it could not be told from noise, nor be priced."""
+
+
+def read_usage(raw: Mapping[str, Any]) -> Usage | None:
+    """Reads a `usage` object.
+
+    The protocol counts `prompt_tokens` and `completion_tokens` whole and then says of what they
+    consist. What is read from a cache, written to one, audio or reasoning is taken out of the
+    whole, so that nothing is counted twice and the buckets add up to what the provider counted.
+    Where the parts are larger than the whole (some routers report tokens as both written and
+    read), the whole stands. A dialect that counts reasoning beside `completion_tokens` shows it in
+    `total_tokens`.
+
+    Returns:
+        The usage, or `None` when the object counts nothing.
+    """
+    prompt = _count(raw, "prompt_tokens")
+    completion = _count(raw, "completion_tokens")
+    details = _mapping(raw.get("prompt_tokens_details"))
+    cached = _first(
+        _count(details, "cached_tokens"),
+        _count(raw, "prompt_cache_hit_tokens"),  # DeepSeek
+        _count(raw, "cached_tokens"),  # Together, Moonshot
+        _count(raw, "num_cached_tokens"),  # Mistral before its prompt_tokens_details
+    )
+    written = _count(details, "cache_write_tokens")
+    audio = _count(details, "audio_tokens")
+    if prompt is None:
+        missed = _count(raw, "prompt_cache_miss_tokens")
+        prompt = None if missed is None else missed + (cached or 0)
+    if prompt is not None:
+        plain = prompt
+        cached, plain = _take(cached, plain)
+        written, plain = _take(written, plain)
+        audio, plain = _take(audio, plain)
+        prompt = plain
+
+    made = _mapping(raw.get("completion_tokens_details"))
+    reasoning = _first(_count(made, "reasoning_tokens"), _count(raw, "reasoning_tokens"))
+    spoken = _count(made, "audio_tokens")
+    if completion is not None:
+        if not _counted_beside(raw, reasoning):
+            reasoning, completion = _take(reasoning, completion)
+        spoken, completion = _take(spoken, completion)
+
+    counts = (prompt, cached, written, audio, completion, reasoning, spoken)
+    requests = _requests(raw)
+    if not requests and all(count is None for count in counts):
+        return None
+    return Usage(
+        input_tokens=prompt,
+        cache_read_tokens=cached,
+        cache_write_5m_tokens=written,
+        input_audio_tokens=audio,
+        output_tokens=completion,
+        reasoning_tokens=reasoning,
+        output_audio_tokens=spoken,
+        requests=requests or EMPTY,
+    )
+
+
+def read_cost(raw: Mapping[str, Any]) -> int | None:
+    """Reads what the provider itself says it charged, in nanodollars, rounded up.
+
+    OpenRouter states `cost`; with the customer's own key at the upstream provider (`is_byok`) that
+    is its fee alone, and the upstream's bill stands beside it. Perplexity states a table with a
+    total.
+    """
+    cost = raw.get("cost")
+    if isinstance(cost, dict):
+        cost = cost.get("total_cost")
+    charged = _nanodollars(cost)
+    if charged is not None and raw.get("is_byok") is True:
+        upstream = _nanodollars(_mapping(raw.get("cost_details")).get("upstream_inference_cost"))
+        return None if upstream is None else charged + upstream
+    return charged
+
+
+def _counted_beside(raw: Mapping[str, Any], reasoning: int | None) -> bool:
+    """Whether `completion_tokens` leaves reasoning out, as xAI's does and its total shows."""
+    if not reasoning:
+        return False
+    total = _count(raw, "total_tokens")
+    prompt = _count(raw, "prompt_tokens") or 0
+    return (
+        total is not None and total == prompt + (_count(raw, "completion_tokens") or 0) + reasoning
+    )
+
+
+def _take(part: int | None, whole: int) -> tuple[int | None, int]:
+    """Takes a part out of what is left of the whole, and no more than there is."""
+    if part is None:
+        return None, whole
+    taken = min(part, whole)
+    return taken, whole - taken
+
+
+def _requests(raw: Mapping[str, Any]) -> dict[str, int]:
+    """Counted server-side tool use: OpenRouter's name, and the one it had before."""
+    for name in ("server_tool_use_details", "server_tool_use"):
+        searches = _count(_mapping(raw.get(name)), "web_search_requests")
+        if searches:
+            return {"web_search": searches}
+    return {}
+
+
+def _count(raw: Mapping[str, Any], name: str) -> int | None:
+    value = raw.get(name)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= _MOST_TOKENS else None
+
+
+def _first(*counts: int | None) -> int | None:
+    return next((count for count in counts if count is not None), None)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else EMPTY
+
+
+def _nanodollars(value: Any) -> int | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    # More dollars than one answer can cost are no amount.
+    return from_usd(value) if 0 <= value < 1e9 else None  # noqa: PLR2004
