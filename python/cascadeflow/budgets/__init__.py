@@ -1,0 +1,1 @@
+"""What was spent, by whom, and how near a limit that is."""

@@ -1,0 +1,1 @@
+"""One request's way, a station a file: request, route, cascade, settle, result."""
