@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 
 from cascadeflow.cli.doctor import doctor
+from cascadeflow.cli.models import models_app
+from cascadeflow.cli.prices import prices_app
 
 __all__ = ["app"]
 
@@ -40,3 +42,5 @@ def _root(
 
 
 app.command()(doctor)
+app.add_typer(models_app, name="models")
+app.add_typer(prices_app, name="prices")

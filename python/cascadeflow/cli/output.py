@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
+from dataclasses import fields
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +22,18 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-__all__ = ["JsonOption", "Output", "VerboseOption", "opened", "percent", "usd"]
+    from cascadeflow.models.prices import Price, PriceTier
+
+__all__ = [
+    "JsonOption",
+    "Output",
+    "VerboseOption",
+    "opened",
+    "percent",
+    "rates",
+    "shown_rates",
+    "usd",
+]
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
 
@@ -34,8 +47,8 @@ class Output:
         from rich.console import Console  # noqa: PLC0415
 
         self.as_json = as_json
-        self.console: Console = Console(stderr=as_json, highlight=False)
-        self.warnings: Console = Console(stderr=True, highlight=False)
+        self.console: Console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+        self.warnings: Console = Console(stderr=True, highlight=False, soft_wrap=True)
 
     def result(self, values: Mapping[str, Any]) -> None:
         """Gives the command's JSON object; prints nothing unless `--json` was asked for."""
@@ -57,7 +70,7 @@ def opened(*, as_json: bool, verbose: bool) -> Iterator[Output]:
     except CascadeFlowError as error:
         if verbose:
             output.warnings.print_exception(show_locals=False)
-        output.warnings.print(f"[bold red]Error:[/] {_escaped(str(error))}", soft_wrap=True)
+        output.warnings.print(f"[bold red]Error:[/] {_escaped(str(error))}")
         output.result({"error": {"type": type(error).__name__, "message": str(error)}})
         usage = isinstance(error, (ConfigurationError, InvalidRequestError))
         raise typer.Exit(2 if usage else 1) from error
@@ -79,6 +92,65 @@ def percent(share: float | None) -> str:
     ('12.3 %', 'n/a')
     """
     return "n/a" if share is None else f"{share * 100:.1f} %"
+
+
+def rates(price: Price | None) -> dict[str, Any] | None:
+    """A price as plain JSON: amounts as exact text, what has no rate left out."""
+    if price is None:
+        return None
+    values: dict[str, Any] = {}
+    for field in fields(price):
+        value = getattr(price, field.name)
+        if isinstance(value, Decimal):
+            values[field.name] = str(value)
+        elif hasattr(value, "items"):
+            values |= (
+                {field.name: {name: str(rate) for name, rate in value.items()}} if value else {}
+            )
+        elif isinstance(value, tuple):
+            values |= {field.name: [_tier(tier) for tier in value]} if value else {}
+        elif value is not None:
+            values[field.name] = value
+    return values
+
+
+def shown_rates(price: Price | None) -> str:
+    """A price in one line for people.
+
+    >>> from cascadeflow.models.prices import Price
+    >>> shown_rates(Price(input=1, output=2)), shown_rates(None)
+    ('input 1, output 2', 'unknown')
+    """
+    if price is None:
+        return "unknown"
+    parts = []
+    for name, value in (rates(price) or {}).items():
+        if name in {"source", "date", "service_tier"}:
+            continue
+        if name == "tiers":
+            parts += [
+                f"above {tier['above']:,} input tokens "
+                + " ".join(f"{key} {rate}" for key, rate in tier.items() if key != "above")
+                for tier in value
+            ]
+        elif name == "requests":
+            parts += [f"{kind} {rate} per thousand" for kind, rate in value.items()]
+        elif name == "call":
+            parts.append(f"{value} per thousand calls")
+        elif name == "other":
+            parts += [f"{kind} {rate}" for kind, rate in value.items()]
+        else:
+            parts.append(f"{name} {value}")
+    return ", ".join(parts)
+
+
+def _tier(tier: PriceTier) -> dict[str, Any]:
+    given = {field.name: getattr(tier, field.name) for field in fields(tier)}
+    return {
+        name: value if isinstance(value, int) else str(value)
+        for name, value in given.items()
+        if value is not None
+    }
 
 
 def _escaped(text: str) -> str:
