@@ -7,7 +7,7 @@ fields are stable: a field may be added, none is taken away.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from cascadeflow.models.completer import Attempt
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnswerReplaced",
+    "BudgetWarned",
     "CallFailed",
     "CallFinished",
     "CallStarted",
@@ -125,6 +126,16 @@ class AnswerReplaced:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetWarned:
+    """The tracker's budget has just reached a state for the first time. Amounts in nanodollars."""
+
+    request_id: str
+    state: Literal["ok", "warned", "exhausted"]
+    spent: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestCompleted:
     """The request's last event: the whole result."""
 
@@ -134,11 +145,15 @@ class RequestCompleted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFailed:
-    """The request's last event when it has no answer. `cancelled` tells a caller's cancel apart."""
+    """The request's last event when it has no answer. `cancelled` tells a caller's cancel apart.
+
+    `cost` is in nanodollars: what its calls are known to have cost all the same.
+    """
 
     request_id: str
     error: BaseException
     cancelled: bool
+    cost: int = 0
 
 
 Event: TypeAlias = (
@@ -148,6 +163,7 @@ Event: TypeAlias = (
     | CallFinished
     | CallFailed
     | DraftJudged
+    | BudgetWarned
     | TextChunk
     | ToolCallChunk
     | AnswerReplaced

@@ -45,11 +45,12 @@ class CostReport:
         saved_basis: `measured` when the verifier ran and its usage is known, `estimated` when its
             cost was reckoned from the draft's usage, `None` when there is nothing to compare.
         currency: always `USD`.
-        price_sources: for each model that ran, where its price came from
-            (`catalogue`, `user`, `provider`, `local`).
-        price_dates: for each model that ran, the date its price has been in force since or was
+        price_sources: for each model that answered, where its price came from
+            (`catalogue`, `user`, `provider`, `local`; `None` when it is unknown).
+        price_dates: for each model that answered, the date its price has been in force since or was
             compiled on, ISO 8601.
-        confirmed: whether every part rests on the provider's own usage figures.
+        confirmed: whether every part rests on the provider's own usage figures; `False` also when a
+            failed try may have been billed without anybody saying so: `total` is then the least.
     """
 
     total: Decimal | None
@@ -61,7 +62,7 @@ class CostReport:
     saved_fraction: float | None = None
     saved_basis: Literal["measured", "estimated"] | None = None
     currency: Literal["USD"] = "USD"
-    price_sources: Mapping[str, str] = field(default_factory=dict)
+    price_sources: Mapping[str, str | None] = field(default_factory=dict)
     price_dates: Mapping[str, str | None] = field(default_factory=dict)
     confirmed: bool = True
 
@@ -120,11 +121,13 @@ class TimingReport:
 
     Attributes:
         total_ms: from the call of `run` to its result.
-        draft_ms: the drafting model's call, retries included; `None` when none was made.
-        validation_ms: judging the draft.
-        verifier_ms: the verifying (or only) model's call, retries included.
+        draft_ms: calls of drafting models, retries and failed ones included; `None` when none was
+            made.
+        validation_ms: judging the draft; `None` when none was judged.
+        verifier_ms: calls of verifying (or directly answering) models, likewise.
         transport_ms: the part of all calls spent waiting for the network and the providers.
-        overhead_ms: `total_ms - transport_ms`: what this package itself took.
+        overhead_ms: `total_ms - transport_ms - reader_ms`: what this package itself took.
+        reader_ms: what the reader of a stream took between two events.
         first_token_ms: until the first piece of the answer that was kept, on a stream.
     """
 
@@ -134,6 +137,7 @@ class TimingReport:
     verifier_ms: float | None = None
     transport_ms: float = 0.0
     overhead_ms: float = 0.0
+    reader_ms: float = 0.0
     first_token_ms: float | None = None
 
 
@@ -208,13 +212,80 @@ class CascadeResult:
 
     @property
     def cascaded(self) -> bool:
-        """Whether a draft was made first."""
+        """Whether the plan was to draft first."""
         return self.routing.route == "cascade"
 
     @property
     def draft_accepted(self) -> bool:
         """Whether the answer is an accepted draft."""
         return self.quality.accepted is True
+
+    @property
+    def routing_strategy(self) -> str:
+        """The route: `cascade` or `direct`."""
+        return self.routing.route
+
+    @property
+    def reason(self) -> str:
+        """Why this route."""
+        return self.routing.reason
+
+    @property
+    def draft_model(self) -> str | None:
+        """The model planned to draft, as its provider names it; `None` on the direct route."""
+        draft = self.routing.draft_model
+        return None if draft is None else draft.partition(":")[2]
+
+    @property
+    def verifier_model(self) -> str | None:
+        """The model planned to verify or to answer directly, as its provider names it."""
+        verifier = self.routing.verifier_model
+        return None if verifier is None else verifier.partition(":")[2]
+
+    @property
+    def draft_cost(self) -> float | None:
+        """US dollars; the exact figure is `cost.draft`."""
+        return None if self.cost.draft is None else float(self.cost.draft)
+
+    @property
+    def verifier_cost(self) -> float | None:
+        """US dollars; the exact figure is `cost.verifier`."""
+        return None if self.cost.verifier is None else float(self.cost.verifier)
+
+    @property
+    def draft_latency_ms(self) -> float | None:
+        """Milliseconds the drafting took."""
+        return self.timing.draft_ms
+
+    @property
+    def verifier_latency_ms(self) -> float | None:
+        """Milliseconds the verifying, or the direct answer, took."""
+        return self.timing.verifier_ms
+
+    @property
+    def quality_score(self) -> float | None:
+        """The probability that the draft is good enough."""
+        return self.quality.score
+
+    @property
+    def quality_threshold(self) -> float | None:
+        """The least probability at which it is accepted."""
+        return self.quality.threshold
+
+    @property
+    def quality_check_passed(self) -> bool | None:
+        """Whether the draft was accepted; `None` when there was none to judge."""
+        return self.quality.accepted
+
+    @property
+    def rejection_reason(self) -> str | None:
+        """Why the draft was rejected; `None` when it was not."""
+        return self.quality.reason if self.quality.accepted is False else None
+
+    @property
+    def has_tool_calls(self) -> bool:
+        """Whether the model asks to call a tool."""
+        return bool(self.tool_calls)
 
     @property
     def metadata(self) -> dict[str, Any]:

@@ -1,0 +1,565 @@
+"""`CascadeAgent`: answers each request with the cheapest of its models that is good enough."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, get_args
+
+from cascadeflow.clock import SystemClock
+from cascadeflow.config import QualityConfig
+from cascadeflow.errors import ConfigurationError, InvalidRequestError
+from cascadeflow.models.config import ModelConfig
+from cascadeflow.models.prices import require_price
+from cascadeflow.pipeline.drive import complete, stream
+from cascadeflow.pipeline.request import normalise
+from cascadeflow.pipeline.route import Router
+from cascadeflow.pipeline.run import Engine, Run
+from cascadeflow.providers.registry import get_provider
+from cascadeflow.quality.validator import RuleValidator
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+    from types import TracebackType
+
+    from cascadeflow.agent_batch import BatchProgress, BatchResult, Question
+    from cascadeflow.agent_listeners import Listener
+    from cascadeflow.agent_v01 import StreamEvent
+    from cascadeflow.budgets.tracker import CostTracker
+    from cascadeflow.clock import Clock
+    from cascadeflow.config import Deadlines, QualityMode, RetryPolicy
+    from cascadeflow.models.completer import Completer
+    from cascadeflow.pipeline.events import Event
+    from cascadeflow.pipeline.result import CascadeResult
+    from cascadeflow.pipeline.route import Level, Order
+    from cascadeflow.providers.protocols import Transport
+    from cascadeflow.quality.validator import Validator
+    from cascadeflow.types import JsonObject, Message, ResponseFormat, Tool
+
+__all__ = ["CascadeAgent", "RunOptions"]
+
+OnVerifierFailure = Literal["error", "draft"]
+UnknownPrice = Literal["error", "allow"]
+
+
+class RunOptions(TypedDict, total=False):
+    """What a request may say besides its question: the options of `CascadeAgent.run`."""
+
+    system_prompt: str | None
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    stop: str | Sequence[str] | None
+    seed: int | None
+    tools: Sequence[Tool | JsonObject] | None
+    tool_choice: str | JsonObject | None
+    response_format: ResponseFormat | JsonObject | None
+    extra: JsonObject | None
+    model: str | None
+    force_direct: bool
+    complexity_hint: str | None
+    user_id: str | None
+    timeout: float | None
+
+
+class CascadeAgent:
+    """Asks a cheap model for a draft, judges it, and asks an expensive one only when it must.
+
+    One agent serves a whole process: any number of requests at once, from several event loops and
+    threads. It keeps its connections, so make one and keep it; close it with `aclose()` or
+    `async with`.
+
+    >>> agent = CascadeAgent(["openai:gpt-5-mini", "anthropic:claude-opus-4-5"])
+    >>> [model.id for model in agent.models]
+    ['openai:gpt-5-mini', 'anthropic:claude-opus-4-5']
+    """
+
+    def __init__(
+        self,
+        models: Iterable[str | ModelConfig | Mapping[str, Any]],
+        quality_config: QualityConfig | None = None,
+        enable_cascade: bool = True,  # noqa: FBT001, FBT002 - v0.1's position
+        verbose: bool = False,  # noqa: FBT001, FBT002 - v0.1's position
+        *,
+        quality_mode: QualityMode | None = None,
+        order: Order = "price",
+        draft_up_to: Level = "hard",
+        on_verifier_failure: OnVerifierFailure = "error",
+        unknown_price: UnknownPrice = "error",
+        cost_tracker: CostTracker | None = None,
+        validator: Validator | None = None,
+        on_event: Listener | Sequence[Listener] | None = None,
+        transport: Transport | None = None,
+        retry: RetryPolicy | None = None,
+        deadlines: Deadlines | None = None,
+        completer: Completer | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        """Sets the agent up. No key is needed yet, and nothing is sent.
+
+        Args:
+            models: `"provider:model"`, `ModelConfig`, or a dict of its fields; each once.
+            quality_config: how drafts are judged; or `quality_mode`, which takes a preset.
+            enable_cascade: `False` makes no drafts: the dearest model answers.
+            verbose: write a line per step to standard error; never prompts or answers.
+            quality_mode: `fast`: rules over the text.
+            order: `price` drafts with the cheapest model and verifies with the dearest; `given`
+                drafts with the first and verifies with the last.
+            draft_up_to: the hardest level of request that is drafted; harder ones go to the
+                verifier at once.
+            on_verifier_failure: what a rejected draft is when nobody else answers: `error` raises
+                `AllModelsFailedError`; `draft` returns it, its `quality.accepted` being `False`.
+            unknown_price: `error` refuses a model whose price is not known; `allow` takes it, and
+                its costs are `None`.
+            cost_tracker: adds up what requests cost.
+            validator: judges drafts in the place of the built-in rules.
+            on_event: called with every event, on the request's way; one that raises is logged.
+            transport: sends the HTTP requests; anything with its one method.
+            retry: when a failed call is tried again at the same model.
+            deadlines: how long the parts of a call may take.
+            completer: asks the models in the place of the built-in providers; `transport`, `retry`
+                and `deadlines` are then its own affair.
+            clock: the time.
+
+        Raises:
+            ConfigurationError: what is set up cannot work; among them `UnknownPriceError`, which
+                says how to state a price.
+        """
+        for name, value, allowed in (
+            ("on_verifier_failure", on_verifier_failure, get_args(OnVerifierFailure)),
+            ("unknown_price", unknown_price, get_args(UnknownPrice)),
+        ):
+            if value not in allowed:
+                raise ConfigurationError(f"{name} must be one of {allowed}, not {value!r}")
+        self._clock = clock or SystemClock()
+        now = self._clock.now()
+        configs = _read_models(models)
+        for model in configs:
+            if completer is None and model.provider != "local":
+                get_provider(model.provider)  # raises when nobody registered it
+            if unknown_price == "error":
+                require_price(model, at=now)
+        self._router = Router(
+            configs,
+            at=now,
+            order=order,
+            enable_cascade=enable_cascade,
+            draft_up_to=draft_up_to,
+        )
+        self._completer = _completer(completer, transport, retry, deadlines, self._clock)
+        self._engine = Engine(
+            completer=self._completer,
+            validator=validator or RuleValidator(),
+            quality=_quality(quality_config, quality_mode),
+            clock=self._clock,
+            tracker=cost_tracker,
+            notify=_notifier(on_event, verbose=verbose),
+            keep_rejected=on_verifier_failure == "draft",
+        )
+
+    @classmethod
+    def from_env(
+        cls,
+        quality_config: QualityConfig | None = None,
+        enable_cascade: bool = True,  # noqa: FBT001, FBT002 - v0.1's position
+        verbose: bool = False,  # noqa: FBT001, FBT002 - v0.1's position
+        **options: Any,
+    ) -> Self:
+        """Makes an agent of what the environment has.
+
+        `CASCADEFLOW_MODELS` names the models, separated by commas. Without it, each provider whose
+        key is set gives its usual cheap and strong model; `docs/agent.md` lists them.
+
+        Args:
+            quality_config: as in `CascadeAgent`.
+            enable_cascade: likewise.
+            verbose: likewise.
+            options: any other of its options.
+
+        Raises:
+            ConfigurationError: no models are named and no key is set.
+        """
+        from cascadeflow.agent_env import models_from_env  # noqa: PLC0415 - seldom needed
+
+        return cls(models_from_env(), quality_config, enable_cascade, verbose, **options)
+
+    @property
+    def models(self) -> tuple[ModelConfig, ...]:
+        """The models, the one that drafts first, the one that verifies last."""
+        return self._router.models
+
+    async def run(
+        self,
+        query: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        *,
+        messages: Iterable[Message | JsonObject] | None = None,
+        system_prompt: str | None = None,
+        top_p: float | None = None,
+        stop: str | Sequence[str] | None = None,
+        seed: int | None = None,
+        tools: Sequence[Tool | JsonObject] | None = None,
+        tool_choice: str | JsonObject | None = None,
+        response_format: ResponseFormat | JsonObject | None = None,
+        extra: JsonObject | None = None,
+        model: str | None = None,
+        force_direct: bool = False,
+        complexity_hint: str | None = None,
+        user_id: str | None = None,
+        timeout: float | None = None,
+    ) -> CascadeResult:
+        """Answers one request.
+
+        What is `None` is not sent: the provider's own defaults hold.
+
+        Args:
+            query: the question; or `messages`.
+            max_tokens: the largest number of output tokens of each call, reasoning included.
+            temperature: sampling temperature, 0 to 2.
+            messages: a conversation: `Message` records or dicts in the OpenAI form.
+            system_prompt: a system message put before the conversation.
+            top_p: nucleus sampling, 0 to 1.
+            stop: a sequence, or several, that ends the answer.
+            seed: the sampling seed, where the provider has one.
+            tools: functions the model may call: `Tool` records or dicts in the OpenAI form.
+            tool_choice: `auto`, `none`, `required`, or the name of the one tool to call.
+            response_format: the form asked of the answer, such as `{"type": "json_object"}`.
+            extra: further fields of each request's body, in the provider's own words.
+            model: ask this one of the agent's models, and no other.
+            force_direct: make no draft.
+            complexity_hint: how hard the request is (`trivial`, `simple`, `moderate`, `hard`,
+                `expert`), when the caller knows better than the rules.
+            user_id: whose request it is, for the cost tracker and the events; it is not sent.
+            timeout: seconds for the whole request, fallbacks included. When they have passed,
+                the call under way ends and nobody else is asked.
+
+        Raises:
+            InvalidRequestError: the arguments cannot be sent as they are.
+            UnknownModelError: the agent has no model called `model`.
+            AllModelsFailedError: every model in line failed, or the time was up.
+            MissingKeyError: a model's key is neither given nor in the environment.
+        """
+        run = self._open(
+            query,
+            messages,
+            streamed=False,
+            system_prompt=system_prompt,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            stop=stop,
+            seed=seed,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            extra=extra,
+            model=model,
+            force_direct=force_direct,
+            complexity_hint=complexity_hint,
+            user_id=user_id,
+            timeout=timeout,
+        )
+        return await complete(run)
+
+    def stream(
+        self,
+        query: str | None = None,
+        *,
+        messages: Iterable[Message | JsonObject] | None = None,
+        show_draft: bool = False,
+        **options: Unpack[RunOptions],
+    ) -> AsyncGenerator[Event]:
+        """Answers one request in pieces: an iterator of events, the last with the whole result.
+
+        The text of the `TextChunk` events is the answer, unless an `AnswerReplaced` says that what
+        came before it is void. Held back until accepted, a draft is never replaced; a model that
+        breaks off half-way still can be. Leaving the loop early closes the connection.
+
+        Args:
+            query: the question; or `messages`.
+            messages: a conversation.
+            show_draft: pass a draft on as it comes, before it is judged.
+            options: the other options of `run`.
+
+        Raises:
+            InvalidRequestError: at once, before anything is sent.
+            AllModelsFailedError: while iterating; likewise what else `run` raises.
+        """
+        run = self._open(query, messages, streamed=True, **options)
+        return stream(run, show_draft=show_draft)
+
+    def run_sync(
+        self,
+        query: str | None = None,
+        *,
+        messages: Iterable[Message | JsonObject] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> CascadeResult:
+        """Answers one request and blocks until it is answered; for code that is not async.
+
+        The work is done on an event loop in a background thread, one for the whole process, which
+        keeps connections between calls. It works inside a running event loop too, which it then
+        blocks: there, `await run(...)` is better.
+
+        Args:
+            query: the question; or `messages`.
+            messages: a conversation.
+            options: the other options of `run`.
+
+        Raises:
+            CascadeFlowError: what `run` raises.
+        """
+        from cascadeflow.agent_sync import run_in_background  # noqa: PLC0415 - seldom needed
+
+        return run_in_background(self.run(query, messages=messages, **options))
+
+    async def run_batch(
+        self,
+        queries: Iterable[Question] | AsyncIterable[Question],
+        *,
+        concurrency: int = 8,
+        on_progress: Callable[[BatchProgress], None] | None = None,
+        stop_on_error: bool = False,
+        **options: Unpack[RunOptions],
+    ) -> BatchResult:
+        """Answers many requests, so many at a time, results in the order of the queries.
+
+        Args:
+            queries: texts or conversations, from any iterable, async ones too; they are taken one
+                by one.
+            concurrency: how many are under way at once.
+            on_progress: called after each with how far the batch has come.
+            stop_on_error: raise the first failure and cancel the rest; otherwise a failed request
+                has `None` among the results and its error among the errors.
+            options: the other options of `run`, for every request.
+
+        Raises:
+            InvalidRequestError: the arguments cannot work for any request.
+        """
+        from cascadeflow.agent_batch import run_batch  # noqa: PLC0415 - seldom needed
+
+        unknown = sorted(set(options) - set(RunOptions.__annotations__))
+        if unknown:
+            raise InvalidRequestError(f"run knows no option called {', '.join(unknown)}")
+
+        async def ask(question: Question) -> CascadeResult:
+            if isinstance(question, str):
+                return await self.run(question, **options)
+            return await self.run(messages=question, **options)
+
+        return await run_batch(
+            ask,
+            queries,
+            concurrency=concurrency,
+            on_progress=on_progress,
+            stop_on_error=stop_on_error,
+            monotonic=self._clock.monotonic,
+        )
+
+    async def run_streaming(
+        self,
+        query: str | None = None,
+        *,
+        messages: Iterable[Message | JsonObject] | None = None,
+        enable_visual: bool = True,
+        **options: Unpack[RunOptions],
+    ) -> CascadeResult:
+        """Answers one request, writing the answer to standard output as it comes; from v0.1.
+
+        Args:
+            query: the question; or `messages`.
+            messages: a conversation.
+            enable_visual: `False` writes nothing.
+            options: the other options of `run`.
+
+        Raises:
+            CascadeFlowError: what `run` raises.
+        """
+        from cascadeflow.pipeline import events  # noqa: PLC0415 - the module is loaded already
+
+        events_of = self.stream(query, messages=messages, **options)
+        async for event in events_of:
+            if isinstance(event, events.RequestCompleted):
+                if enable_visual:
+                    sys.stdout.write("\n")
+                return event.result
+            if not enable_visual:
+                continue
+            if isinstance(event, events.TextChunk):
+                sys.stdout.write(event.text)
+                sys.stdout.flush()
+            elif isinstance(event, events.AnswerReplaced):
+                sys.stdout.write(f"\n[{event.old_model} broke off: {event.new_model} answers]\n")
+        raise AssertionError("a stream ends with its result or with an error")
+
+    def stream_events(
+        self,
+        query: str | None = None,
+        *,
+        messages: Iterable[Message | JsonObject] | None = None,
+        **options: Unpack[RunOptions],
+    ) -> AsyncGenerator[StreamEvent]:
+        """Answers one request in v0.1's events; new code reads `stream`.
+
+        As in v0.1 a draft is shown as it comes, a `SWITCH` says that it was replaced, and an error
+        is an event.
+
+        Args:
+            query: the question; or `messages`.
+            messages: a conversation.
+            options: the other options of `run`.
+
+        Raises:
+            InvalidRequestError: at once, before anything is sent.
+        """
+        from cascadeflow.agent_v01 import v01_events  # noqa: PLC0415 - seldom needed
+
+        return v01_events(
+            self.stream(query, messages=messages, show_draft=True, **options),
+            model_names={model.id: model.name for model in self.models},
+        )
+
+    async def aclose(self) -> None:
+        """Closes every connection; the agent may be used again afterwards."""
+        await self._completer.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def _open(
+        self,
+        query: str | None,
+        messages: Iterable[Message | JsonObject] | None,
+        *,
+        streamed: bool,
+        system_prompt: str | None = None,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        stop: str | Sequence[str] | None = None,
+        seed: int | None = None,
+        tools: Sequence[Tool | JsonObject] | None = None,
+        tool_choice: str | JsonObject | None = None,
+        response_format: ResponseFormat | JsonObject | None = None,
+        extra: JsonObject | None = None,
+        model: str | None = None,
+        force_direct: bool = False,
+        complexity_hint: str | None = None,
+        user_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Run:
+        """Reads a request, plans it and opens its books."""
+        started = self._clock.monotonic()
+        request = normalise(
+            query,
+            messages=messages,
+            system_prompt=system_prompt,
+            max_tokens=max_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            stop=stop,
+            seed=seed,
+            tools=tools,
+            tool_choice=tool_choice,
+            response_format=response_format,
+            extra=extra,
+        )
+        plan = self._router.plan(
+            request, model=model, force_direct=force_direct, complexity_hint=complexity_hint
+        )
+        if user_id is not None and not isinstance(user_id, str):
+            raise InvalidRequestError(f"user_id must be text, not {user_id!r}")
+        return Run(
+            self._engine,
+            request,
+            plan,
+            started=started,
+            timeout=_seconds(timeout),
+            user_id=user_id,
+            streamed=streamed,
+        )
+
+
+def _seconds(timeout: Any) -> float | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise InvalidRequestError(f"timeout must be a number of seconds, not {timeout!r}")
+    if not 0 < timeout < math.inf:
+        raise InvalidRequestError(f"timeout must be more than 0 seconds and finite, not {timeout}")
+    return timeout
+
+
+def _read_models(models: Any) -> list[ModelConfig]:
+    if isinstance(models, (str, Mapping, ModelConfig)) or not isinstance(models, Iterable):
+        raise ConfigurationError(
+            "models must be a list, such as ['openai:gpt-5-mini', 'anthropic:claude-opus-4-5']"
+        )
+    return [_read_model(model) for model in models]
+
+
+def _read_model(model: Any) -> ModelConfig:
+    if isinstance(model, ModelConfig):
+        return model
+    if isinstance(model, str):
+        return ModelConfig.parse(model)
+    if isinstance(model, Mapping):
+        try:
+            return ModelConfig(**model)
+        except TypeError as error:
+            raise ConfigurationError(
+                f"no ModelConfig can be made of {set(model)}: {error}"
+            ) from None
+    raise ConfigurationError(
+        f"a model is text, a ModelConfig or a dict of its fields, not {type(model).__name__}"
+    )
+
+
+def _quality(config: QualityConfig | None, mode: QualityMode | None) -> QualityConfig:
+    if config is not None and mode is not None:
+        raise ConfigurationError("give quality_config= or quality_mode=, not both")
+    if config is None:
+        return QualityConfig(mode=mode or "fast")
+    if not isinstance(config, QualityConfig):
+        raise ConfigurationError(
+            f"quality_config must be a QualityConfig, not {type(config).__name__}"
+        )
+    return config
+
+
+def _completer(
+    completer: Completer | None,
+    transport: Transport | None,
+    retry: RetryPolicy | None,
+    deadlines: Deadlines | None,
+    clock: Clock,
+) -> Completer:
+    if completer is not None:
+        if not (transport is None and retry is None and deadlines is None):
+            raise ConfigurationError(
+                "completer= asks the models itself: leave transport=, retry= and deadlines= to it"
+            )
+        return completer
+    from cascadeflow.providers.completer import Providers  # noqa: PLC0415
+
+    return Providers(transport=transport, retry=retry, deadlines=deadlines, clock=clock)
+
+
+def _notifier(
+    on_event: Listener | Sequence[Listener] | None, *, verbose: bool
+) -> Callable[[Event], None] | None:
+    if on_event is None and not verbose:
+        return None
+    from cascadeflow.agent_listeners import notifier  # noqa: PLC0415 - off costs nothing
+
+    return notifier(on_event, verbose=verbose)

@@ -1,0 +1,212 @@
+"""The two drivers of a run: one waits for whole answers, one passes pieces on as they come.
+
+Both do what the course says and nothing else; neither decides anything. Whatever ends a run (an
+answer, an error, a cancelled task, a reader that went away), its connection is closed, its books
+are closed, and its last event says so.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cascadeflow.errors import MalformedResponseError, ProviderError
+from cascadeflow.models.completer import Reply
+from cascadeflow.models.completion import TextDelta, ToolCallDelta, UsageUpdate
+from cascadeflow.pipeline import events
+from cascadeflow.pipeline.cascade import Ask
+from cascadeflow.pipeline.report import close
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, AsyncIterator
+
+    from cascadeflow.pipeline.cascade import Ending, Outcome
+    from cascadeflow.pipeline.result import CascadeResult
+    from cascadeflow.pipeline.run import Run
+    from cascadeflow.pipeline.settle import Call
+    from cascadeflow.types import ChatRequest
+
+__all__ = ["complete", "stream"]
+
+
+async def complete(run: Run) -> CascadeResult:
+    """Drives a run with whole answers.
+
+    Raises:
+        AllModelsFailedError: nobody in line answered.
+    """
+    completer = run.engine.completer
+    outcome: Outcome = None
+    try:
+        run.open()
+        while True:
+            try:
+                command = run.course.send(outcome)
+            except StopIteration as stop:
+                return close(run, stop.value)
+            if isinstance(command, Ask):
+                request = run.ask(command)
+                try:
+                    reply = await completer.complete(command.model, request, timeout=run.left())
+                except ProviderError as error:
+                    run.failed(command, error)
+                    outcome = None
+                else:
+                    outcome = run.answered(command, request, reply)
+            else:
+                outcome = run.judge(command.draft)
+    except BaseException as error:
+        run.abandon(error)
+        raise
+
+
+async def stream(run: Run, *, show_draft: bool) -> AsyncGenerator[events.Event]:
+    """Drives a run and yields its events, pieces of the answer among them.
+
+    The text pieces after the last `AnswerReplaced` (or all of them, without one) are the result's
+    content, exactly.
+
+    Args:
+        run: the run, opened with `streamed=True`.
+        show_draft: whether a draft's pieces are passed on as they come, to be replaced if it is
+            rejected; otherwise they are held back until it is accepted.
+
+    Raises:
+        AllModelsFailedError: nobody in line answered.
+    """
+    driver = _Pieces(run, show_draft=show_draft)
+    clock = run.engine.clock.monotonic
+    try:
+        run.open()
+        while True:
+            for event in run.drain():
+                before = clock()
+                yield event
+                run.reader_ms += (clock() - before) * 1000
+            if driver.result is not None:
+                return
+            await driver.advance()
+    except BaseException as error:
+        await driver.aclose()
+        if driver.result is None:
+            run.abandon(error)
+        raise
+
+
+class _Pieces:
+    """Advances a streamed run by one piece, or by one decision."""
+
+    def __init__(self, run: Run, *, show_draft: bool) -> None:
+        self.result: CascadeResult | None = None
+        self._run = run
+        self._show_draft = show_draft
+        self._outcome: Outcome = None
+        self._command: Ask | None = None
+        self._request: ChatRequest | None = None
+        self._pieces: AsyncIterator[Any] | None = None
+        self._shown_by: str | None = None  # whose text the reader has
+        self._replaced_because = ""
+
+    async def advance(self) -> None:
+        """Takes the next piece of the call under way, or the course's next decision."""
+        if self._pieces is not None and self._command is not None:
+            await self._take(self._pieces, self._command)
+            return
+        try:
+            command = self._run.course.send(self._outcome)
+        except StopIteration as stop:
+            self._end(stop.value)
+            return
+        if isinstance(command, Ask):
+            self._command = command
+            self._request = self._run.ask(command)
+            self._pieces = self._run.engine.completer.stream(
+                command.model, self._request, timeout=self._run.left()
+            )
+        else:
+            quality = self._run.judge(command.draft)
+            self._replaced_because = quality.reason
+            self._outcome = quality
+
+    async def _take(self, pieces: AsyncIterator[Any], command: Ask) -> None:
+        try:
+            piece = await anext(pieces, None)
+            if piece is None:
+                raise MalformedResponseError(
+                    "the stream ended without its last event",
+                    provider=command.model.provider,
+                    model=command.model.name,
+                    billed=None,
+                )
+        except ProviderError as error:
+            await self.aclose()
+            self._run.failed(command, error)
+            self._replaced_because = f"{command.model.id} failed: {type(error).__name__}"
+            self._outcome = None
+            return
+        if isinstance(piece, Reply):
+            await self.aclose()
+            assert self._request is not None  # noqa: S101 - for mypy
+            self._outcome = self._run.answered(command, self._request, piece)
+        elif isinstance(piece, UsageUpdate):
+            self._run.usage_so_far = piece.usage
+        elif command.role != "draft" or self._show_draft:
+            self._show(command.model.id, piece)
+
+    async def aclose(self) -> None:
+        """Closes the connection of the call under way."""
+        pieces, self._pieces = self._pieces, None
+        close_pieces = getattr(pieces, "aclose", None)
+        if close_pieces is not None:
+            await close_pieces()
+
+    def _show(self, model: str, piece: Any) -> None:
+        run = self._run
+        if isinstance(piece, TextDelta):
+            if not piece.text:
+                return
+            self._turn_to(model)
+            run.tell(events.TextChunk(request_id=run.request_id, model=model, text=piece.text))
+        elif isinstance(piece, ToolCallDelta):
+            self._turn_to(model)
+            run.tell(
+                events.ToolCallChunk(
+                    request_id=run.request_id,
+                    model=model,
+                    index=piece.index,
+                    id=piece.id,
+                    name=piece.name,
+                    arguments=piece.arguments,
+                )
+            )
+
+    def _turn_to(self, model: str) -> None:
+        """What comes next is this model's: what another one showed is void."""
+        run = self._run
+        if self._shown_by == model:
+            return
+        if self._shown_by is not None:
+            run.tell(
+                events.AnswerReplaced(
+                    request_id=run.request_id,
+                    old_model=self._shown_by,
+                    new_model=model,
+                    reason=self._replaced_because,
+                )
+            )
+        self._shown_by = model
+        run.first_shown_ms = run.elapsed_ms()
+
+    def _end(self, ending: Ending) -> None:
+        """Shows what was held back, and closes the books."""
+        answer = ending.answer
+        if answer is not None and self._shown_by != answer.model.id:
+            self._show_whole(answer)
+        self.result = close(self._run, ending)
+
+    def _show_whole(self, answer: Call) -> None:
+        model, completion = answer.model.id, answer.reply.completion
+        if self._shown_by is not None:
+            self._turn_to(model)
+        self._show(model, TextDelta(completion.text))
+        for index, call in enumerate(completion.tool_calls):
+            self._show(model, ToolCallDelta(index, call.id, call.name, call.arguments))

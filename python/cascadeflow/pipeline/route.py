@@ -1,0 +1,222 @@
+"""The second station: which models, in which order, and why. It computes only.
+
+Which model drafts: the cheapest, by the catalogue and by what the user says of prices. Which one
+verifies: the dearest. Models between them stand by: upwards from the cheapest when a drafter fails,
+downwards from the dearest when a verifier does. `order="given"` takes the list as it was written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from cascadeflow.domains.complexity import assess
+from cascadeflow.errors import ConfigurationError, InvalidRequestError, UnknownModelError
+from cascadeflow.models.catalogue import cheapest_first, lookup
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from cascadeflow.models.config import ModelConfig
+    from cascadeflow.pipeline.request import Request
+
+__all__ = ["LEVELS", "Level", "Order", "Plan", "Router"]
+
+Level = Literal["trivial", "simple", "moderate", "hard", "expert"]
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+"""How hard a request is, easiest first."""
+
+Order = Literal["price", "given"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will be done with one request.
+
+    Attributes:
+        route: `cascade` (draft first) or `direct` (one model).
+        reason: why, in words.
+        complexity: how hard the request was judged to be.
+        complexity_score: 0 to 1.
+        drafters: who drafts, and who is next when one fails; empty on the direct route.
+        verifiers: who verifies or answers directly, and who is next when one fails.
+    """
+
+    route: Literal["cascade", "direct"]
+    reason: str
+    complexity: Level
+    complexity_score: float
+    drafters: tuple[ModelConfig, ...]
+    verifiers: tuple[ModelConfig, ...]
+
+    @property
+    def draft_model(self) -> str | None:
+        """The id of the model planned to draft."""
+        return self.drafters[0].id if self.drafters else None
+
+    @property
+    def verifier_model(self) -> str:
+        """The id of the model planned to verify, or to answer directly."""
+        return self.verifiers[0].id
+
+
+class Router:
+    """An agent's models and how it chooses among them. Immutable."""
+
+    __slots__ = ("_cascade", "_draft_up_to", "models")
+
+    def __init__(
+        self,
+        models: Sequence[ModelConfig],
+        *,
+        at: datetime,
+        order: Order = "price",
+        enable_cascade: bool = True,
+        draft_up_to: Level = "hard",
+    ) -> None:
+        """Puts the models in order, once.
+
+        Args:
+            models: at least one, each named once.
+            at: the moment whose prices decide the order.
+            order: `price` puts the cheapest first; `given` keeps the order of the list.
+            enable_cascade: `False` asks the last model directly, always.
+            draft_up_to: the hardest level that is still drafted; harder requests go to the last
+                model directly.
+
+        Raises:
+            ConfigurationError: no model, one named twice, or an option that does not exist.
+        """
+        if not models:
+            raise ConfigurationError(
+                "an agent needs at least one model, such as CascadeAgent(['openai:gpt-5-mini'])"
+            )
+        ids = [model.id for model in models]
+        twice = sorted({model_id for model_id in ids if ids.count(model_id) > 1})
+        if twice:
+            raise ConfigurationError(f"models are named twice: {', '.join(twice)}")
+        if order not in get_args(Order):
+            raise ConfigurationError(f"order must be 'price' or 'given', not {order!r}")
+        if draft_up_to not in LEVELS:
+            raise ConfigurationError(
+                f"draft_up_to must be one of {', '.join(LEVELS)}; not {draft_up_to!r}"
+            )
+        self.models = tuple(models if order == "given" else cheapest_first(models, at=at))
+        self._cascade = enable_cascade
+        self._draft_up_to = LEVELS.index(draft_up_to)
+
+    def find(self, name: str) -> ModelConfig:
+        """Gives the model with this id (`provider:name`), or with this name when only one has it.
+
+        Raises:
+            UnknownModelError: the agent has no such model.
+        """
+        found = [model for model in self.models if name in {model.id, model.name}]
+        if len(found) != 1:
+            raise UnknownModelError(
+                f"this agent has {'several models' if found else 'no model'} called {name!r}; "
+                f"it has {', '.join(model.id for model in self.models)}"
+            )
+        return found[0]
+
+    def plan(
+        self,
+        request: Request,
+        *,
+        model: str | None = None,
+        force_direct: bool = False,
+        complexity_hint: str | None = None,
+    ) -> Plan:
+        """Plans one request.
+
+        Args:
+            request: what is asked.
+            model: ask this model of the agent's, and no other.
+            force_direct: make no draft.
+            complexity_hint: the level, when the caller knows better than the rules.
+
+        Raises:
+            InvalidRequestError: no model can do what the request needs, or the hint is no level.
+            UnknownModelError: the agent has no model called `model`.
+        """
+        level, score = _complexity(request, complexity_hint)
+        if model is not None:
+            chosen = self.find(model)
+            able = _able((chosen,), request)
+            return _direct(able, "model= names it", level, score)
+        able = _able(self.models, request)
+        best_first = able[::-1]
+        if force_direct:
+            return _direct(best_first, "force_direct=True", level, score)
+        if not self._cascade:
+            return _direct(best_first, "enable_cascade=False", level, score)
+        if len(able) == 1:
+            only = "the agent has one model" if len(self.models) == 1 else "one model is able to"
+            return _direct(best_first, only, level, score)
+        if LEVELS.index(level) > self._draft_up_to:
+            return _direct(best_first, f"{level} requests are not drafted", level, score)
+        return Plan(
+            route="cascade",
+            reason=f"{level}: a draft may do",
+            complexity=level,
+            complexity_score=score,
+            drafters=able[:-1],
+            verifiers=best_first,
+        )
+
+
+def _direct(line: tuple[ModelConfig, ...], reason: str, level: Level, score: float) -> Plan:
+    return Plan(
+        route="direct",
+        reason=reason,
+        complexity=level,
+        complexity_score=score,
+        drafters=(),
+        verifiers=line,
+    )
+
+
+def _complexity(request: Request, hint: str | None) -> tuple[Level, float]:
+    if hint is not None:
+        for place, level in enumerate(LEVELS):
+            if hint == level:
+                return level, place / (len(LEVELS) - 1)
+        raise InvalidRequestError(
+            f"complexity_hint must be one of {', '.join(LEVELS)}; not {hint!r}"
+        )
+    found = assess(request.messages)
+    return found.level, found.score
+
+
+def _able(models: tuple[ModelConfig, ...], request: Request) -> tuple[ModelConfig, ...]:
+    """Leaves out models that are known to be unable to do what the request needs."""
+    if request.tools:
+        models = _only(models, "call tools", _calls_tools)
+    if request.has_images:
+        models = _only(models, "see images", _sees_images)
+    return models
+
+
+def _only(
+    models: tuple[ModelConfig, ...], what: str, able: Callable[[ModelConfig], bool]
+) -> tuple[ModelConfig, ...]:
+    left = tuple(model for model in models if able(model))
+    if not left:
+        raise InvalidRequestError(
+            f"the request needs a model that can {what}, and none is able to: "
+            + ", ".join(model.id for model in models)
+        )
+    return left
+
+
+def _calls_tools(model: ModelConfig) -> bool:
+    if model.supports_tools is not None:
+        return model.supports_tools
+    facts = lookup(model.provider, model.name)
+    return facts is None or facts.can("tools") is not False
+
+
+def _sees_images(model: ModelConfig) -> bool:
+    facts = lookup(model.provider, model.name)
+    return facts is None or facts.can("vision") is not False

@@ -1,0 +1,352 @@
+"""One request under way: the books that are kept, and who is told.
+
+`Run` holds what is true so far and does no I/O. Its drivers, `pipeline.drive`, ask the models.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from asyncio import CancelledError
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cascadeflow.errors import AllModelsFailedError, ConfigurationError
+from cascadeflow.models.catalogue import lookup
+from cascadeflow.models.completion import Completion
+from cascadeflow.pipeline import events
+from cascadeflow.pipeline.cascade import course
+from cascadeflow.pipeline.settle import Call, Failure, settle
+from cascadeflow.providers.registry import get_provider
+from cascadeflow.quality.report import CheckReport, QualityReport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from cascadeflow.budgets.tracker import CostTracker, Standing
+    from cascadeflow.clock import Clock
+    from cascadeflow.config import QualityConfig
+    from cascadeflow.errors import ProviderError
+    from cascadeflow.models.completer import Completer, Reply
+    from cascadeflow.models.config import ModelConfig
+    from cascadeflow.models.usage import Usage
+    from cascadeflow.pipeline.cascade import Ask, Command, Ending, Outcome
+    from cascadeflow.pipeline.request import Request
+    from cascadeflow.pipeline.result import CascadeResult
+    from cascadeflow.pipeline.route import Plan
+    from cascadeflow.quality.validator import Validator
+    from cascadeflow.types import ChatRequest
+
+__all__ = ["Engine", "Run", "output_limit"]
+
+_logger: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """What every run of an agent shares.
+
+    Attributes:
+        completer: asks the models.
+        validator: judges drafts.
+        quality: how it judges them.
+        clock: the time.
+        tracker: adds up costs, or `None`.
+        notify: is handed every event, or `None` when nobody listens.
+        keep_rejected: whether a rejected draft is returned when every verifier fails.
+    """
+
+    completer: Completer
+    validator: Validator
+    quality: QualityConfig
+    clock: Clock
+    tracker: CostTracker | None
+    notify: Callable[[events.Event], None] | None
+    keep_rejected: bool
+
+
+class Run:
+    """One request's books. A driver calls its methods in the order of the course."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        request: Request,
+        plan: Plan,
+        *,
+        started: float,
+        timeout: float | None,
+        user_id: str | None,
+        streamed: bool = False,
+    ) -> None:
+        """Opens the books.
+
+        Args:
+            engine: what every run shares.
+            request: what is asked.
+            plan: what will be done.
+            started: `engine.clock.monotonic()` when the caller called.
+            timeout: seconds for everything, from `started`.
+            user_id: whose request it is.
+            streamed: whether the answer comes in pieces.
+        """
+        self.engine = engine
+        self.request = request
+        self.plan = plan
+        self.user_id = user_id
+        self.streamed = streamed
+        self.request_id = uuid.uuid4().hex
+        self.created = engine.clock.now()
+        self.started = started
+        self.tried: list[Call | Failure] = []
+        self.max_tokens_sent: dict[str, int | None] = {}
+        self.validation_ms: float | None = None
+        self.standing: Standing | None = None
+        self.outbox: list[events.Event] = []  # told, but not yet read by a stream's reader
+        self.reader_ms = 0.0  # time a stream's reader took between events
+        self.first_shown_ms: float | None = None
+        self.usage_so_far: Usage | None = None  # of the call under way, on a stream
+        self.asking: Ask | None = None
+        self._clock = engine.clock.monotonic
+        self._asked_at = started
+        self._read_ms_when_asked = 0.0
+        self._deadline = None if timeout is None else started + timeout
+        # Without a listener no event is made at all.
+        self._heard = streamed or engine.notify is not None
+        self.course: Generator[Command, Outcome, Ending] = course(
+            plan, out_of_time=self._out_of_time, keep_rejected=engine.keep_rejected
+        )
+
+    @property
+    def calls(self) -> list[Call]:
+        """Every call that was answered, in order."""
+        return [tried for tried in self.tried if isinstance(tried, Call)]
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Every call that was not, in order."""
+        return [tried for tried in self.tried if isinstance(tried, Failure)]
+
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the caller called."""
+        return (self._clock() - self.started) * 1000
+
+    def left(self) -> float | None:
+        """Seconds left of the request's time-out; `None` without one."""
+        # Never 0: that a moment is left was checked, and 0 is no time-out anybody may set.
+        return None if self._deadline is None else max(1e-3, self._deadline - self._clock())
+
+    def _out_of_time(self) -> bool:
+        return self._deadline is not None and self._clock() >= self._deadline
+
+    def tell(self, event: events.Event) -> None:
+        """Hands an event to the listeners, and to a stream's reader."""
+        if self.engine.notify is not None:
+            self.engine.notify(event)
+        if self.streamed:
+            self.outbox.append(event)
+
+    def open(self) -> None:
+        """Says that the request was taken on, and what is planned."""
+        if not self._heard:
+            return
+        self.tell(events.RequestStarted(request_id=self.request_id, user_id=self.user_id))
+        self.tell(
+            events.Routed(
+                request_id=self.request_id,
+                route=self.plan.route,
+                reason=self.plan.reason,
+                complexity=self.plan.complexity,
+                draft_model=self.plan.draft_model,
+                verifier_model=self.plan.verifier_model,
+            )
+        )
+
+    def ask(self, command: Ask) -> ChatRequest:
+        """Writes what a model is asked, and notes that it is."""
+        model = command.model
+        limit = output_limit(self.request, model)
+        chat = self.request.for_model(model, max_tokens=limit)
+        self.max_tokens_sent[model.id] = limit
+        self.asking = command
+        self.usage_so_far = None
+        if self._heard:
+            self.tell(
+                events.CallStarted(request_id=self.request_id, model=model.id, role=command.role)
+            )
+        self._read_ms_when_asked = self.reader_ms
+        self._asked_at = self._clock()
+        return chat
+
+    def answered(self, command: Ask, chat: ChatRequest, reply: Reply) -> Call:
+        """Settles an answer."""
+        model, completion = command.model, reply.completion
+        cost = settle(model, completion, at=self.created)
+        call = Call(model, command.role, chat, reply, cost)
+        self.tried.append(call)
+        self.asking = None
+        if self._heard:
+            self.tell(
+                events.CallFinished(
+                    request_id=self.request_id,
+                    model=model.id,
+                    role=command.role,
+                    completion=completion,
+                    attempts=reply.attempts,
+                    duration_ms=reply.duration_ms,
+                    cost=cost.nanodollars,
+                )
+            )
+        self._track(model, cost.nanodollars, completion.usage)
+        return call
+
+    def failed(self, command: Ask, error: ProviderError) -> None:
+        """Notes that a model did not answer; what it is known to have used is settled."""
+        partial = error.partial
+        cost = self._settle_partial(command, partial if isinstance(partial, Completion) else None)
+        # The time its reader took between two pieces is not the model's.
+        read_ms = self.reader_ms - self._read_ms_when_asked
+        duration_ms = (self._clock() - self._asked_at) * 1000 - read_ms
+        self.tried.append(Failure(command.model, command.role, error, cost, duration_ms))
+        self.asking = None
+        if self._heard:
+            self.tell(
+                events.CallFailed(
+                    request_id=self.request_id,
+                    model=command.model.id,
+                    role=command.role,
+                    error=error,
+                    attempts=error.attempts,
+                )
+            )
+
+    def _settle_partial(self, command: Ask, partial: Completion | None) -> int | None:
+        """Settles what a call that broke off is known to have used: the least it can have cost."""
+        if partial is None or partial.usage is None:
+            partial = Completion(usage=self.usage_so_far)
+        if partial.usage is None and partial.reported_cost is None:
+            return None
+        cost = settle(command.model, partial, at=self.created).nanodollars
+        if cost is not None:
+            self._track(command.model, cost, partial.usage)
+        return cost
+
+    def judge(self, draft: Call) -> QualityReport:
+        """Judges a draft. A validator that fails accepts nothing."""
+        began = self._clock()
+        config = self.engine.quality
+        try:
+            report = _checked(
+                self.engine.validator.judge(draft.request, draft.reply.completion, config=config)
+            )
+        except Exception as error:  # noqa: BLE001 - whatever a user's validator raises: escalate
+            # The class only: the message may quote the prompt, which must not reach a log.
+            _logger.warning("the validator raised %s: the draft counts as rejected", type(error))
+            reason = f"the validator raised {type(error).__name__}: {str(error)[:200]}"
+            report = QualityReport(
+                mode=config.mode,
+                threshold=config.threshold,
+                accepted=False,
+                reason=reason,
+                checks=(CheckReport(name="validator", verdict="failed", score=0.0, reason=reason),),
+            )
+        self.validation_ms = (self._clock() - began) * 1000
+        if self._heard:
+            self.tell(
+                events.DraftJudged(request_id=self.request_id, model=draft.model.id, quality=report)
+            )
+        return report
+
+    def _track(self, model: ModelConfig, cost: int | None, usage: Usage | None) -> None:
+        tracker = self.engine.tracker
+        if tracker is None:
+            return
+        self.standing = tracker.record(
+            model=model.name,
+            provider=model.provider,
+            nanodollars=cost,
+            tokens=0 if usage is None else usage.total_tokens,
+            at=self.created,
+            query_id=self.request_id,
+            user_id=self.user_id,
+        )
+        if not self._heard:
+            return
+        for state in self.standing.crossed:
+            self.tell(
+                events.BudgetWarned(
+                    request_id=self.request_id,
+                    state=state,
+                    spent=self.standing.spent,
+                    limit=self.standing.limit or 0,
+                )
+            )
+
+    def drain(self) -> list[events.Event]:
+        """Gives what was told since the last time, in order."""
+        told, self.outbox = self.outbox, []
+        return told
+
+    def succeed(self, result: CascadeResult) -> None:
+        """Says that the request is answered."""
+        if self._heard:
+            self.tell(events.RequestCompleted(request_id=self.request_id, result=result))
+
+    def no_answer(self) -> AllModelsFailedError:
+        """Says that nobody in line answered, and why."""
+        errors = [failure.error for failure in self.failures]
+        why = "; ".join(f"{f.model.id}: {f.error}" for f in self.failures)
+        if self._out_of_time():
+            limit = 0.0 if self._deadline is None else self._deadline - self.started
+            why = f"the request's timeout of {limit:g} s passed" + (f" ({why})" if why else "")
+        rejected = any(call.role == "draft" for call in self.calls)
+        return AllModelsFailedError(
+            ("the draft was rejected and " if rejected else "") + f"no model answered: {why}",
+            errors,
+        )
+
+    def abandon(self, error: BaseException) -> None:
+        """Closes the books of a run that has no answer."""
+        broken: int | None = None
+        if self.asking is not None:
+            broken = self._settle_partial(self.asking, None)
+            self.asking = None
+        if not self._heard:
+            return
+        costs = [call.cost.nanodollars for call in self.calls] + [f.cost for f in self.failures]
+        self.tell(
+            events.RequestFailed(
+                request_id=self.request_id,
+                error=error,
+                cancelled=isinstance(error, (CancelledError, GeneratorExit)),
+                cost=sum(cost for cost in (*costs, broken) if cost is not None),
+            )
+        )
+
+
+def _checked(report: object) -> QualityReport:
+    """A user's validator may give anything."""
+    if not isinstance(report, QualityReport):
+        raise TypeError(f"judge gave a {type(report).__name__}, not a QualityReport")
+    return report
+
+
+def output_limit(request: Request, model: ModelConfig) -> int | None:
+    """Gives the `max_tokens` to send: the call's, at most the model's own; `None` sends none.
+
+    A protocol that demands a limit is given the most the model can put out, by the catalogue, else
+    the provider's documented default; `result.budget.max_tokens_sent` reports either.
+    """
+    asked, cap = request.max_tokens, model.max_tokens
+    if asked is not None:
+        return asked if cap is None else min(asked, cap)
+    if cap is not None:
+        return cap
+    try:
+        default = get_provider(model.provider).quirks.default_max_tokens
+    except ConfigurationError:
+        return None  # in this process, or behind a completer of the user's own
+    if default is None:
+        return None
+    facts = lookup(model.provider, model.name)
+    return default if facts is None else facts.max_output_tokens or default
