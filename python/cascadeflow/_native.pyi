@@ -44,6 +44,9 @@ def load_onnx_runtime(path: str | PathLike[str], /) -> str:
     The library is the file `onnxruntime/capi/libonnxruntime.so.<version>` inside the onnxruntime
     package (`.dylib`, `onnxruntime.dll` elsewhere). Loading the same file again does nothing.
 
+    Official builds since 1.29 send telemetry to their maker unless `ORT_DISABLE_TELEMETRY=1` is in
+    the environment when the library initialises: it is put there, unless the variable is set.
+
     Returns:
         The version that the library states.
 

@@ -5,6 +5,7 @@
 use pyo3::prelude::*;
 
 mod complexity;
+mod embed;
 mod errors;
 mod pricing;
 mod quality;
@@ -19,5 +20,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     tokens::register(module)?;
     complexity::register(module)?;
     quality::register(module)?;
+    embed::register(module)?;
     Ok(())
 }
