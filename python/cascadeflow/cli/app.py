@@ -9,6 +9,9 @@ import typer
 from cascadeflow.cli.doctor import doctor
 from cascadeflow.cli.models import models_app
 from cascadeflow.cli.prices import prices_app
+from cascadeflow.cli.replay.command import replay
+from cascadeflow.cli.run import run
+from cascadeflow.cli.simulate import simulate
 
 __all__ = ["app"]
 
@@ -41,6 +44,9 @@ def _root(
     """Answers each LLM request with the cheapest model that is good enough."""
 
 
+app.command()(run)
+app.command()(replay)
+app.command()(simulate)
 app.command()(doctor)
 app.add_typer(models_app, name="models")
 app.add_typer(prices_app, name="prices")

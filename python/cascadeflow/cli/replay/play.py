@@ -1,0 +1,142 @@
+"""Running recorded answers through the pipeline that serves live requests, over loopback HTTP."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from cascadeflow.cli.replay.statistics import Outcome
+from cascadeflow.errors import InvalidRequestError
+from cascadeflow.money import from_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from decimal import Decimal
+
+    from cascadeflow.cli.replay.formats import ReplayRow
+    from cascadeflow.cli.replay.pricing import PricedModel
+    from cascadeflow.config import QualityConfig
+    from cascadeflow.pipeline.result import CascadeResult
+
+__all__ = ["play"]
+
+_CONCURRENCY = 16
+"""Requests at once; what comes out does not depend on it."""
+
+
+async def play(
+    rows: Sequence[ReplayRow],
+    draft: PricedModel,
+    verifier: PricedModel,
+    *,
+    quality: QualityConfig,
+    on_progress: Callable[[int], None],
+) -> list[Outcome]:
+    """Answers each row's question in a cascade, and once more by the verifier alone.
+
+    Every question is drafted, however hard it looks: what is measured is the judging of drafts.
+
+    Args:
+        rows: questions that both models answered.
+        draft: the drafting model.
+        verifier: the verifying model.
+        quality: how drafts are judged.
+        on_progress: called with how many of the `2 * len(rows)` requests have ended.
+
+    Raises:
+        CascadeFlowError: a request failed; none may, for every answer is recorded.
+    """
+    outcomes: list[Outcome] = []
+
+    def report(done: int) -> None:
+        on_progress(2 * len(outcomes) + done)
+
+    for part in _without_repeats(rows):
+        outcomes += await _play(part, draft, verifier, quality=quality, on_progress=report)
+    return outcomes
+
+
+async def _play(
+    rows: Sequence[ReplayRow],
+    draft: PricedModel,
+    verifier: PricedModel,
+    *,
+    quality: QualityConfig,
+    on_progress: Callable[[int], None],
+) -> list[Outcome]:
+    from cascadeflow.agent import CascadeAgent  # noqa: PLC0415
+    from cascadeflow.testing.recorded import RecordedAnswer, RecordedAnswersProvider  # noqa: PLC0415
+
+    answers = {
+        (model.name, row.question): RecordedAnswer(
+            text=row.answers[model.name].output,
+            output_tokens=row.answers[model.name].output_tokens,
+            prompt_tokens=row.answers[model.name].input_tokens,
+        )
+        for row in rows
+        for model in (draft, verifier)
+    }
+    questions = [row.question for row in rows]
+    async with RecordedAnswersProvider(answers, keep_requests=0) as server:
+        agent = CascadeAgent(
+            [draft.config(server.url), verifier.config(server.url)],
+            quality,
+            order="given",
+            draft_up_to="expert",
+        )
+        async with agent:
+            cascaded = await agent.run_batch(
+                questions,
+                concurrency=_CONCURRENCY,
+                stop_on_error=True,
+                on_progress=lambda progress: on_progress(progress.done),
+            )
+            alone = await agent.run_batch(
+                questions,
+                concurrency=_CONCURRENCY,
+                stop_on_error=True,
+                force_direct=True,
+                on_progress=lambda progress: on_progress(len(questions) + progress.done),
+            )
+    return [
+        _outcome(row, draft, verifier, result, direct)
+        for row, result, direct in zip(rows, cascaded, alone, strict=True)
+        if result is not None and direct is not None
+    ]
+
+
+def _outcome(
+    row: ReplayRow,
+    draft: PricedModel,
+    verifier: PricedModel,
+    result: CascadeResult,
+    alone: CascadeResult,
+) -> Outcome:
+    return Outcome(
+        draft_correct=row.answers[draft.name].correct,
+        verifier_correct=row.answers[verifier.name].correct,
+        draft_cost=_nanodollars(result.cost.draft, row),
+        verifier_cost=_nanodollars(alone.cost.total, row),
+        accepted=result.quality.accepted is True,
+        score=result.quality.score,
+        cost=_nanodollars(result.cost.total, row),
+    )
+
+
+def _nanodollars(cost: Decimal | None, row: ReplayRow) -> int:
+    if cost is None:
+        raise InvalidRequestError(f"the cost of {row.id} is not known: its price has no such rate")
+    return from_usd(cost)
+
+
+def _without_repeats(rows: Sequence[ReplayRow]) -> list[list[ReplayRow]]:
+    """Parts in which no question comes twice: a recorded answer is found by its question."""
+    seen: Counter[str] = Counter()
+    parts: list[list[ReplayRow]] = []
+    for row in rows:
+        turn = seen[row.question]
+        seen[row.question] += 1
+        if turn == len(parts):
+            parts.append([])
+        parts[turn].append(row)
+    return parts
