@@ -20,10 +20,10 @@ MAX_HEAD: Final = 64 * 1024
 """Bytes of a request's line and headers together."""
 
 _MAX_CHUNK_LINE = 1024
-_CARRIAGE_RETURN = 0x0D
 
 _REQUEST_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([!-~\x80-\xff]+) HTTP/(\d)\.(\d)")
 _FIELD_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?")
 
 _MOST_DIGITS = 18
@@ -146,8 +146,8 @@ class RequestParser:
             self._searched = 0
         end = buffer.find(b"\r\n\r\n", max(0, self._searched - 3))
         if end < 0:
-            line_feed = buffer.find(b"\n", max(0, self._searched - 1))
-            if line_feed == 0 or (line_feed > 0 and buffer[line_feed - 1] != _CARRIAGE_RETURN):
+            # A client that ends its lines so would wait for an answer for ever.
+            if _BARE_LINE_FEED.search(buffer, self._searched):
                 raise HttpFault(400, "a line ends without a carriage return")
             self._searched = len(buffer)
         if end > MAX_HEAD or (end < 0 and len(buffer) > MAX_HEAD):

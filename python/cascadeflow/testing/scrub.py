@@ -16,11 +16,12 @@ SCRUBBED: Final = "***"
 """What stands where a credential was."""
 
 _SECRET_NAME = re.compile(
-    r"(^|[-_.])(auth|authorization|authentication|bearer|cookie2?|credentials?|key|apikey|"
-    r"accesskeyid|awsaccesskeyid|passwd|password|secret|sig|signature|token)s?($|[-_.])"
+    r"(^|[-_.])(auth|authorization|authentication|bearer|cookie2?|credential|key|apikey|jwt|"
+    r"passwd|password|secret|session|sig|signature|token)s?($|[-_.])"
 )
 # Named like credentials, and none: without these a recording would lose what tests look at.
 _NOT_SECRET = frozenset({"idempotency-key", "x-idempotency-key", "sec-websocket-key"})
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _COUNTS_TOKENS = re.compile(r"(ratelimit|rate-limit|-tokens-|tokens$)")
 
 _SHORTEST_SECRET: Final = 6
@@ -34,7 +35,7 @@ def is_secret_name(name: str) -> bool:
     >>> is_secret_name("X-Api-Key"), is_secret_name("x-ratelimit-remaining-tokens")
     (True, False)
     """
-    lowered = name.lower()
+    lowered = _CAMEL.sub("-", name).lower()
     if lowered in _NOT_SECRET or _COUNTS_TOKENS.search(lowered):
         return False
     return _SECRET_NAME.search(lowered) is not None
