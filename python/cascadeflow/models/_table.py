@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cascadeflow._native import PriceSchedule
-from cascadeflow.errors import StoreError
+from cascadeflow.errors import ConfigurationError, StoreError
 from cascadeflow.models._price import OTHER_RATES, RATES, CardSpec, Price, attodollars
 
 if TYPE_CHECKING:
@@ -72,7 +72,13 @@ class Row:
     @cached_property
     def schedule(self) -> PriceSchedule:
         """Its prices through time, on the native side."""
-        return schedule_of(self.data)
+        try:
+            return schedule_of(self.data)
+        except ConfigurationError as error:
+            raise StoreError(
+                f"the price table's row {self.provider}:{self.id} is broken ({error}): make the "
+                "table again with `cascadeflow prices update`, or delete it"
+            ) from error
 
     def price(
         self, unix_seconds: int, context: dict[str, str] | None, service_tier: str | None
@@ -238,12 +244,17 @@ def schedule_of(data: Mapping[str, Any]) -> PriceSchedule:
     Raises:
         ConfigurationError: a rate or a constraint is not one that this version knows.
     """
-    periods = [(_constraint(when), _card_spec(rates)) for when, rates in data["prices"]]
-    variants = [
-        (list(context.items()), _constraint(when), _card_spec(rates))
-        for context, when, rates in data.get("variants", ())
-    ]
-    return PriceSchedule(periods, variants)
+    try:
+        periods = [(_constraint(when), _card_spec(rates)) for when, rates in data["prices"]]
+        variants = [
+            (list(context.items()), _constraint(when), _card_spec(rates))
+            for context, when, rates in data.get("variants", ())
+        ]
+        return PriceSchedule(periods, variants)
+    except ConfigurationError:
+        raise
+    except (ArithmeticError, AttributeError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"what it says of prices is malformed: {error}") from error
 
 
 def _card_spec(rates: Mapping[str, Any]) -> CardSpec:

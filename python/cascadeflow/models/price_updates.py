@@ -44,6 +44,10 @@ WhichTable: TypeAlias = Literal["shipped", "user", "installed"] | Path
 """The package's table, the user's own, the installed genai-prices package, or a file."""
 
 
+_Flat: TypeAlias = dict[tuple[str, str], Decimal]
+"""Rates by name and by what they are for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceChange:
     """One rate that differs.
@@ -284,9 +288,7 @@ def _load(which: WhichTable, *, at: datetime) -> Table:
     if which == "user":
         path = catalogue.user_table_path()
         if not path.is_file():
-            raise StoreError(
-                f"there is no table of your own at {path}: `cascadeflow prices update`"
-            )
+            raise StoreError(f"there is no table at {path}: make it by `cascadeflow prices update`")
         return Table.read(path)
     if which == "installed":
         return _compile(None, at=at, carry=None)[1]
@@ -334,11 +336,7 @@ def _diff(old: Table, new: Table, *, at: datetime) -> PriceDiff:
             continue
         days = sorted({*_starts(row, at), *_starts(other, at)})
         was, becomes = _flat(row, at, days), _flat(other, at, days)
-        changes += [
-            PriceChange(model=model, rate=rate, old=was.get(rate), new=becomes.get(rate))
-            for rate in dict.fromkeys((*was, *becomes))
-            if was.get(rate) != becomes.get(rate)
-        ]
+        changes += _changes(model, was, becomes)
     return PriceDiff(
         old=f"{old.where}, {old.compiled}",
         new=f"{new.where}, {new.compiled}",
@@ -346,6 +344,18 @@ def _diff(old: Table, new: Table, *, at: datetime) -> PriceDiff:
         added=tuple(model for model in after if model not in before),
         removed=tuple(model for model in before if model not in after),
     )
+
+
+def _changes(model: str, was: _Flat, becomes: _Flat) -> list[PriceChange]:
+    """Gives what differs; what a variant or a later day only inherits is not told again."""
+    changes = []
+    told = set()
+    for name, when in dict.fromkeys((*was, *becomes)):
+        old, new = was.get((name, when)), becomes.get((name, when))
+        if old != new and (name, old, new) not in told:
+            told.add((name, old, new))
+            changes.append(PriceChange(model=model, rate=f"{name}{when}", old=old, new=new))
+    return changes
 
 
 def _starts(row: Row, at: datetime) -> set[date]:
@@ -356,9 +366,9 @@ def _starts(row: Row, at: datetime) -> set[date]:
     return {day for day in starts if day > at.astimezone(UTC).date()}
 
 
-def _flat(row: Row, at: datetime, days: list[date]) -> dict[str, Decimal]:
-    """Every rate of a row by a name that says what it is for."""
-    rates: dict[str, Decimal] = {}
+def _flat(row: Row, at: datetime, days: list[date]) -> _Flat:
+    """Every rate of a row, by its name and by the variant, hour or day it is for."""
+    rates: _Flat = {}
     moments = {"": at} | {f", from {day}": datetime.combine(day, time(), UTC) for day in days}
     contexts: list[dict[str, str] | None] = [None, *(context for context, _, _ in row.variants())]
     hours = [when for when, _ in row.data["prices"] if isinstance(when, list)]
@@ -377,22 +387,19 @@ def _flat(row: Row, at: datetime, days: list[date]) -> dict[str, Decimal]:
     return rates
 
 
-def _rates_at(
-    row: Row, instant: int, context: dict[str, str] | None, label: str
-) -> dict[str, Decimal]:
+def _rates_at(row: Row, instant: int, context: dict[str, str] | None, label: str) -> _Flat:
     price = row.price(instant, context, None)
-    rates: dict[str, Decimal] = {}
+    rates = {}
     for name in RATES:
         for tier in (None, *price.tiers):
-            rate = getattr(price if tier is None else tier, name)
+            rate: Decimal | None = getattr(price if tier is None else tier, name)
             if rate is not None:
-                above = "" if tier is None else f" above {tier.above}"
-                rates[f"{name}{above}{label}"] = rate
-    rates |= {f"{name}{label}": rate for name, rate in price.other.items()}
-    rates |= {f"requests.{name}{label}": rate for name, rate in price.requests.items()}
+                rates[name if tier is None else f"{name} above {tier.above}"] = rate
+    rates |= price.other
+    rates |= {f"requests.{name}": rate for name, rate in price.requests.items()}
     if price.call is not None:
-        rates[f"call{label}"] = price.call
-    return rates
+        rates["call"] = price.call
+    return {(name, label): rate for name, rate in rates.items()}
 
 
 def _write(path: Path, content: bytes) -> None:
