@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cascadeflow.cli.demo.command import demo
 from cascadeflow.cli.doctor import doctor
 from cascadeflow.cli.models import models_app
 from cascadeflow.cli.prices import prices_app
@@ -45,6 +46,7 @@ def _root(
 
 
 app.command()(run)
+app.command()(demo)
 app.command()(replay)
 app.command()(simulate)
 app.command()(doctor)

@@ -295,4 +295,4 @@ def _kept(outcomes: Sequence[Outcome]) -> float | None:
 
 
 def _span(interval: tuple[float, float] | None) -> str:
-    return "n/a" if interval is None else f"{interval[0]:.1%} to {interval[1]:.1%}"
+    return "n/a" if interval is None else f"{percent(interval[0])} to {percent(interval[1])}"
