@@ -100,7 +100,10 @@ def openai_form(form: Json) -> ResponseFormat:
 def openai_message(message: Json) -> Message:
     known = {"role", "content", "tool_calls", "tool_call_id", "name"}
     content = message.get("content")
-    if isinstance(content, list):
+    if isinstance(content, list) and any(part["type"] == "thinking" for part in content):
+        known.remove("content")  # the provider's own parts go back through `extras`
+        content = ""
+    elif isinstance(content, list):
         content = tuple(openai_part(part) for part in content)
     return Message(
         message["role"],
@@ -115,7 +118,7 @@ def openai_message(message: Json) -> Message:
     )
 
 
-def openai_part(part: Json) -> ContentPart:
+def openai_part(part: Json) -> ContentPart:  # noqa: PLR0911 - a table
     part = {name: value for name, value in part.items() if value is not None}
     match part:
         case {"type": "text", "text": text, **rest} if not rest:

@@ -120,14 +120,19 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
     return _KEY_LIKE.sub("[key]", text)
 
 
-def scrub_value(value: Any, secrets: Iterable[str] = ()) -> Any:
-    """Blanks keys in every text of a JSON value."""
+_DEEPEST: Final = 32
+
+
+def scrub_value(value: Any, secrets: Iterable[str] = (), depth: int = _DEEPEST) -> Any:
+    """Blanks keys in every text of a JSON value; what is nested deeper than any error is cut."""
     if isinstance(value, str):
         return scrub(value, secrets)
+    if isinstance(value, (list, dict)) and not depth:
+        return "[cut]"
     if isinstance(value, list):
-        return [scrub_value(item, secrets) for item in value]
+        return [scrub_value(item, secrets, depth - 1) for item in value]
     if isinstance(value, dict):
-        return {key: scrub_value(item, secrets) for key, item in value.items()}
+        return {key: scrub_value(item, secrets, depth - 1) for key, item in value.items()}
     return value
 
 
@@ -148,7 +153,7 @@ def error_from_body(
     """Reads a response whose status says that it is an error, whatever its body is."""
     try:
         parsed = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         words = body[: 2 * _LONGEST_QUOTE].decode("utf-8", "replace").strip()
         parsed = {"message": words} if words and not words.startswith("<") else {}
     return error_from_object(provider, parsed, status=status, headers=headers)
