@@ -36,6 +36,13 @@ class PriceSchedule:
     def resolve(self, unix_seconds: int, context: dict[str, str] | None) -> tuple[int, int]: ...
     def card(self, period: int, variants: int) -> RateCard: ...
 
+# complexity
+
+def assess_complexity(
+    text: str, earlier_words: int
+) -> tuple[str, float, list[tuple[str, float]]]:
+    """Judges how hard a request is: level, score in 0..1, and each part of the sum behind it."""
+
 # embed
 
 def load_onnx_runtime(path: str | PathLike[str], /) -> str:
