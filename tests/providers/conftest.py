@@ -114,8 +114,8 @@ async def serve(handler: Handler) -> AsyncIterator[Loopback]:
                 await handler(exchange)
                 if writer.transport.is_closing():
                     break
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has gone, or the test is over
         finally:
             loopback.open.discard(writer)
             tasks.discard(task)

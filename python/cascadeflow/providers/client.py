@@ -25,7 +25,7 @@ from cascadeflow.errors import (
 from cascadeflow.models.completer import Reply
 from cascadeflow.models.completion import Completed
 from cascadeflow.providers.codecs import codec_for
-from cascadeflow.providers.error_mapping import request_id_of, scrub, scrub_error
+from cascadeflow.providers.error_mapping import request_id_of, scrub, scrub_body, scrub_error
 from cascadeflow.providers.protocols import (
     ConnectTimeoutError,
     HttpRequest,
@@ -265,7 +265,7 @@ class HttpCompleter:
             body = await self._body(target, response, call)
         finally:
             await response.aclose()
-        completion = target.codec.decode(response.status, response.headers, body)
+        completion = self._decode(target, response, body)
         self._succeeded(target, response, call)
         return completion
 
@@ -276,8 +276,7 @@ class HttpCompleter:
         pieces = None
         try:
             if not 200 <= response.status < 300:  # noqa: PLR2004
-                body = await self._body(target, response, call)
-                target.codec.decode(response.status, response.headers, body)
+                self._decode(target, response, await self._body(target, response, call))
             decoder = target.codec.decoder(response.headers)
             pieces = response.chunks()
             try:
@@ -307,6 +306,16 @@ class HttpCompleter:
         finally:
             await _close(pieces)
             await response.aclose()
+
+    def _decode(self, target: _Target, response: HttpResponse, body: bytes) -> Completion:
+        """Decodes; an error is made of a body in which the known keys are blanked beforehand."""
+        try:
+            return target.codec.decode(response.status, response.headers, body)
+        except ProviderError:
+            clean = scrub_body(body, target.secrets())
+            if clean == body:
+                raise
+        return target.codec.decode(response.status, response.headers, clean)
 
     async def _send(self, target: _Target, http: HttpRequest, call: _Call) -> HttpResponse:
         now = self._clock.monotonic

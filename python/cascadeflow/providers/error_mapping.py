@@ -36,6 +36,7 @@ __all__ = [
     "request_id_of",
     "retry_after_of",
     "scrub",
+    "scrub_body",
     "scrub_error",
 ]
 
@@ -43,7 +44,7 @@ _LONGEST_QUOTE: Final = 400
 
 _KEY_LIKE: Final = re.compile(
     r"(?:\b(?:sk|pk|rk|gsk|xai|pplx|csk|hf|fw|tgp)[-_][A-Za-z0-9_*.\-]{8,})"
-    r"|(?:(?i:bearer)\s+[A-Za-z0-9_*.\-+/=]{8,})"
+    r"|(?:(?i:bearer)\s+[^\s\"'<>,]{8,})"
 )
 
 _CONTEXT: Final = re.compile(
@@ -121,6 +122,16 @@ def scrub(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 _DEEPEST: Final = 32
+
+
+def scrub_body(body: bytes, secrets: Iterable[str]) -> bytes:
+    """Blanks the given keys in a response's body, also where JSON has escaped them."""
+    for secret in secrets:
+        if secret:
+            escaped = json.dumps(secret)[1:-1]
+            for form in {secret, escaped, escaped.replace("/", "\\/")}:
+                body = body.replace(form.encode(), b"[key]")
+    return body
 
 
 def scrub_value(value: Any, secrets: Iterable[str] = (), depth: int = _DEEPEST) -> Any:
