@@ -51,6 +51,14 @@ def test_a_model_may_be_a_key_of_a_mapping_whatever_its_extras() -> None:
     assert {model: 1}[replace(model)] == 1
 
 
+def test_what_the_caller_does_to_its_mappings_later_changes_nothing() -> None:
+    extra, headers = {"top_k": 5}, {"x-team": "a"}
+    model = ModelConfig("m", "openai", extra=extra, headers=headers)
+    extra["top_k"] = 6
+    headers.clear()
+    assert (model.extra, model.headers) == ({"top_k": 5}, {"x-team": "a"})
+
+
 @pytest.mark.parametrize("name", ["keywords", "domains"])
 def test_a_field_of_v01_that_would_do_nothing_is_refused_with_what_to_do(name: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"ModelConfig\({name}=…\).*leave (it|them) out"):

@@ -50,6 +50,7 @@ OTHER_RATES: Final = (
 """What a usage record does not tell apart; these rates only raise the bound on a call's cost."""
 
 _MAX_RATE: Final = 1_000_000
+_MOST_TOKENS: Final = 2**63
 _PLACES: Final = 18
 _EXACT: Final = Context(prec=64)
 _REQUESTS_TO_MILLION: Final = 1_000
@@ -261,8 +262,10 @@ class Price(_Native):
             UnknownPriceError: there are tokens on a side for which the price has no rate.
             InvalidRequestError: a count is negative, or the bound too large to be accounted for.
         """
-        if input_tokens < 0 or output_tokens < 0:
-            raise InvalidRequestError("a bound on cost needs counts of tokens of at least 0")
+        if not (0 <= input_tokens <= _MOST_TOKENS and 0 <= output_tokens <= _MOST_TOKENS):
+            raise InvalidRequestError(
+                f"a bound on cost needs counts of tokens, not {input_tokens} and {output_tokens}"
+            )
         return self._card.upper_bound(input_tokens, output_tokens, list(without))
 
     def __repr__(self) -> str:

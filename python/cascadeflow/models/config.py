@@ -95,6 +95,9 @@ class ModelConfig:
                 "ModelConfig needs a name and a provider, such as openai:gpt-5-mini"
             )
         object.__setattr__(self, "provider", self.provider.lower())
+        for name in ("headers", "extra"):
+            if getattr(self, name):  # what the caller writes to its own mapping later is not meant
+                object.__setattr__(self, name, dict(getattr(self, name)))
         _between("cost", self.cost, "USD per 1,000 tokens")
         _between("temperature", self.temperature, most=_HOTTEST)
         _between("quality_score", self.quality_score, most=1.0)
