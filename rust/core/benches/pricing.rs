@@ -39,7 +39,7 @@ fn usage() -> Counts {
 fn pricing(c: &mut Criterion) {
     let (card, usage) = (card(), usage());
     c.bench_function("pricing/cost", |b| {
-        b.iter(|| black_box(&card).cost(black_box(&usage)))
+        b.iter(|| black_box(&card).cost(black_box(&usage)));
     });
     c.bench_function("pricing/upper_bound", |b| {
         b.iter(|| black_box(&card).upper_bound(black_box(250_000), black_box(4_096), &[]));

@@ -15,10 +15,7 @@ pyo3::import_exception!(cascadeflow.errors, UnknownUsageError);
 pub(crate) fn pricing_error(error: &PricingError) -> PyErr {
     let text = error.to_string();
     match error {
-        PricingError::NoRate(bucket) => {
-            UnknownPriceError::new_err(format!("{text}: state it with Price({bucket}=…)"))
-        }
-        PricingError::AmbiguousRate { bucket, .. } => {
+        PricingError::NoRate(bucket) | PricingError::AmbiguousRate { bucket, .. } => {
             UnknownPriceError::new_err(format!("{text}: state it with Price({bucket}=…)"))
         }
         PricingError::NoRequestRate(kind) => UnknownPriceError::new_err(format!(

@@ -128,8 +128,8 @@ impl PyRateCard {
         without: Vec<String>,
     ) -> PyResult<u64> {
         let without = without
-            .iter()
-            .map(|name| unit(name))
+            .into_iter()
+            .map(|name| unit(&name))
             .collect::<PyResult<Vec<_>>>()?;
         let bound = self
             .0
