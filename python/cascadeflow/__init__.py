@@ -1,16 +1,292 @@
-"""Answers every LLM request with the cheapest model that is good enough, and never overspends."""
+"""Answers every LLM request with the cheapest model that is good enough, and never overspends.
+
+Every public name is imported from here. Each is loaded when it is first used, so that importing the
+package costs next to nothing.
+"""
 
 from __future__ import annotations
 
 from cascadeflow._native import DEBUG_BUILD, __version__
 
-__all__ = ["__version__"]
+TYPE_CHECKING = False  # what `typing` says too; its import would be most of this module's cost
+if TYPE_CHECKING:
+    from cascadeflow.agent import CascadeAgent, RunOptions
+    from cascadeflow.agent_batch import BatchProgress, BatchResult
+    from cascadeflow.agent_v01 import StreamEvent, StreamEventType
+    from cascadeflow.budgets.tracker import CostEntry, CostTracker
+    from cascadeflow.clock import Clock, SystemClock
+    from cascadeflow.config import Deadlines, QualityConfig, RetryPolicy
+    from cascadeflow.errors import (
+        AllModelsFailedError,
+        AuthenticationError,
+        BadRequestError,
+        CascadeFlowError,
+        ConfigurationError,
+        ContentFilteredError,
+        ContextTooLongError,
+        InvalidRequestError,
+        MalformedResponseError,
+        MissingDependencyError,
+        MissingKeyError,
+        ModelNotFoundError,
+        OverloadedError,
+        PermissionDeniedError,
+        ProviderConnectionError,
+        ProviderError,
+        ProviderTimeoutError,
+        RateLimitedError,
+        RequestsForbiddenError,
+        StoreError,
+        UnknownModelError,
+        UnknownPriceError,
+        UnknownUsageError,
+    )
+    from cascadeflow.models.completer import Attempt, Completer, Reply
+    from cascadeflow.models.completion import Completion
+    from cascadeflow.models.config import ModelConfig
+    from cascadeflow.models.prices import Price
+    from cascadeflow.models.usage import Usage
+    from cascadeflow.pipeline.events import (
+        AnswerReplaced,
+        BudgetWarned,
+        CallFailed,
+        CallFinished,
+        CallStarted,
+        DraftJudged,
+        Event,
+        RequestCompleted,
+        RequestFailed,
+        RequestStarted,
+        Routed,
+        TextChunk,
+        ToolCallChunk,
+    )
+    from cascadeflow.pipeline.result import (
+        BudgetReport,
+        CascadeResult,
+        CostReport,
+        RoutingReport,
+        TimingReport,
+    )
+    from cascadeflow.quality.report import CheckReport, QualityReport
+    from cascadeflow.quality.validator import RuleValidator, Validator
+    from cascadeflow.types import (
+        ChatRequest,
+        DocumentPart,
+        ImagePart,
+        Message,
+        ResponseFormat,
+        TextPart,
+        Tool,
+        ToolCall,
+    )
+
+__all__ = [
+    "AllModelsFailedError",
+    "AnswerReplaced",
+    "Attempt",
+    "AuthenticationError",
+    "BadRequestError",
+    "BatchProgress",
+    "BatchResult",
+    "BudgetReport",
+    "BudgetWarned",
+    "CallFailed",
+    "CallFinished",
+    "CallStarted",
+    "CascadeAgent",
+    "CascadeFlowError",
+    "CascadeResult",
+    "ChatRequest",
+    "CheckReport",
+    "Clock",
+    "Completer",
+    "Completion",
+    "ConfigurationError",
+    "ContentFilteredError",
+    "ContextTooLongError",
+    "CostEntry",
+    "CostReport",
+    "CostTracker",
+    "Deadlines",
+    "DocumentPart",
+    "DraftJudged",
+    "Event",
+    "ImagePart",
+    "InvalidRequestError",
+    "MalformedResponseError",
+    "Message",
+    "MissingDependencyError",
+    "MissingKeyError",
+    "ModelConfig",
+    "ModelNotFoundError",
+    "OverloadedError",
+    "PermissionDeniedError",
+    "Price",
+    "ProviderConnectionError",
+    "ProviderError",
+    "ProviderTimeoutError",
+    "QualityConfig",
+    "QualityReport",
+    "RateLimitedError",
+    "Reply",
+    "RequestCompleted",
+    "RequestFailed",
+    "RequestStarted",
+    "RequestsForbiddenError",
+    "ResponseFormat",
+    "RetryPolicy",
+    "Routed",
+    "RoutingReport",
+    "RuleValidator",
+    "RunOptions",
+    "StoreError",
+    "StreamEvent",
+    "StreamEventType",
+    "SystemClock",
+    "TextChunk",
+    "TextPart",
+    "TimingReport",
+    "Tool",
+    "ToolCall",
+    "ToolCallChunk",
+    "UnknownModelError",
+    "UnknownPriceError",
+    "UnknownUsageError",
+    "Usage",
+    "Validator",
+    "__version__",
+]
+
+_HOMES = {
+    "agent": (
+        "CascadeAgent",
+        "RunOptions",
+    ),
+    "agent_batch": (
+        "BatchProgress",
+        "BatchResult",
+    ),
+    "agent_v01": (
+        "StreamEvent",
+        "StreamEventType",
+    ),
+    "budgets.tracker": (
+        "CostEntry",
+        "CostTracker",
+    ),
+    "clock": (
+        "Clock",
+        "SystemClock",
+    ),
+    "config": (
+        "Deadlines",
+        "QualityConfig",
+        "RetryPolicy",
+    ),
+    "errors": (
+        "AllModelsFailedError",
+        "AuthenticationError",
+        "BadRequestError",
+        "CascadeFlowError",
+        "ConfigurationError",
+        "ContentFilteredError",
+        "ContextTooLongError",
+        "InvalidRequestError",
+        "MalformedResponseError",
+        "MissingDependencyError",
+        "MissingKeyError",
+        "ModelNotFoundError",
+        "OverloadedError",
+        "PermissionDeniedError",
+        "ProviderConnectionError",
+        "ProviderError",
+        "ProviderTimeoutError",
+        "RateLimitedError",
+        "RequestsForbiddenError",
+        "StoreError",
+        "UnknownModelError",
+        "UnknownPriceError",
+        "UnknownUsageError",
+    ),
+    "models.completer": (
+        "Attempt",
+        "Completer",
+        "Reply",
+    ),
+    "models.completion": ("Completion",),
+    "models.config": ("ModelConfig",),
+    "models.prices": ("Price",),
+    "models.usage": ("Usage",),
+    "pipeline.events": (
+        "AnswerReplaced",
+        "BudgetWarned",
+        "CallFailed",
+        "CallFinished",
+        "CallStarted",
+        "DraftJudged",
+        "Event",
+        "RequestCompleted",
+        "RequestFailed",
+        "RequestStarted",
+        "Routed",
+        "TextChunk",
+        "ToolCallChunk",
+    ),
+    "pipeline.result": (
+        "BudgetReport",
+        "CascadeResult",
+        "CostReport",
+        "RoutingReport",
+        "TimingReport",
+    ),
+    "quality.report": (
+        "CheckReport",
+        "QualityReport",
+    ),
+    "quality.validator": (
+        "RuleValidator",
+        "Validator",
+    ),
+    "types": (
+        "ChatRequest",
+        "DocumentPart",
+        "ImagePart",
+        "Message",
+        "ResponseFormat",
+        "TextPart",
+        "Tool",
+        "ToolCall",
+    ),
+}
+"""Which module a name comes from."""
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 if DEBUG_BUILD:
     import warnings
 
     warnings.warn(
-        "cascadeflow._native is a debug build: every figure it gives is slow. Build with --release.",
+        "cascadeflow._native is a debug build, so every figure is slow: build with --release",
         RuntimeWarning,
         stacklevel=2,
     )
+
+
+if not TYPE_CHECKING:  # a type checker shall miss a name that is not listed above
+
+    def __getattr__(name: str) -> object:
+        """Loads a public name when it is first used (PEP 562)."""
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module 'cascadeflow' has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415 - only when a name is first used
+
+        value: object = getattr(import_module(f"cascadeflow.{home}"), name)
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """What `dir(cascadeflow)` shows: the public names."""
+    return __all__

@@ -68,7 +68,7 @@ class CascadeAgent:
 
     One agent serves a whole process: any number of requests at once, from several event loops and
     threads. It keeps its connections, so make one and keep it; close it with `aclose()` or
-    `async with`.
+    `async with`, or with `close()` or `with` where `run_sync` is used.
 
     >>> agent = CascadeAgent(["openai:gpt-5-mini", "anthropic:claude-opus-4-5"])
     >>> [model.id for model in agent.models]
@@ -422,8 +422,25 @@ class CascadeAgent:
         )
 
     async def aclose(self) -> None:
-        """Closes every connection; the agent may be used again afterwards."""
+        """Closes the connections of the running event loop; the agent may be used again."""
         await self._completer.aclose()
+
+    def close(self) -> None:
+        """Closes the connections that `run_sync` made; the agent may be used again."""
+        from cascadeflow.agent_sync import close_in_background  # noqa: PLC0415 - seldom needed
+
+        close_in_background(self.aclose)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
 
     async def __aenter__(self) -> Self:
         return self

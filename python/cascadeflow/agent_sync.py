@@ -15,9 +15,9 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
-__all__ = ["run_in_background"]
+__all__ = ["close_in_background", "run_in_background"]
 
 T = TypeVar("T")
 
@@ -116,3 +116,9 @@ def run_in_background(work: Coroutine[Any, Any, T]) -> T:
     It blocks the calling thread. Called inside a running event loop, it blocks that loop too.
     """
     return _holder.get().run(work)
+
+
+def close_in_background(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Closes something on the background loop, if there is one: else nothing was opened there."""
+    if _holder.thread is not None:
+        _holder.thread.run(close())

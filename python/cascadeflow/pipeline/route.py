@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from cascadeflow.domains.complexity import assess
+from cascadeflow.domains.complexity import ComplexityLevel, assess
 from cascadeflow.errors import ConfigurationError, InvalidRequestError, UnknownModelError
 from cascadeflow.models.catalogue import cheapest_first, lookup
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEVELS", "Level", "Order", "Plan", "Router"]
 
-Level = Literal["trivial", "simple", "moderate", "hard", "expert"]
+Level = ComplexityLevel
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 """How hard a request is, easiest first."""
 
@@ -152,8 +152,10 @@ class Router:
         if not self._cascade:
             return _direct(best_first, "enable_cascade=False", level, score)
         if len(able) == 1:
-            only = "the agent has one model" if len(self.models) == 1 else "one model is able to"
-            return _direct(best_first, only, level, score)
+            reason = "the agent has one model"
+            if len(self.models) > 1:
+                reason = "only one model can do what the request needs"
+            return _direct(best_first, reason, level, score)
         if LEVELS.index(level) > self._draft_up_to:
             return _direct(best_first, f"{level} requests are not drafted", level, score)
         return Plan(
