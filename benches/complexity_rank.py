@@ -2,9 +2,9 @@
 
     python benches/complexity_rank.py
 
-Reads FLASK's instructions (evaluation only: nothing is fitted on them), whose five grades say how much
-knowledge an answer needs, and prints Spearman's rank correlation with the score, beside that of the
-request's bare length.
+Reads FLASK's instructions (evaluation only: nothing is fitted on them), whose five grades say how
+much knowledge an answer needs, and prints Spearman's rank correlation with the score, beside that
+of the request's bare length.
 """
 
 from __future__ import annotations

@@ -70,11 +70,11 @@ impl Features {
     }
 
     fn count_prose(&mut self, line: &str) {
-        if is_list_item(line) {
-            self.list_items += 1;
-        }
+        let listed = is_list_item(line);
+        self.list_items += usize::from(listed);
         let mut in_word = false;
-        let mut in_number = false;
+        // An item's own number is not one to work with.
+        let mut in_number = listed;
         let mut spaceless = 0_usize;
         let mut said_something = false;
         let mut previous = ' ';
