@@ -43,6 +43,36 @@ def assess_complexity(
 ) -> tuple[str, float, list[tuple[str, float]]]:
     """Judges how hard a request is: level, score in 0..1, and each part of the sum behind it."""
 
+# quality
+
+_Verdict: TypeAlias = Literal["passed", "failed", "not_applicable"]
+
+def judge_answer(
+    question: str,
+    answer: str,
+    *,
+    instructions: str = "",
+    finish_reason: str = "unknown",
+    refusal: str | None = None,
+    response_format: Literal["json_object", "json_schema"] | None = None,
+    schema: str | None = None,
+    calls_tools: bool = False,
+    has_reasoning: bool = False,
+) -> tuple[float, bool, list[tuple[str, _Verdict, float, str]], list[float]]:
+    """Judges an answer by its text.
+
+    Returns:
+        The probability that it is good enough; whether a check rejects it outright; each check's
+        name, verdict, score and reason; the features behind the probability, in the order of
+        `quality_weights`.
+
+    Raises:
+        ValueError: no such finish reason, or `json_schema` without a schema.
+    """
+
+def quality_weights() -> tuple[list[str], float, list[float]]:
+    """The features' names, and the intercept and weights that make them a probability."""
+
 # embed
 
 def load_onnx_runtime(path: str | PathLike[str], /) -> str:

@@ -1,0 +1,230 @@
+//! Cutting text into words and sentences, once, for every rule that counts them.
+//!
+//! A word is a maximal run of letters and digits, with inner apostrophes; in scripts that write no
+//! spaces (Han, kana, Thai, Lao, Khmer, Myanmar) each character is one. Words are compared by hash.
+
+use std::ops::Range;
+
+/// A word: where it stands in its text and the hash of its lower-cased letters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
+    /// Hash of the lower-cased word; curly and straight apostrophes are the same.
+    pub hash: u64,
+}
+
+const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+const PRIME: u64 = 0x0000_0100_0000_01b3;
+
+fn push(hash: u64, character: char) -> u64 {
+    (hash ^ u64::from(u32::from(character))).wrapping_mul(PRIME)
+}
+
+/// The finishing step of `SplitMix64`: spreads FNV's weak high bits.
+pub(crate) fn mix(hash: u64) -> u64 {
+    let mut z = hash;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Hashes a word as [`words`] does, so that fixed words can be looked up.
+#[must_use]
+pub fn hash_word(word: &str) -> u64 {
+    let mut hash = OFFSET;
+    for character in word.chars() {
+        hash = push_lower(hash, character);
+    }
+    mix(hash)
+}
+
+fn push_lower(hash: u64, character: char) -> u64 {
+    if character.is_ascii() {
+        push(hash, character.to_ascii_lowercase())
+    } else if character == '’' {
+        push(hash, '\'')
+    } else {
+        character.to_lowercase().fold(hash, push)
+    }
+}
+
+/// A set of words, held by hash.
+pub(crate) struct WordSet(Vec<u64>);
+
+impl WordSet {
+    /// Builds the set from words with spaces or line breaks between them.
+    pub(crate) fn new(list: &str) -> Self {
+        let mut hashes: Vec<u64> = list.split_whitespace().map(hash_word).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        Self(hashes)
+    }
+
+    /// Whether it holds a word, by its hash.
+    pub(crate) fn has(&self, hash: u64) -> bool {
+        self.0.binary_search(&hash).is_ok()
+    }
+
+    /// Whether it holds a word.
+    pub(crate) fn has_word(&self, word: &str) -> bool {
+        self.has(hash_word(word))
+    }
+}
+
+/// Whether a character is written without spaces between words.
+#[must_use]
+pub fn is_spaceless(character: char) -> bool {
+    matches!(u32::from(character),
+        0x0E00..=0x0EFF           // Thai, Lao
+        | 0x1000..=0x109F         // Myanmar
+        | 0x1780..=0x17FF         // Khmer
+        | 0x3040..=0x30FF         // kana
+        | 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF | 0x2_0000..=0x3_134F // Han
+    )
+}
+
+/// The words of a text, in order.
+#[must_use]
+pub fn words(text: &str) -> Vec<Word> {
+    let mut found = Vec::with_capacity(text.len() / 6 + 1);
+    let mut open: Option<(usize, u64)> = None;
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        let inner_apostrophe = matches!(character, '\'' | '’')
+            && open.is_some()
+            && characters
+                .peek()
+                .is_some_and(|&(_, next)| next.is_alphabetic());
+        if character.is_alphanumeric() || inner_apostrophe {
+            if is_spaceless(character) {
+                close(&mut found, &mut open, at);
+                found.push(Word {
+                    start: at,
+                    end: at + character.len_utf8(),
+                    hash: mix(push(OFFSET, character)),
+                });
+            } else {
+                let (start, hash) = open.unwrap_or((at, OFFSET));
+                open = Some((start, push_lower(hash, character)));
+            }
+        } else {
+            close(&mut found, &mut open, at);
+        }
+    }
+    close(&mut found, &mut open, text.len());
+    found
+}
+
+fn close(found: &mut Vec<Word>, open: &mut Option<(usize, u64)>, end: usize) {
+    if let Some((start, hash)) = open.take() {
+        found.push(Word {
+            start,
+            end,
+            hash: mix(hash),
+        });
+    }
+}
+
+/// The sentences of a text, as byte ranges without surrounding white space; a line break ends one.
+#[must_use]
+pub fn sentences(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut start = 0;
+    let mut characters = text.char_indices().peekable();
+    while let Some((at, character)) = characters.next() {
+        let end = at + character.len_utf8();
+        let ends = match character {
+            '\n' | '。' | '！' | '？' | '।' | '؟' => true,
+            '.' | '!' | '?' | '…' => characters
+                .peek()
+                .is_none_or(|&(_, next)| next.is_whitespace() || matches!(next, '"' | '”' | ')')),
+            _ => false,
+        };
+        if ends {
+            push_trimmed(text, start..end, &mut found);
+            start = end;
+        }
+    }
+    push_trimmed(text, start..text.len(), &mut found);
+    found
+}
+
+fn push_trimmed(text: &str, range: Range<usize>, found: &mut Vec<Range<usize>>) {
+    let piece = &text[range.clone()];
+    let trimmed = piece.trim_start();
+    let start = range.start + (piece.len() - trimmed.len());
+    let trimmed = trimmed.trim_end();
+    if trimmed.chars().any(char::is_alphanumeric) {
+        found.push(start..start + trimmed.len());
+    }
+}
+
+/// A piece of a text to show in a reason: one line, at most `limit` characters, cut at a character.
+#[must_use]
+pub fn snippet(text: &str, limit: usize) -> String {
+    let mut out = String::new();
+    let mut count = 0;
+    for part in text.split_whitespace() {
+        if count > 0 {
+            out.push(' ');
+            count += 1;
+        }
+        for character in part.chars() {
+            if count >= limit {
+                out.push('…');
+                return out;
+            }
+            out.push(character);
+            count += 1;
+        }
+        if count > limit {
+            out.push('…');
+            return out;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(text: &str) -> Vec<&str> {
+        words(text).iter().map(|w| &text[w.start..w.end]).collect()
+    }
+
+    #[test]
+    fn cuts_words_in_many_scripts() {
+        assert_eq!(
+            texts("Don't stop, ’tis 3.5!"),
+            ["Don't", "stop", "tis", "3", "5"]
+        );
+        assert_eq!(texts("Größe über alles"), ["Größe", "über", "alles"]);
+        assert_eq!(texts("東京です"), ["東", "京", "で", "す"]);
+        assert_eq!(texts("안녕 세상"), ["안녕", "세상"]);
+        assert_eq!(texts(""), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn compares_words_without_case_or_apostrophe_form() {
+        assert_eq!(words("DON’T")[0].hash, hash_word("don't"));
+        assert_eq!(words("ÄRGER")[0].hash, hash_word("ärger"));
+        assert_ne!(hash_word("a"), hash_word("b"));
+    }
+
+    #[test]
+    fn cuts_sentences_but_not_numbers() {
+        let text = "Pi is 3.14. Is it? Yes!\n\n- done";
+        let found: Vec<&str> = sentences(text).into_iter().map(|r| &text[r]).collect();
+        assert_eq!(found, ["Pi is 3.14.", "Is it?", "Yes!", "- done"]);
+    }
+
+    #[test]
+    fn snippets_are_short_and_whole() {
+        assert_eq!(snippet("a\n  b", 10), "a b");
+        assert_eq!(snippet("äöüäöü", 3), "äöü…");
+    }
+}
