@@ -271,9 +271,8 @@ class Behaviour:
         if ask.tool_choice in {"auto", "required"}:
             if ask.tool_choice == "auto" and (ask.after_tool_result or not self.model.calls_tools):
                 return None
-            question = ask.question.casefold()
-            named = (tool for tool in ask.tools if _words_of(tool.name) <= _words_of(question))
-            return next(named, ask.tools[0])
+            asked = _words_of(ask.question)
+            return max(ask.tools, key=lambda tool: len(asked & _words_of(tool.name)))
         return next((tool for tool in ask.tools if tool.name == ask.tool_choice), ask.tools[0])
 
     def _call(self, ask: Ask, tool: AskedTool, draws: Draws, prompt_tokens: int) -> Reply:

@@ -98,7 +98,8 @@ class SimulatedModel:
         break_stream_rate: how often a stream is cut off half-way.
         refusal_rate: how often a question is refused.
         calls_tools: whether a request that offers tools, and leaves it open, is answered by calling
-            the tool that the question names, or else the first. Never after a tool's result.
+            the one whose name has most words in common with the question, the first among equals.
+            Never after a tool's result.
         context_window: tokens; a longer prompt is a 400.
         count_tokens: counts the tokens of a text; without it a token is four characters.
         price: what `SimulatedProvider.models_for` states; without it, the catalogue's by the name.
@@ -147,7 +148,7 @@ class SimulatedModel:
         )
 
     @classmethod
-    def from_config(cls, settings: Mapping[str, Any]) -> Self:
+    def from_config(cls, settings: Any) -> Self:
         """Reads plain JSON: the fields by name, a `LogNormalLatency` as `{"median":, "sigma":}`.
 
         >>> SimulatedModel.from_config({"name": "small", "skill": 0.7}).skill
@@ -156,6 +157,8 @@ class SimulatedModel:
         Raises:
             ConfigurationError: a field that does not exist, or cannot be stated in JSON.
         """
+        if not isinstance(settings, Mapping):
+            raise ConfigurationError(f"a simulated model must be an object, not {settings!r}")
         unknown = settings.keys() - _JSON_FIELDS
         if unknown or "name" not in settings:
             raise ConfigurationError(

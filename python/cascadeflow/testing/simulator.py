@@ -71,6 +71,8 @@ def provider_from_config(
             "a simulator's configuration holds models (a list), and may hold seed and api_key;"
             f" not {', '.join(sorted(unknown)) or 'no models'}"
         )
+    if not isinstance(config.get("seed", 0), int):
+        raise ConfigurationError(f"seed must be a whole number, not {config['seed']!r}")
     return SimulatedProvider(
         [SimulatedModel.from_config(settings) for settings in config["models"]],
         seed=config.get("seed", 0),
