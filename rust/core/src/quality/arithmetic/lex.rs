@@ -149,8 +149,8 @@ impl Lexer<'_> {
             self.line_start = character == '\n';
         }
         match character {
-            ' ' | '\t' | '\r' | '\u{a0}' | '\u{202f}' | '\u{2009}' | '&' | '$' | '€' | '£' | '¥'
-            | '₹' | '₩' | '₽' | '_' | '°' => {
+            ' ' | '\t' | '\r' | '\u{a0}' | '\u{202f}' | '\u{2009}' | '&' | '$' | '€' | '£'
+            | '¥' | '₹' | '₩' | '₽' | '_' | '°' => {
                 self.at += character.len_utf8();
             }
             '\n' => self.emit(Kind::Newline, 1),

@@ -389,7 +389,7 @@ mod tests {
     fn a_schema_without_end_is_not_decided() {
         assert_eq!(outcome("1", r##"{"$ref":"#"}"##), Fit::Unknown);
         assert_eq!(
-            outcome("1", r"{"$ref":"https://example.com/a"}"),
+            outcome("1", r#"{"$ref":"https://example.com/a"}"#),
             Fit::Unknown
         );
     }
