@@ -1,0 +1,146 @@
+"""What the pages and examples show really runs, unchanged, against the simulated provider."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+import runpy
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cascadeflow import BatchResult, CascadeResult, CostTracker, ModelConfig
+from cascadeflow.agent import CascadeAgent
+from cascadeflow.agent_env import USUAL_MODELS
+from cascadeflow.providers.registry import get_provider, register_provider
+from cascadeflow.testing import SimulatedModel, SimulatedProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "agent.md"
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+
+@pytest.fixture
+def providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedProvider]:
+    """Every provider the pages name is the simulated one; their code knows nothing of it."""
+    names = {*(name for both in USUAL_MODELS.values() for name in both), "gpt-4o", "gpt-4o-mini"}
+    models = [SimulatedModel(name) for name in sorted(names)]
+    with SimulatedProvider(models).start_in_thread() as server:
+        before = [get_provider(name) for name in ("openai", "anthropic")]
+        register_provider(replace(before[0], base_url=server.base_url), replace=True)
+        register_provider(replace(before[1], base_url=server.url), replace=True)
+        for provider in before:
+            monkeypatch.setenv(provider.key_env[0], "simulated")
+        try:
+            yield server
+        finally:
+            for provider in before:
+                register_provider(provider, replace=True)
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.usefixtures("providers")
+def test_every_block_of_the_agents_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    found = blocks(PAGE)
+    assert len(found) >= 8
+    agents: list[CascadeAgent] = []
+
+    async def main() -> dict[str, Any]:
+        namespace: dict[str, Any] = {}
+        for source in found:
+            code = compile(source, str(PAGE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            running = eval(code, namespace)  # noqa: S307 - this repository's own page
+            if inspect.iscoroutine(running):
+                await running
+            agents.append(namespace["agent"])  # each closes its connections when the loop ends
+        return namespace
+
+    namespace = asyncio.run(main())
+    assert namespace["result"].content
+    assert "2 of 2, 0 failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_every_example_runs(
+    providers: SimulatedProvider, example: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runpy.run_path(str(example), run_name="__main__")
+    assert providers.stats.requests > 0
+    assert capsys.readouterr().out
+
+
+def test_the_page_names_every_option_and_every_usual_model() -> None:
+    text = PAGE.read_text()
+    for function in (CascadeAgent.__init__, CascadeAgent.run):
+        for name in set(inspect.signature(function).parameters) - {"self", "query"}:
+            assert f"`{name}`" in text or f"{name}=" in text, name
+    for provider, names in USUAL_MODELS.items():
+        for name in names:
+            assert f"`{provider}:{name}`" in text
+
+
+V01 = """
+ModelConfig CascadeConfig UserTier WorkflowProfile LatencyProfile OptimizationWeights DEFAULT_TIERS
+EXAMPLE_WORKFLOWS CascadeAgent CascadeResult ComplexityDetector QueryComplexity DomainDetector
+ModelScorer LatencyAwareExecutionPlanner ExecutionStrategy ExecutionPlan WholeResponseCascade
+SpeculativeCascade SpeculativeResult QualityConfig QualityValidator ValidationResult
+ComparativeValidator AdaptiveThreshold CallbackManager CallbackEvent CallbackData ResponseCache
+StreamManager StreamEventType StreamEvent VisualIndicator TerminalVisualConsumer SilentConsumer
+get_cost_optimized_agent get_balanced_agent get_speed_optimized_agent get_quality_optimized_agent
+get_development_agent auto_agent BatchConfig BatchStrategy BatchResult BatchProcessingError
+TierConfig TierLevel TIER_PRESETS UserProfile UserProfileManager RateLimiter RateLimitState
+RateLimitError ContentModerator ModerationResult PIIDetector PIIMatch GuardrailsManager
+GuardrailViolation ModelResponse BaseProvider PROVIDER_REGISTRY setup_logging format_cost
+estimate_tokens CascadeFlowError ConfigError ProviderError ModelError BudgetExceededError
+QualityThresholdError RoutingError ValidationError CostTracker __version__ __author__ __license__
+quality_config enable_cascade verbose config tiers workflows enable_caching cache_size
+enable_callbacks complexity_hint force_direct tools tool_choice user_tier enable_visual
+run_streaming stream_events run_batch from_env from_profile get_stats print_stats name provider cost keywords
+domains max_tokens system_prompt temperature api_key base_url extra speed_ms quality_score
+supports_tools content model_used total_cost latency_ms complexity cascaded draft_accepted
+routing_strategy reason tool_calls has_tool_calls quality_threshold quality_check_passed
+rejection_reason draft_response verifier_response response_length response_word_count
+complexity_detection_ms draft_generation_ms quality_verification_ms verifier_generation_ms
+cascade_overhead_ms draft_cost verifier_cost cost_saved draft_model draft_latency_ms
+draft_confidence verifier_model verifier_latency_ms verifier_confidence metadata to_dict budget_limit warn_threshold
+add_cost get_summary get_recent_entries get_entries_by_model get_entries_by_provider reset
+print_summary
+"""
+
+
+def test_the_migration_page_says_what_became_of_every_name_of_v01() -> None:
+    text = (ROOT / "docs" / "migration.md").read_text()
+    missing = [name for name in V01.split() if not re.search(rf"\b{name}\b", text)]
+    assert missing == []
+
+
+def test_what_the_migration_page_calls_kept_is_there() -> None:
+    agent = set(dir(CascadeAgent)) | set(inspect.signature(CascadeAgent.__init__).parameters)
+    kept = {
+        CascadeResult: "content model_used total_cost latency_ms complexity cascaded "
+        "draft_accepted cost_saved routing_strategy reason has_tool_calls tool_calls draft_model verifier_model "
+        "draft_cost verifier_cost draft_latency_ms verifier_latency_ms quality_score "
+        "quality_threshold quality_check_passed rejection_reason metadata to_dict",
+        CostTracker: "budget_limit add_cost get_summary get_recent_entries get_entries_by_model "
+        "get_entries_by_provider print_summary reset total_cost by_model by_provider by_user "
+        "entries budget_warned budget_exceeded",
+        BatchResult: "results errors success_count failure_count success_rate total_cost "
+        "average_cost total_time average_time",
+        ModelConfig: "name provider cost api_key base_url system_prompt extra max_tokens "
+        "temperature supports_tools quality_score speed_ms",
+    }
+    for kind, names in kept.items():
+        there = set(dir(kind)) | set(inspect.signature(kind).parameters)
+        assert set(names.split()) <= there, kind
+    assert {"models", "quality_config", "enable_cascade", "verbose"} <= agent
+    assert {"run", "run_streaming", "stream_events", "run_batch", "from_env"} <= agent
