@@ -230,6 +230,29 @@ def test_a_file_that_cannot_be_written_is_a_store_error(tmp_path: Path) -> None:
         RecordingTransport(responses=[]).save(tmp_path / "no" / "such" / "folder.jsonl")
 
 
+def test_what_cannot_send_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="transport must be"):
+        RecordingTransport(object())
+
+
+def test_it_records_over_a_client_too() -> None:
+    httpx2 = pytest.importorskip("httpx2")
+
+    async def scenario() -> None:
+        async with (
+            SimulatedProvider([SimulatedModel("small", answers={"Hi": "Hello."})]) as server,
+            httpx2.AsyncClient() as client,
+        ):
+            transport = RecordingTransport(client)
+            body = b'{"model":"small","stream":true,"messages":[{"role":"user","content":"Hi"}]}'
+            await read(transport, request(body, url=f"{server.base_url}/chat/completions"))
+            (exchange,) = transport.exchanges
+            assert exchange.body == server.requests[0].body
+            assert exchange.response_body.endswith(b"data: [DONE]\n\n")
+
+    asyncio.run(scenario())
+
+
 def test_it_records_a_real_exchange_over_another_transport() -> None:
     async def scenario() -> None:
         async with SimulatedProvider([SimulatedModel("small", answers={"Hi": "Hello."})]) as server:

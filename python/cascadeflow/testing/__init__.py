@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cascadeflow.providers.guard import allow_real_requests, forbid_real_requests
 from cascadeflow.testing.clock import ManualClock
 from cascadeflow.testing.journal import SimulatedRequest, SimulatedStats
 from cascadeflow.testing.model import LogNormalLatency, SimulatedModel
@@ -25,5 +26,7 @@ __all__ = [
     "SimulatedRequest",
     "SimulatedStats",
     "SimulatorProcess",
+    "allow_real_requests",
+    "forbid_real_requests",
     "start_in_process",
 ]

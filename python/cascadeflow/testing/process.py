@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.request import ProxyHandler, build_opener
 
 from cascadeflow.errors import StoreError
 from cascadeflow.testing.journal import SimulatedStats
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["SimulatorProcess", "start_in_process"]
 
 _SECONDS_TO_STOP = 10
+_SECONDS_TO_ANSWER = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +54,13 @@ class SimulatorProcess:
         Raises:
             StoreError: it does not answer.
         """
+        from http.client import HTTPConnection  # noqa: PLC0415 - only where it is asked
+
+        address = self.url.removeprefix("http://")
         try:
-            with build_opener(ProxyHandler({})).open(self.url + STATS_PATH, timeout=30) as answer:
-                counts: dict[str, Any] = json.load(answer)
+            with closing(HTTPConnection(address, timeout=_SECONDS_TO_ANSWER)) as connection:
+                connection.request("GET", STATS_PATH)
+                counts: dict[str, Any] = json.load(connection.getresponse())
         except OSError as error:
             raise StoreError(f"the simulator at {self.url} does not answer: {error}") from error
         counts["by_status"] = {int(status): n for status, n in counts["by_status"].items()}

@@ -147,7 +147,7 @@ class RecordingTransport:
 
     def __init__(
         self,
-        inner: Transport | None = None,
+        inner: Any = None,
         *,
         responses: Iterable[Answer] | None = None,
         respond: Callable[[HttpRequest], Answer | Awaitable[Answer]] | None = None,
@@ -157,20 +157,25 @@ class RecordingTransport:
         """Sets the source.
 
         Args:
-            inner: the transport that really sends.
+            inner: what really sends: a `Transport`, an `httpx2.AsyncClient` or an
+                `httpx.AsyncClient`; who made it closes it.
             responses: canned responses, given in this order; an exception among them is raised.
             respond: gives the response to a request, or raises, or gives an exception to raise.
             clock: what the times of an exchange are read from; the machine's own unless told.
             secret_names: further headers and URL parameters that hold credentials.
 
         Raises:
-            ConfigurationError: not exactly one source was given.
+            ConfigurationError: not exactly one source was given, or `inner` cannot send.
         """
         if sum(source is not None for source in (inner, responses, respond)) != 1:
             raise ConfigurationError(
                 "RecordingTransport needs exactly one of inner=, responses= and respond="
             )
-        self._inner = inner
+        self._inner: Transport | None = None
+        if inner is not None:
+            from cascadeflow.providers.transport import as_transport  # noqa: PLC0415 - when sending
+
+            self._inner = as_transport(inner)
         self._responses = None if responses is None else iter(responses)
         self._respond = respond
         self._clock = clock or SystemClock()
