@@ -177,11 +177,12 @@ class Draws:
 class Behaviour:
     """One simulated model's decisions."""
 
-    __slots__ = ("_others", "_seed", "_sheet", "_wrong", "model")
+    __slots__ = ("_asks_a_function", "_others", "_seed", "_sheet", "_wrong", "model")
 
     def __init__(self, model: SimulatedModel, *, seed: int) -> None:
         self.model = model
         self._seed = seed
+        self._asks_a_function = callable(model.answers) or callable(model.wrong_answers)
         self._sheet = _lookup(model.answers)
         self._wrong = _lookup(model.wrong_answers)
         sheet = model.answers
@@ -210,8 +211,7 @@ class Behaviour:
         Not where a sampling temperature makes repeats differ, nor where a user's own function is
         asked: what that gives, and that it is asked each time, is the user's affair.
         """
-        sheets = (self.model.answers, self.model.wrong_answers)
-        return not ask.temperature and not any(callable(sheet) for sheet in sheets)
+        return not ask.temperature and not self._asks_a_function
 
     def reply(self, ask: Ask, *, repeat: int) -> Reply | Failure:
         """Answers a request.
