@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cascadeflow.errors import AllModelsFailedError, InvalidRequestError
+from cascadeflow.errors import AllModelsFailedError, InvalidRequestError, OverloadedError
 from cascadeflow.types import Message
 
 if TYPE_CHECKING:
@@ -99,6 +99,29 @@ def test_the_first_failure_can_stop_everything(world: Any) -> None:
 
     asyncio.run(main())
     assert len(w.asked) <= 6
+
+
+def test_what_is_under_way_is_cancelled_when_the_first_failure_stops_everything(
+    world: Any,
+) -> None:
+    w = world(small=["a"])
+
+    class HalfStuck:
+        async def complete(self, model: Any, request: Any, **_: Any) -> Any:
+            if request.last_user_text == "stuck":
+                await asyncio.Event().wait()
+            raise OverloadedError("no", provider=model.provider, model=model.name)
+
+        async def aclose(self) -> None:
+            pass
+
+    async def main() -> None:
+        agent = w.agent(completer=HalfStuck(), transport=None, retry=None)
+        with pytest.raises(AllModelsFailedError):
+            await agent.run_batch(["stuck", "failing"], concurrency=2, stop_on_error=True)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
 
 
 def test_progress_is_told_after_each_request(world: Any) -> None:

@@ -90,31 +90,31 @@ def test_the_page_names_every_option_and_every_usual_model() -> None:
 
 
 V01 = """
-ModelConfig CascadeConfig UserTier WorkflowProfile LatencyProfile OptimizationWeights DEFAULT_TIERS
-EXAMPLE_WORKFLOWS CascadeAgent CascadeResult ComplexityDetector QueryComplexity DomainDetector
-ModelScorer LatencyAwareExecutionPlanner ExecutionStrategy ExecutionPlan WholeResponseCascade
-SpeculativeCascade SpeculativeResult QualityConfig QualityValidator ValidationResult
-ComparativeValidator AdaptiveThreshold CallbackManager CallbackEvent CallbackData ResponseCache
-StreamManager StreamEventType StreamEvent VisualIndicator TerminalVisualConsumer SilentConsumer
-get_cost_optimized_agent get_balanced_agent get_speed_optimized_agent get_quality_optimized_agent
-get_development_agent auto_agent BatchConfig BatchStrategy BatchResult BatchProcessingError
-TierConfig TierLevel TIER_PRESETS UserProfile UserProfileManager RateLimiter RateLimitState
-RateLimitError ContentModerator ModerationResult PIIDetector PIIMatch GuardrailsManager
-GuardrailViolation ModelResponse BaseProvider PROVIDER_REGISTRY setup_logging format_cost
-estimate_tokens CascadeFlowError ConfigError ProviderError ModelError BudgetExceededError
-QualityThresholdError RoutingError ValidationError CostTracker __version__ __author__ __license__
-quality_config enable_cascade verbose config tiers workflows enable_caching cache_size
-enable_callbacks complexity_hint force_direct tools tool_choice user_tier enable_visual
-run_streaming stream_events run_batch from_env from_profile get_stats print_stats name provider cost keywords
-domains max_tokens system_prompt temperature api_key base_url extra speed_ms quality_score
-supports_tools content model_used total_cost latency_ms complexity cascaded draft_accepted
-routing_strategy reason tool_calls has_tool_calls quality_threshold quality_check_passed
-rejection_reason draft_response verifier_response response_length response_word_count
-complexity_detection_ms draft_generation_ms quality_verification_ms verifier_generation_ms
-cascade_overhead_ms draft_cost verifier_cost cost_saved draft_model draft_latency_ms
-draft_confidence verifier_model verifier_latency_ms verifier_confidence metadata to_dict budget_limit warn_threshold
-add_cost get_summary get_recent_entries get_entries_by_model get_entries_by_provider reset
-print_summary
+ModelConfig CascadeConfig UserTier WorkflowProfile LatencyProfile OptimizationWeights
+DEFAULT_TIERS EXAMPLE_WORKFLOWS CascadeAgent CascadeResult ComplexityDetector QueryComplexity
+DomainDetector ModelScorer LatencyAwareExecutionPlanner ExecutionStrategy ExecutionPlan
+WholeResponseCascade SpeculativeCascade SpeculativeResult QualityConfig QualityValidator
+ValidationResult ComparativeValidator AdaptiveThreshold CallbackManager CallbackEvent CallbackData
+ResponseCache StreamManager StreamEventType StreamEvent VisualIndicator TerminalVisualConsumer
+SilentConsumer get_cost_optimized_agent get_balanced_agent get_speed_optimized_agent
+get_quality_optimized_agent get_development_agent auto_agent BatchConfig BatchStrategy BatchResult
+BatchProcessingError TierConfig TierLevel TIER_PRESETS UserProfile UserProfileManager RateLimiter
+RateLimitState RateLimitError ContentModerator ModerationResult PIIDetector PIIMatch
+GuardrailsManager GuardrailViolation ModelResponse BaseProvider PROVIDER_REGISTRY setup_logging
+format_cost estimate_tokens CascadeFlowError ConfigError ProviderError ModelError
+BudgetExceededError QualityThresholdError RoutingError ValidationError CostTracker __version__
+__author__ __license__ quality_config enable_cascade verbose config tiers workflows enable_caching
+cache_size enable_callbacks complexity_hint force_direct tools tool_choice user_tier enable_visual
+run_streaming stream_events run_batch from_env from_profile get_stats print_stats name provider
+cost keywords domains max_tokens system_prompt temperature api_key base_url extra speed_ms
+quality_score supports_tools content model_used total_cost latency_ms complexity cascaded
+draft_accepted routing_strategy reason tool_calls has_tool_calls quality_threshold
+quality_check_passed rejection_reason draft_response verifier_response response_length
+response_word_count complexity_detection_ms draft_generation_ms quality_verification_ms
+verifier_generation_ms cascade_overhead_ms draft_cost verifier_cost cost_saved draft_model
+draft_latency_ms draft_confidence verifier_model verifier_latency_ms verifier_confidence metadata
+to_dict budget_limit warn_threshold add_cost get_summary get_recent_entries get_entries_by_model
+get_entries_by_provider reset print_summary
 """
 
 
@@ -128,9 +128,9 @@ def test_what_the_migration_page_calls_kept_is_there() -> None:
     agent = set(dir(CascadeAgent)) | set(inspect.signature(CascadeAgent.__init__).parameters)
     kept = {
         CascadeResult: "content model_used total_cost latency_ms complexity cascaded "
-        "draft_accepted cost_saved routing_strategy reason has_tool_calls tool_calls draft_model verifier_model "
-        "draft_cost verifier_cost draft_latency_ms verifier_latency_ms quality_score "
-        "quality_threshold quality_check_passed rejection_reason metadata to_dict",
+        "draft_accepted cost_saved routing_strategy reason has_tool_calls tool_calls draft_model "
+        "verifier_model draft_cost verifier_cost draft_latency_ms verifier_latency_ms "
+        "quality_score quality_threshold quality_check_passed rejection_reason metadata to_dict",
         CostTracker: "budget_limit add_cost get_summary get_recent_entries get_entries_by_model "
         "get_entries_by_provider print_summary reset total_cost by_model by_provider by_user "
         "entries budget_warned budget_exceeded",

@@ -111,7 +111,9 @@ def test_in_any_weather_the_books_are_right(
     started = [event.model for event in w.events if isinstance(event, events.CallStarted)]
     assert len(set(started)) == len(started)
     runs = [model for place, model in enumerate(w.asked) if w.asked[place - 1 : place] != [model]]
-    assert [f"openai:{model}" for model in runs] == started
+    sent = [f"openai:{model}" for model in runs]
+    # A reader may leave between a call's announcement and its request.
+    assert sent == started or (mode == "left" and sent == started[:-1])
     assert max(map(w.asked.count, w.asked), default=0) <= tries
     # The tracker has what the calls cost, as far as anybody knows.
     finished = [event for event in w.events if isinstance(event, events.CallFinished)]
