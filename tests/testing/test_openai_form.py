@@ -21,10 +21,11 @@ WEATHER = {
     "type": "function",
     "function": {
         "name": "get_weather",
+        "strict": True,  # some versions of the SDK stream no others
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
     },
 }
-TIME = {"type": "function", "function": {"name": "getLocalTime", "parameters": {}}}
+TIME = {"type": "function", "function": {"name": "getLocalTime", "strict": True, "parameters": {}}}
 SCHEMA = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "big": {"type": "boolean"}},
