@@ -4,46 +4,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-from typer.testing import CliRunner
 
-from cascadeflow.cli.app import app
-from cascadeflow.models import catalogue
 from cascadeflow.models._table import SHIPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
 
     from typer.testing import Result
 
-
-@pytest.fixture(autouse=True)
-def own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No test reads or writes the user's own tables."""
-    for variable in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA", "APPDATA", "HOME"):
-        monkeypatch.setenv(variable, str(tmp_path))
-    monkeypatch.delenv("CASCADEFLOW_PRICES", raising=False)
-    catalogue.reload()
-    yield
-    catalogue.reload()
+    Call: TypeAlias = Callable[..., Result]
+    Answered: TypeAlias = Callable[..., dict[str, Any]]
 
 
-def call(*arguments: str, exit_code: int = 0) -> Result:
-    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "200"})
-    assert result.exit_code == exit_code, result.output
-    return result
-
-
-def answered(*arguments: str, exit_code: int = 0) -> dict[str, Any]:
-    result = call(*arguments, "--json", exit_code=exit_code)
-    value = json.loads(result.stdout.splitlines()[-1])
-    assert isinstance(value, dict)
-    return value
-
-
-def test_models_list_counts_each_providers_models_and_lists_one_providers() -> None:
+def test_models_list_counts_each_providers_models_and_lists_one_providers(
+    call: Call, answered: Answered
+) -> None:
     providers = answered("models", "list")["providers"]
     assert providers["openai"] > 20
     listed = answered("models", "list", "-p", "openai")["models"]
@@ -52,7 +31,7 @@ def test_models_list_counts_each_providers_models_and_lists_one_providers() -> N
     assert "openai" in call("models", "list").output
 
 
-def test_models_search_finds_by_every_word_and_by_ability() -> None:
+def test_models_search_finds_by_every_word_and_by_ability(answered: Answered) -> None:
     found = answered("models", "search", "GPT-5", "mini", "-p", "openai")["models"]
     assert "openai:gpt-5-mini" in {model["id"] for model in found}
     assert all("mini" in model["id"] for model in found)
@@ -61,7 +40,9 @@ def test_models_search_finds_by_every_word_and_by_ability() -> None:
     assert all("vision" in model["abilities"] for model in seeing)
 
 
-def test_a_model_is_shown_with_its_window_and_its_exact_price() -> None:
+def test_a_model_is_shown_with_its_window_and_its_exact_price(
+    call: Call, answered: Answered
+) -> None:
     shown = answered("models", "show", "openai:gpt-4o-2024-05-13")
     assert shown["context_window"] == 128_000
     assert (shown["price"]["input"], shown["price"]["output"]) == ("5", "15")
@@ -76,13 +57,13 @@ def test_a_model_is_shown_with_its_window_and_its_exact_price() -> None:
         (("models", "list", "-p", "nobody"), "no provider 'nobody'"),
         (("models", "search", "no", "such", "model"), "use fewer words"),
         (("prices", "show", "openai:no-such-model"), "is not known"),
-        (("prices", "diff", "user"), "no table of your own"),
+        (("prices", "diff", "user"), "there is no table at"),
         (("prices", "diff", "shipped", "/no/such/file.jsonl"), "cannot be read"),
         (("prices", "update", "--max-change", "0"), "max_change"),
     ],
 )
 def test_what_cannot_be_found_is_one_clear_line_and_a_json_error(
-    arguments: tuple[str, ...], words: str
+    call: Call, answered: Answered, arguments: tuple[str, ...], words: str
 ) -> None:
     code = 1 if "diff" in arguments else 2
     result = call(*arguments, exit_code=code)
@@ -93,12 +74,12 @@ def test_what_cannot_be_found_is_one_clear_line_and_a_json_error(
     assert error["type"].endswith("Error")
 
 
-def test_verbose_shows_the_traceback_of_an_error() -> None:
+def test_verbose_shows_the_traceback_of_an_error(call: Call) -> None:
     result = call("models", "show", "openai:none", "--verbose", exit_code=2)
     assert "Traceback" in result.stderr
 
 
-def test_a_price_is_shown_with_its_reason_and_its_tiers() -> None:
+def test_a_price_is_shown_with_its_reason_and_its_tiers(call: Call, answered: Answered) -> None:
     shown = answered("prices", "show", "google:gemini-1.5-flash")
     assert shown["price"]["tiers"] == [
         {"above": 128_000, "input": "0.15", "output": "0.6", "cache_read": "0.0375"}
@@ -123,7 +104,9 @@ def table_with(path: Path, model: str, input_rate: int) -> Path:
     return path
 
 
-def test_an_update_shows_what_changes_and_writes_the_users_table(tmp_path: Path) -> None:
+def test_an_update_shows_what_changes_and_writes_the_users_table(
+    tmp_path: Path, answered: Answered
+) -> None:
     source = table_with(tmp_path / "new.jsonl", "claude-2", 9)
     compared = answered("prices", "diff", "shipped", str(source))
     assert compared["changes"] == [
@@ -135,7 +118,9 @@ def test_an_update_shows_what_changes_and_writes_the_users_table(tmp_path: Path)
     assert answered("prices", "show", "anthropic:claude-2")["price"]["input"] == "9"
 
 
-def test_a_price_that_moved_too_far_is_refused_until_forced(tmp_path: Path) -> None:
+def test_a_price_that_moved_too_far_is_refused_until_forced(
+    tmp_path: Path, call: Call, answered: Answered
+) -> None:
     source = table_with(tmp_path / "new.jsonl", "claude-2", 80)
     result = call("prices", "update", "--from", str(source), exit_code=2)
     assert "nothing was written" in result.stderr

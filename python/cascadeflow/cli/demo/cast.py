@@ -88,7 +88,7 @@ async def simulated_cast(
         )
         verifier = Role(
             model=verifier_model,
-            shown="verifier (simulated)",
+            shown="simulated verifier",
             words=_simulated_words(ERROR_RATE, _VERIFIER_PRICE),
             simulated=True,
             priced_as=_VERIFIER_PRICE,
@@ -98,14 +98,14 @@ async def simulated_cast(
         if problem is None:
             draft = Role(
                 model=_local_model(),
-                shown="SmolLM2-135M (local)",
+                shown="SmolLM2-135M, local",
                 words="SmolLM2-135M-Instruct, real, in this process, and so free",
             )
             yield Cast(draft=draft, verifier=verifier)
             return
         draft = Role(
             model=draft_model,
-            shown="draft (simulated)",
+            shown="simulated draft",
             words=_simulated_words(1 - DRAFT_SKILL, _DRAFT_PRICE),
             simulated=True,
             priced_as=_DRAFT_PRICE,

@@ -19,11 +19,10 @@ __all__ = ["RowPrinter", "figures", "percentile", "print_figures", "row"]
 
 _NANODOLLARS = 10**9
 
-_HEADINGS = ("question", "draft's verdict and reason", "answered by", "right", "cost", "saved")
-_FIXED = (20, 5, 9, 9)
+_HEADINGS = ("question", "draft's verdict", "answered by", "right", "cost", "saved")
+_FIXED = (19, 5, 9, 9)
 """Widths of the last four columns; the first two share what the terminal has left."""
 
-_SHOWN_QUESTION = 48
 _SHOWN_REASON = 60
 
 _NEXT = (
@@ -60,8 +59,12 @@ class RowPrinter:
 
         table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), pad_edge=False)
         for heading, width in zip(_HEADINGS, self._widths, strict=True):
-            numeric = heading in {"cost", "saved"}
-            table.add_column(width=width, justify="right" if numeric else "left")
+            table.add_column(
+                width=width,
+                justify="right" if heading in {"cost", "saved"} else "left",
+                no_wrap=heading == "question",
+                overflow="ellipsis",
+            )
         table.add_row(*map(Text, cells), style=style)
         self._console.print(table)
 
@@ -72,13 +75,13 @@ def row(answer: Answer, cast: Cast) -> tuple[str, ...]:
     if quality.accepted is None:
         verdict = f"no draft: {routing.reason}"
     elif quality.accepted:
-        verdict = f"accepted, score {quality.score or 0:.2f}"
+        verdict = f"accepted ({quality.score or 0:.2f})"
     else:
         verdict = f"rejected: {quality.reason}"
     model = cast.draft if routing.model_used == cast.draft.model.id else cast.verifier
     return (
-        _cut(answer.question.prompt, _SHOWN_QUESTION),
-        _cut(verdict, _SHOWN_REASON),
+        answer.question.prompt,
+        verdict if len(verdict) <= _SHOWN_REASON else verdict[: _SHOWN_REASON - 1] + "…",
         model.shown,
         "yes" if answer.right else "no",
         usd(_dollars(answer.cost)),
@@ -225,7 +228,3 @@ def _sum(costs: Iterable[int | None]) -> int | None:
 
 def _dollars(nanodollars: int | None) -> float | None:
     return None if nanodollars is None else nanodollars / _NANODOLLARS
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"
