@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cascadeflow.errors import ConfigurationError, StoreError
+from cascadeflow.models.prices import Price
 from cascadeflow.testing import (
     ManualClock,
     SimulatedModel,
@@ -433,8 +434,11 @@ def test_it_listens_on_ipv6_too() -> None:
 
 
 def test_its_models_are_given_as_an_agent_takes_them() -> None:
-    with SimulatedProvider([SMALL, SimulatedModel("large")]).start_in_thread() as server:
+    price = Price(input=5, output=25)
+    models = [SMALL, SimulatedModel("large", price=price)]
+    with SimulatedProvider(models).start_in_thread() as server:
         small, large = server.models_for("openai")
+        assert (small.price, large.price) == (None, price)
         assert (small.id, large.id) == ("openai:small", "openai:large")
         assert small.base_url == server.base_url == f"{server.url}/v1"
         assert small.api_key is not None

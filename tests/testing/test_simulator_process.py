@@ -142,3 +142,9 @@ def test_a_configuration_that_cannot_be_is_explained(
 ) -> None:
     assert main(["--config", config]) == 2
     assert words in capsys.readouterr().err
+
+
+def test_the_address_is_the_one_it_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--host", "no such host", "--port", "8123", "--config", json.dumps(CONFIG)]
+    assert main(arguments) == 2
+    assert "cannot listen on no such host:8123" in capsys.readouterr().err

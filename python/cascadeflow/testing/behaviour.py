@@ -293,8 +293,9 @@ class Behaviour:
         model = self.model
         finish: Finish = "refusal" if refused else "stop"
         stop_sequence = None
-        found = [(at, stop) for stop in ask.stop if stop and (at := text.find(stop)) >= 0]
-        if found:
+        if ask.stop and (
+            found := [(at, stop) for stop in ask.stop if stop and (at := text.find(stop)) >= 0]
+        ):
             at, stop_sequence = min(found)
             text, finish, right = text[:at], "stop_sequence", right and False
         count = model.count_tokens or rough_tokens

@@ -162,7 +162,10 @@ class ProviderSite:
         return self._whole(turn)
 
     def _learn(self, entry: Entry, protocol: Protocol) -> _Known:
-        """Reads a body, and keeps what it says: a load test sends the same few again and again."""
+        """Reads a body, and keeps what it says once it has come twice.
+
+        A load test sends the same few again and again.
+        """
         body = entry.request.body
         try:
             ask = entry.ask = _READERS[protocol](_read_json(body))
@@ -174,7 +177,7 @@ class ProviderSite:
         behaviour = self._behaviours.get(ask.model)
         if behaviour is None:
             raise _no_such_model(ask.model)
-        if len(body) > _LARGEST_KEPT_BODY:
+        if not entry.repeat or len(body) > _LARGEST_KEPT_BODY:
             return _Known(ask, behaviour, None)
         if len(self._known) >= _KEPT_BODIES:
             self._known.clear()
