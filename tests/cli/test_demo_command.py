@@ -93,3 +93,18 @@ def test_live_without_a_key_or_a_server_says_what_it_needs(
 
 def test_live_and_simulated_exclude_each_other(call: Call) -> None:
     assert "exclude each other" in call("demo", "--live", "--simulated", exit_code=2).stderr
+
+
+def test_when_the_time_for_drafts_is_up_the_verifier_answers_and_the_demo_says_so(
+    answered: Answered, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cascadeflow.cli.demo.command._PATIENCE", 0.0)
+    found = answered("demo", "--simulated")
+    assert (found["drafted"], found["accepted"]) == (0, 0)
+    assert found["accuracy_draft_only"] is None
+    assert found["cost_draft_only"] == 0.0
+    assert found["saved"] == 0.0
+    assert found["accuracy"] == found["accuracy_verifier_only"]
+    shown = call("demo", "--simulated").stdout
+    assert "This machine is busy" in shown
+    assert "no draft: out of time" in shown

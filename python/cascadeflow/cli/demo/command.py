@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
+_PATIENCE = 100.0
+"""Seconds for drafts: on two idle cores the local model needs about 75 for all of them."""
+
 
 def demo(
     *,
@@ -50,7 +53,8 @@ async def _demo(output: Output, *, live: bool, local: bool) -> None:
         if cast.note:
             console.print(cast.note, style="yellow", markup=False)
         console.print(f"draft: {cast.draft.words}\nverifier: {cast.verifier.words}", markup=False)
-        answers = await _show(questions, cast, output)
+        patience = None if live else _PATIENCE
+        answers = await _show(questions, cast, output, patience=patience)
         values = figures(answers, cast, seconds=time.perf_counter() - started)
         print_figures(values, cast, console)
         output.result(values)
@@ -67,7 +71,9 @@ async def _cast(questions: Sequence[Question], *, live: bool, local: bool) -> As
         yield cast
 
 
-async def _show(questions: Sequence[Question], cast: Cast, output: Output) -> list[Answer]:
+async def _show(
+    questions: Sequence[Question], cast: Cast, output: Output, *, patience: float | None
+) -> list[Answer]:
     """Plays the demo, a row an answer as it comes."""
     from cascadeflow.cli.demo.play import play  # noqa: PLC0415
     from cascadeflow.cli.demo.report import RowPrinter, row  # noqa: PLC0415
@@ -77,7 +83,7 @@ async def _show(questions: Sequence[Question], cast: Cast, output: Output) -> li
     printer.header()
     with output.console.status("") as status:
         status.update(questions[0].prompt)
-        async for answer in play(questions, cast):
+        async for answer in play(questions, cast, patience=patience):
             answers.append(answer)
             printer.add(row(answer, cast), right=answer.right)
             done = len(answers)

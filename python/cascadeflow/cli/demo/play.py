@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,16 +28,17 @@ class Answer:
     Attributes:
         question: what was asked.
         result: what the cascade served, and the proof of how it was come by.
-        draft: the drafting model's answer, whether or not it was served.
+        draft: the drafting model's answer, whether or not it was served; `None` when the demo's
+            time for drafts was up, and the question went to the verifier at once.
         verifier: the verifier's answer, asked once more for comparison.
         cost: what the cascade was billed.
-        draft_cost: what the drafting model alone costs.
+        draft_cost: what the drafting model alone costs; 0 without a draft.
         verifier_cost: what the verifier alone costs.
     """
 
     question: Question
     result: CascadeResult
-    draft: str
+    draft: str | None
     verifier: str
     cost: int | None
     draft_cost: int | None
@@ -49,8 +51,8 @@ class Answer:
 
     @property
     def draft_right(self) -> bool:
-        """Whether the drafting model's answer is right."""
-        return self.question.check.holds(self.draft)
+        """Whether there is a draft and it is right."""
+        return self.draft is not None and self.question.check.holds(self.draft)
 
     @property
     def verifier_right(self) -> bool:
@@ -65,12 +67,20 @@ class Answer:
         return self.verifier_cost - self.cost
 
 
-async def play(questions: Sequence[Question], cast: Cast) -> AsyncGenerator[Answer]:
+async def play(
+    questions: Sequence[Question], cast: Cast, *, patience: float | None
+) -> AsyncGenerator[Answer]:
     """Answers the questions one by one.
 
     What each model scores alone is measured, outside of the cascade's bill: the verifier is asked
     every question once more; the draft is the one that was made, or, where the cascade made none,
     is asked for.
+
+    Args:
+        questions: what is asked.
+        cast: who answers.
+        patience: seconds after which no more drafts are made, so that a busy machine, on which the
+            local model crawls, ends the demo all the same; `None` drafts to the end.
 
     Raises:
         CascadeFlowError: a question had no answer.
@@ -78,6 +88,7 @@ async def play(questions: Sequence[Question], cast: Cast) -> AsyncGenerator[Answ
     from cascadeflow.agent import CascadeAgent  # noqa: PLC0415
     from cascadeflow.pipeline.events import CallFinished  # noqa: PLC0415
 
+    started = time.monotonic()
     drafts: list[CallFinished] = []
 
     def note_draft(event: Event) -> None:
@@ -90,10 +101,13 @@ async def play(questions: Sequence[Question], cast: Cast) -> AsyncGenerator[Answ
             # Alone first: what is loaded on the first request is no request's overhead.
             verifier, verifier_cost = await _alone(agent, question, cast.verifier.model.id)
             drafts.clear()
-            result = await agent.run(question.prompt)
+            late = patience is not None and time.monotonic() - started > patience
+            result = await agent.run(question.prompt, force_direct=late)
+            draft: str | None = None
+            draft_cost: int | None = 0
             if drafts:
                 draft, draft_cost = drafts[0].completion.text, drafts[0].cost
-            else:
+            elif not late:
                 draft, draft_cost = await _alone(agent, question, cast.draft.model.id)
             yield Answer(
                 question=question,

@@ -72,7 +72,9 @@ class RowPrinter:
 def row(answer: Answer, cast: Cast) -> tuple[str, ...]:
     """One answer's row; text from models is not in it."""
     quality, routing = answer.result.quality, answer.result.routing
-    if quality.accepted is None:
+    if answer.draft is None:
+        verdict = "no draft: out of time"
+    elif quality.accepted is None:
         verdict = f"no draft: {routing.reason}"
     elif quality.accepted:
         verdict = f"accepted ({quality.score or 0:.2f})"
@@ -96,6 +98,7 @@ def figures(answers: Sequence[Answer], cast: Cast, *, seconds: float) -> dict[st
     alone = _sum(answer.verifier_cost for answer in answers)
     saved = None if cost is None or not alone else 1 - cost / alone
     overheads = [answer.result.timing.overhead_ms for answer in answers]
+    drafted = [answer for answer in answers if answer.draft is not None]
     accepted = [answer for answer in answers if answer.result.quality.accepted]
     return {
         "questions": total,
@@ -105,8 +108,9 @@ def figures(answers: Sequence[Answer], cast: Cast, *, seconds: float) -> dict[st
         "saved": saved,
         "overhead_ms": {"p50": percentile(overheads, 50), "p99": percentile(overheads, 99)},
         "cost_draft_only": _dollars(_sum(answer.draft_cost for answer in answers)),
-        "accuracy_draft_only": _share(answers, lambda answer: answer.draft_right),
+        "accuracy_draft_only": _share(drafted, lambda answer: answer.draft_right),
         "accuracy_verifier_only": _share(answers, lambda answer: answer.verifier_right),
+        "drafted": len(drafted),
         "accepted": len(accepted),
         "accepted_wrong": sum(not answer.right for answer in accepted),
         "draft": _role(cast.draft),
@@ -151,8 +155,14 @@ def print_figures(values: dict[str, Any], cast: Cast, console: Console) -> None:
         )
     console.print(table)
     overhead = values["overhead_ms"]
+    if values["drafted"] < values["questions"]:
+        console.print(
+            f"This machine is busy: after {values['drafted']} drafts the time was up, and the "
+            "remaining questions went to the verifier at once. Always cheap is over the drafts.",
+            style="yellow",
+        )
     console.print(
-        f"{values['accepted']} of {values['questions']} drafts were accepted, "
+        f"{values['accepted']} of {values['drafted']} drafts were accepted, "
         f"{values['accepted_wrong']} of them wrong: the rules of mode fast see a draft's form, "
         "not whether a fact is true."
     )
@@ -212,8 +222,8 @@ def _role(role: Role) -> dict[str, Any]:
     }
 
 
-def _share(answers: Sequence[Answer], holds: Callable[[Answer], bool]) -> float:
-    return sum(map(holds, answers)) / len(answers)
+def _share(answers: Sequence[Answer], holds: Callable[[Answer], bool]) -> float | None:
+    return sum(map(holds, answers)) / len(answers) if answers else None
 
 
 def _sum(costs: Iterable[int | None]) -> int | None:
