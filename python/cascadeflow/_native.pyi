@@ -1,6 +1,6 @@
 """The Rust side of CascadeFlow. Checked against the built module by mypy's stubtest."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Literal, Self, TypeAlias, final
 
@@ -38,9 +38,7 @@ class PriceSchedule:
 
 # complexity
 
-def assess_complexity(
-    text: str, earlier_words: int
-) -> tuple[str, float, list[tuple[str, float]]]:
+def assess_complexity(text: str, earlier_words: int) -> tuple[str, float, list[tuple[str, float]]]:
     """Judges how hard a request is: level, score in 0..1, and each part of the sum behind it."""
 
 # quality
@@ -89,7 +87,7 @@ def load_onnx_runtime(path: str | PathLike[str], /) -> str:
 
     Raises:
         ConfigurationError: the path is relative, missing, no library or no ONNX Runtime; the
-            runtime is older than 1.18; or another one is loaded.
+            runtime is older than 1.23; or another one is loaded.
     """
 
 def onnx_runtime_version() -> str | None:
@@ -99,7 +97,7 @@ def onnx_runtime_version() -> str | None:
 class Vectors:
     """Rows of 32-bit floating-point numbers, all of one dimension, all finite.
 
-    `len()` counts the rows and `[i]` is one of them, as `Vectors` too. `numpy` reads them by
+    `len()` counts the rows; `[i]` and iteration give one, as `Vectors` too. `numpy` reads them by
     `numpy.frombuffer(vectors.tobytes(), "<f4").reshape(len(vectors), -1)`, the standard library by
     `memoryview(vectors.tobytes()).cast("f", (len(vectors), vectors.dimension))`.
 
@@ -139,6 +137,7 @@ class Vectors:
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Vectors: ...
+    def __iter__(self) -> Iterator[Vectors]: ...
 
 @final
 class SentenceEmbedder:
@@ -154,7 +153,8 @@ class SentenceEmbedder:
         model: the `.onnx` file.
         tokenizer: its Hugging Face `tokenizer.json`; truncation and padding in it are set aside.
         external_data: files of weights by the name that the graph calls them by, when they lie
-            elsewhere than beside the graph. They are read into memory.
+            elsewhere than beside the graph. In one folder under those very names they are mapped
+            into memory, else read into it, which takes as much memory again.
         max_tokens: the most tokens read of a text, special tokens included.
         sessions: how many batches may run at once; each session holds the weights. Further callers
             wait in the order in which they came.

@@ -150,3 +150,14 @@ class Graph:
             size_threshold=90,
         )
         return path
+
+    def save_in_files(self, path: Path) -> Path:
+        """The graph at `path`, each weight in a file of its own beside it."""
+        onnx.save_model(
+            self.model(),
+            str(path),
+            save_as_external_data=True,
+            all_tensors_to_one_file=False,
+            size_threshold=90,
+        )
+        return path

@@ -134,7 +134,7 @@ def test_more_tokens_than_the_model_has_positions_for_are_refused_at_once(
     ],
 )
 def test_an_option_that_cannot_work_is_named(
-    model: Path, tokenizer: Path, options: dict[str, int], match: str
+    model: Path, tokenizer: Path, options: dict[str, Any], match: str
 ) -> None:
     refused(match, model, tokenizer, **options)
     with pytest.raises(ConfigurationError, match=match):

@@ -162,13 +162,19 @@ def test_a_long_text_is_read_as_if_it_were_tokenised_whole(
     assert np.abs(have - oracle.mean_embeddings(model, tokenizer, [text])).max() < 1e-5
 
 
+@pytest.mark.parametrize("place", ["under its name", "under another name", "behind a link"])
 def test_weights_may_lie_in_a_file_elsewhere(
-    writer: Any, model: Path, tokenizer: Path, tmp_path: Path
+    writer: Any, model: Path, tokenizer: Path, tmp_path: Path, place: str
 ) -> None:
     path = writer.Graph().hidden_as().save_apart(tmp_path / "skeleton.onnx", "all.weights")
     away = tmp_path / "cache"
     away.mkdir()
-    weights = (tmp_path / "all.weights").rename(away / "other.name")
+    name = "all.weights" if place == "under its name" else "3f7a"
+    weights = (tmp_path / "all.weights").rename(away / name)
+    if place == "behind a link":
+        (tmp_path / "links").mkdir()
+        weights = tmp_path / "links" / "all.weights"
+        weights.symlink_to(away / name)
     with pytest.raises(ConfigurationError, match=r"all\.weights"):
         SentenceEmbedder(path, tokenizer, max_tokens=32)
     embedder = SentenceEmbedder(
@@ -176,6 +182,37 @@ def test_weights_may_lie_in_a_file_elsewhere(
     )
     want = SentenceEmbedder(model, tokenizer, max_tokens=32)
     assert np.array_equal(array(embedder.embed(TEXTS)), array(want.embed(TEXTS)))
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_weights_may_lie_in_several_files(
+    writer: Any, model: Path, tokenizer: Path, tmp_path: Path, *, together: bool
+) -> None:
+    folder = tmp_path / "apart"
+    folder.mkdir()
+    path = writer.Graph().hidden_as().save_in_files(folder / "skeleton.onnx")
+    files = [file for file in folder.iterdir() if file != path]
+    assert len(files) > 1
+    if not together:
+        (tmp_path / "alone").mkdir()
+        files[0] = files[0].rename(tmp_path / "alone" / files[0].name)
+    graph = path.rename(tmp_path / "skeleton.onnx")
+    data = {file.name: file for file in files}
+    embedder = SentenceEmbedder(graph, tokenizer, max_tokens=32, external_data=data)
+    want = SentenceEmbedder(model, tokenizer, max_tokens=32)
+    assert np.array_equal(array(embedder.embed(TEXTS)), array(want.embed(TEXTS)))
+
+
+@pytest.mark.parametrize("name", ["all.weights", "other.name"])
+def test_weights_that_are_too_short_are_refused(
+    writer: Any, tokenizer: Path, tmp_path: Path, name: str
+) -> None:
+    path = writer.Graph().hidden_as().save_apart(tmp_path / "skeleton.onnx", "all.weights")
+    (tmp_path / "cache").mkdir()
+    weights = (tmp_path / "all.weights").rename(tmp_path / "cache" / name)
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ConfigurationError, match=r"skeleton\.onnx cannot be used"):
+        SentenceEmbedder(path, tokenizer, external_data={"all.weights": weights})
 
 
 def test_half_a_surrogate_pair_is_read_as_the_replacement_character(

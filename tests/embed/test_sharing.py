@@ -29,7 +29,7 @@ def model(writer: Any, tmp_path: Path) -> Path:
 def test_many_threads_at_once_get_what_one_gets(
     model: Path, tokenizer: Path, sessions: int, threads: int
 ) -> None:
-    held: dict[str, int] = {"sessions": sessions, "threads": threads, "max_tokens": 32}
+    held: dict[str, Any] = {"sessions": sessions, "threads": threads, "max_tokens": 32}
     embedder = SentenceEmbedder(model, tokenizer, **held)
     classifier = TextClassifier(model, tokenizer, activation="softmax", **held)
     vectors = [embedder.embed([text]).tobytes() for text in TEXTS]

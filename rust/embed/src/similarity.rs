@@ -205,39 +205,26 @@ impl Vectors {
 
 fn raw_dot(left: &[f32], right: &[f32]) -> f32 {
     let mut sums = [0.0_f32; LANES];
-    let (left_chunks, right_chunks) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
-    let (left_rest, right_rest) = (left_chunks.remainder(), right_chunks.remainder());
-    for (a, b) in left_chunks.zip(right_chunks) {
+    let (left_chunks, left_rest) = left.as_chunks::<LANES>();
+    let (right_chunks, right_rest) = right.as_chunks::<LANES>();
+    for (a, b) in left_chunks.iter().zip(right_chunks) {
         for lane in 0..LANES {
             sums[lane] += a[lane] * b[lane];
         }
     }
-    for (lane, (a, b)) in left_rest.iter().zip(right_rest).enumerate() {
-        sums[lane] += a * b;
+    for (sum, (a, b)) in sums.iter_mut().zip(left_rest.iter().zip(right_rest)) {
+        *sum += a * b;
     }
     total(sums)
 }
 
-/// The dot product and both squared lengths in one pass.
+/// The dot product and both squared lengths.
 fn raw_cosine_parts(left: &[f32], right: &[f32]) -> (f32, f32, f32) {
-    let mut products = [0.0_f32; LANES];
-    let mut left_squares = [0.0_f32; LANES];
-    let mut right_squares = [0.0_f32; LANES];
-    let (left_chunks, right_chunks) = (left.chunks_exact(LANES), right.chunks_exact(LANES));
-    let (left_rest, right_rest) = (left_chunks.remainder(), right_chunks.remainder());
-    for (a, b) in left_chunks.zip(right_chunks) {
-        for lane in 0..LANES {
-            products[lane] += a[lane] * b[lane];
-            left_squares[lane] += a[lane] * a[lane];
-            right_squares[lane] += b[lane] * b[lane];
-        }
-    }
-    for (lane, (a, b)) in left_rest.iter().zip(right_rest).enumerate() {
-        products[lane] += a * b;
-        left_squares[lane] += a * a;
-        right_squares[lane] += b * b;
-    }
-    (total(products), total(left_squares), total(right_squares))
+    (
+        raw_dot(left, right),
+        raw_dot(left, left),
+        raw_dot(right, right),
+    )
 }
 
 /// Adds the lanes pairwise: the same order at any vector width.

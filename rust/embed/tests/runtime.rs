@@ -123,7 +123,7 @@ fn a_library_whose_entry_gives_nothing_is_refused() {
 #[test]
 fn a_runtime_that_is_too_old_is_told_its_version_and_what_is_needed() {
     let folder = Folder::new("old");
-    for version in ["1.16.3", "0.5.0", "2.40.0", "nightly", ""] {
+    for version in ["1.16.3", "1.22.9", "0.5.0", "2.40.0", "nightly", ""] {
         let path = folder.library("old_runtime", &fake_runtime(version, NO_INTERFACE));
         let error = refused(&path);
         assert!(matches!(

@@ -12,7 +12,7 @@ use cascadeflow_embed as embed;
 use embed::{Activation, EmbedError, ModelFiles, Text, TextModelOptions, runtime};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString};
+use pyo3::types::{PyBytes, PyIterator, PyList, PyString};
 
 pyo3::import_exception!(cascadeflow.errors, CascadeFlowError);
 pyo3::import_exception!(cascadeflow.errors, ConfigurationError);
@@ -149,9 +149,12 @@ impl Vectors {
         let row = row.ok_or_else(|| {
             PyIndexError::new_err(format!("no vector {index} among {}", self.0.len()))
         })?;
-        embed::Vectors::new(row.to_vec(), self.0.dimension())
-            .map(Self)
-            .map_err(refuse)
+        self.one(row)
+    }
+
+    fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
+        let rows: PyResult<Vec<_>> = self.0.rows().map(|row| self.one(row)).collect();
+        PyList::new(py, rows?)?.try_iter()
     }
 
     fn __repr__(&self) -> String {
@@ -164,6 +167,13 @@ impl Vectors {
 }
 
 impl Vectors {
+    /// A row as vectors of its own.
+    fn one(&self, row: &[f32]) -> PyResult<Self> {
+        embed::Vectors::new(row.to_vec(), self.0.dimension())
+            .map(Self)
+            .map_err(refuse)
+    }
+
     /// Runs `work` on every row times `times`, without the interpreter's lock when that takes long.
     fn detached<T: Send>(
         &self,
