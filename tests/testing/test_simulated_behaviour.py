@@ -347,8 +347,8 @@ def test_more_distinct_requests_than_are_remembered_only_forget_the_oldest(
 
     async def scenario() -> list[int]:
         async with SimulatedProvider([SimulatedModel("small")]) as server:
-            questions = ["One?", "Two?", "One?", "Three?", "One?", "Two?"]
+            questions = ["One?", "Two?", "One?", "Three?", "Four?", "Five?", "One?", "Three?"]
             await wire.ask(server.port, *(wire.openai("small", each) for each in questions))
             return [request.repeat for request in server.requests]
 
-    assert asyncio.run(scenario()) == [0, 0, 1, 0, 0, 0]
+    assert asyncio.run(scenario()) == [0, 0, 1, 0, 0, 0, 2, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any
 
@@ -233,11 +234,51 @@ def test_a_client_that_goes_away_ends_what_was_being_made_for_it(wire: Wire, str
         await until(lambda: server.stats.in_progress == 0)
         assert clock.sleepers == 0
         (seen,) = server.requests
-        assert (seen.outcome, seen.status) == ("cancelled", 200)
+        assert (seen.outcome, seen.status) == ("cancelled", 200 if stream else None)
         assert server.stats.by_outcome == {"cancelled": 1}
+        assert server.stats.by_status == ({200: 1} if stream else {})
 
     model = SimulatedModel("small", latency=1, tokens_per_second=10, output_tokens=100)
     serve(scenario, model, clock=clock)
+
+
+def test_a_client_that_resets_its_connection_right_after_its_request_is_noticed() -> None:
+    async def scenario(server: SimulatedProvider) -> None:
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            content = {"model": "small", "messages": [{"role": "user", "content": "Hi"}]}
+            body = json.dumps(content).encode()
+            head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}"
+            client.sendall(head.encode() + b"\r\n\r\n" + body)
+            # Closing with linger 0 resets the connection.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await until(lambda: server.stats.connections == 1 and not server.stats.open_connections)
+        await until(lambda: server.stats.in_progress == 0)
+        assert all(request.outcome == "cancelled" for request in server.requests)
+        assert clock.sleepers == 0
+
+    clock = ManualClock()
+    serve(scenario, SimulatedModel("small", latency=1), clock=clock)
+
+
+def test_a_client_that_asks_on_and_never_reads_is_made_to_wait(wire: Wire) -> None:
+    async def scenario(server: SimulatedProvider) -> None:
+        async with await wire.connect(server.port) as client:
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+            request = wire.openai("small", "Hi")
+            sending = asyncio.create_task(client.send(*[request] * 1000))
+            served = -1
+            while server.stats.requests > served:
+                served = server.stats.requests
+                for _ in range(100):
+                    await asyncio.sleep(0)
+            # The answers of 400,000 characters each fill every buffer on the way.
+            assert 0 < served < 1000
+            client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+            for _ in range(1000):
+                assert (await client.read_response()).status == 200
+            await sending
+
+    serve(scenario, SimulatedModel("small", output_tokens=100_000))
 
 
 def test_a_client_that_reads_slowly_slows_its_stream_and_loses_nothing(wire: Wire) -> None:

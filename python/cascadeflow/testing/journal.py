@@ -30,7 +30,7 @@ class SimulatedRequest:
         path: the path and query.
         headers: names lower-cased.
         body: as it came.
-        status: of the response; `None` when the connection was cut without one.
+        status: of the response; `None` when the connection ended without one.
         outcome: `complete`; `cancelled`: the client went away first; `broken`: the stream was cut
             off on purpose; `disconnected`: cut off on purpose before any response.
         request_id: as the response's headers name it.
@@ -131,9 +131,11 @@ class Entry:
         self.repeat = 0
         self.outcome: Outcome = "complete"
 
-    def end(self, outcome: Outcome) -> None:
-        """Writes down how it ended."""
+    def end(self, outcome: Outcome, answered: bool) -> None:  # noqa: FBT001 - a callback
+        """Writes down how it ended, and whether any of the response was sent."""
         self.outcome = outcome
+        if not answered:
+            self.status = None
         self._journal.add(self)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from concurrent.futures import Future
 from contextlib import contextmanager
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, cast
 
@@ -23,6 +25,8 @@ Outcome = Literal["complete", "cancelled", "broken", "disconnected"]
 """`cancelled`: the client went away first; `broken`: a stream that was cut off on purpose;
 `disconnected`: cut off on purpose before any response."""
 
+logger = logging.getLogger(__name__)
+
 _READ_AHEAD: Final = 64 * 1024
 """Bytes of further requests taken in while one is being answered."""
 
@@ -34,14 +38,14 @@ class Delivery(NamedTuple):
         head: status line and headers, without what frames the body.
         parts: bytes of the body, each with the seconds after the request at which it is sent, in
             ascending order.
-        ended: told how it did end.
+        ended: told how it did end, and whether any of it was sent.
         streamed: whether the parts are chunks of a stream; without it, the body has a length.
         ending: how it shall end.
     """
 
     head: bytes
     parts: tuple[tuple[float, bytes], ...]
-    ended: Callable[[Outcome], None]
+    ended: Callable[[Outcome, bool], None]
     streamed: bool = False
     ending: Outcome = "complete"
 
@@ -176,6 +180,7 @@ class Connection(asyncio.Protocol):
     """One client's connection: requests answered one after the other."""
 
     __slots__ = (
+        "_head_sent",
         "_lingers",
         "_may_write",
         "_parser",
@@ -193,6 +198,7 @@ class Connection(asyncio.Protocol):
         self._may_write: asyncio.Event | None = None
         self._told_to_continue = False
         self._lingers = False
+        self._head_sent = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The client is there."""
@@ -204,7 +210,7 @@ class Connection(asyncio.Protocol):
         if self._lingers:
             return
         self._parser.feed(data)
-        if self.task is None:
+        if self.task is None and self._may_write is None:
             self._serve()
         elif self._parser.buffered > _READ_AHEAD:
             self._transport.pause_reading()
@@ -224,14 +230,22 @@ class Connection(asyncio.Protocol):
         if self._may_write is not None:
             self._may_write.set()
             self._may_write = None
+            if self.task is None:
+                asyncio.get_running_loop().call_soon(self._go_on)
 
     def cut(self) -> None:
         """Ends the connection at once."""
         self._transport.abort()
 
+    def _go_on(self) -> None:
+        """Answers what came in while something was waited for."""
+        self._transport.resume_reading()
+        if self.task is None:
+            self._serve()
+
     def _serve(self) -> None:
         """Answers what has come in, until something has to be waited for."""
-        while not self._transport.is_closing():
+        while self._may_write is None and not self._transport.is_closing():
             try:
                 request = self._parser.next_request()
             except HttpFault as fault:
@@ -245,16 +259,21 @@ class Connection(asyncio.Protocol):
             self._told_to_continue = False
             delivery = self._server.site.respond(request)
             if delivery.parts and delivery.parts[-1][0] > 0:
-                self.task = asyncio.get_running_loop().create_task(self._deliver(delivery, request))
+                self._head_sent = False
+                self.task = asyncio.get_running_loop().create_task(
+                    self._send_in_time(delivery, request)
+                )
+                self.task.add_done_callback(partial(self._delivered, delivery, request))
                 return
             self._send_at_once(delivery, request)
 
     def _send_at_once(self, delivery: Delivery, request: ParsedRequest) -> None:
         # Told first: a client in another thread may ask what was recorded once it has read this.
-        delivery.ended(delivery.ending)
         if delivery.ending == "disconnected":
+            delivery.ended(delivery.ending, False)  # noqa: FBT003 - nothing was sent
             self._transport.abort()
             return
+        delivery.ended(delivery.ending, True)  # noqa: FBT003 - something was sent
         head, framed = _framing(delivery, request)
         parts = delivery.parts
         body = parts[0][1] if len(parts) == 1 else b"".join([part for _, part in parts])
@@ -263,20 +282,27 @@ class Connection(asyncio.Protocol):
         self._transport.write(head + body)
         self._close_unless_kept(delivery, request)
 
-    async def _deliver(self, delivery: Delivery, request: ParsedRequest) -> None:
-        """Sends each part at its time, catching up when several are due."""
-        try:
-            await self._send_in_time(delivery, request)
-        except BaseException:
-            delivery.ended("cancelled")
-            raise
-        finally:
-            self.task = None
+    def _delivered(
+        self, delivery: Delivery, request: ParsedRequest, task: asyncio.Task[None]
+    ) -> None:
+        """Goes on with the next request, or notes that this one was given up.
+
+        Here and not in the task itself: one that is cancelled before its first step never runs.
+        """
+        self.task = None
+        if task.cancelled():
+            delivery.ended("cancelled", self._head_sent)
+            return
+        if (error := task.exception()) is not None:
+            logger.error("a response could not be sent", exc_info=error)
+            delivery.ended("cancelled", self._head_sent)
+            self._transport.abort()
+            return
         self._close_unless_kept(delivery, request)
-        self._transport.resume_reading()
-        self._serve()
+        self._go_on()
 
     async def _send_in_time(self, delivery: Delivery, request: ParsedRequest) -> None:
+        """Sends each part at its time, catching up when several are due."""
         clock, transport = self._server.clock, self._transport
         started = clock.monotonic()
         pending, framed = _framing(delivery, request)
@@ -293,9 +319,10 @@ class Connection(asyncio.Protocol):
             at = due
             if framed:
                 data = chunk(data)
+            self._head_sent = delivery.ending != "disconnected"
             if at == len(parts):
                 data += _end(delivery, framed=framed)
-                delivery.ended(delivery.ending)
+                delivery.ended(delivery.ending, self._head_sent)
             if delivery.ending == "disconnected":
                 transport.abort()
                 return

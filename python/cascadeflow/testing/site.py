@@ -33,7 +33,7 @@ STATS_PATH: Final = "/simulator/stats"
 logger = logging.getLogger(__name__)
 
 _REMEMBERED_REQUESTS: Final = 131_072
-"""Distinct requests whose repeats are counted; of more, the oldest are taken for new ones."""
+"""Distinct requests whose repeats are surely counted; one that came longer ago counts as new."""
 
 _KEPT_BODIES: Final = 1024
 _LARGEST_KEPT_BODY: Final = 8192
@@ -74,6 +74,7 @@ class ProviderSite:
             if behaviour.model.rate_limit is not None
         }
         self._repeats: dict[int, int] = {}
+        self._older_repeats: dict[int, int] = {}
         self._known: dict[tuple[str, bytes], _Known] = {}
         self._second = 0
         self._head_starts: dict[tuple[int, tuple[str, str]], bytes] = {}
@@ -123,11 +124,10 @@ class ProviderSite:
         kind = entry.protocol or "other"
         content = entry.request.body or path.encode("latin-1", "replace")
         key = hash((kind, content))
-        repeats = self._repeats
-        entry.repeat = repeats.get(key, 0)
-        if not entry.repeat and len(repeats) >= _REMEMBERED_REQUESTS:
-            del repeats[next(iter(repeats))]
-        repeats[key] = entry.repeat + 1
+        entry.repeat = self._repeats.get(key, 0) or self._older_repeats.get(key, 0)
+        if len(self._repeats) >= _REMEMBERED_REQUESTS:
+            self._older_repeats, self._repeats = self._repeats, {}
+        self._repeats[key] = entry.repeat + 1
         draws = Draws(self._seed, kind, content, repeat=entry.repeat)
         entry.request_id = f"req_{draws.identifier(0)}"
         return draws
@@ -346,7 +346,7 @@ class _Refused(Exception):  # noqa: N818 - it is a response, not an error of our
         self.headers = headers
 
 
-def _not_written_down(_outcome: Outcome) -> None:
+def _not_written_down(_outcome: Outcome, _answered: bool) -> None:  # noqa: FBT001 - a callback
     """Asking for the counts is not counted."""
 
 
