@@ -13,6 +13,7 @@ from cascadeflow.cli.prices import prices_app
 from cascadeflow.cli.replay.command import replay
 from cascadeflow.cli.run import run
 from cascadeflow.cli.simulate import simulate
+from cascadeflow.cli.tokens import tokens
 
 __all__ = ["app"]
 
@@ -49,6 +50,7 @@ app.command()(run)
 app.command()(demo)
 app.command()(replay)
 app.command()(simulate)
+app.command()(tokens)
 app.command()(doctor)
 app.add_typer(models_app, name="models")
 app.add_typer(prices_app, name="prices")
