@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
+from cascadeflow.agent_setup import (
+    OnVerifierFailure,
+    RunOptions,
+    UnknownPrice,
+    completer_of,
+    notifier_of,
+    one_of,
+    quality_of,
+    read_models,
+    seconds,
+)
 from cascadeflow.clock import SystemClock
-from cascadeflow.config import QualityConfig
-from cascadeflow.errors import ConfigurationError, InvalidRequestError
-from cascadeflow.models.config import ModelConfig
+from cascadeflow.errors import InvalidRequestError
 from cascadeflow.models.prices import require_price
 from cascadeflow.pipeline.drive import complete, stream
 from cascadeflow.pipeline.request import normalise
@@ -20,7 +27,14 @@ from cascadeflow.providers.registry import get_provider
 from cascadeflow.quality.validator import RuleValidator
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterable,
+        Callable,
+        Iterable,
+        Mapping,
+        Sequence,
+    )
     from types import TracebackType
 
     from cascadeflow.agent_batch import BatchProgress, BatchResult, Question
@@ -28,8 +42,9 @@ if TYPE_CHECKING:
     from cascadeflow.agent_v01 import StreamEvent
     from cascadeflow.budgets.tracker import CostTracker
     from cascadeflow.clock import Clock
-    from cascadeflow.config import Deadlines, QualityMode, RetryPolicy
+    from cascadeflow.config import Deadlines, QualityConfig, QualityMode, RetryPolicy
     from cascadeflow.models.completer import Completer
+    from cascadeflow.models.config import ModelConfig
     from cascadeflow.pipeline.events import Event
     from cascadeflow.pipeline.result import CascadeResult
     from cascadeflow.pipeline.route import Level, Order
@@ -38,29 +53,6 @@ if TYPE_CHECKING:
     from cascadeflow.types import JsonObject, Message, ResponseFormat, Tool
 
 __all__ = ["CascadeAgent", "RunOptions"]
-
-OnVerifierFailure = Literal["error", "draft"]
-UnknownPrice = Literal["error", "allow"]
-
-
-class RunOptions(TypedDict, total=False):
-    """What a request may say besides its question: the options of `CascadeAgent.run`."""
-
-    system_prompt: str | None
-    max_tokens: int | None
-    temperature: float | None
-    top_p: float | None
-    stop: str | Sequence[str] | None
-    seed: int | None
-    tools: Sequence[Tool | JsonObject] | None
-    tool_choice: str | JsonObject | None
-    response_format: ResponseFormat | JsonObject | None
-    extra: JsonObject | None
-    model: str | None
-    force_direct: bool
-    complexity_hint: str | None
-    user_id: str | None
-    timeout: float | None
 
 
 class CascadeAgent:
@@ -126,15 +118,11 @@ class CascadeAgent:
             ConfigurationError: what is set up cannot work; among them `UnknownPriceError`, which
                 says how to state a price.
         """
-        for name, value, allowed in (
-            ("on_verifier_failure", on_verifier_failure, get_args(OnVerifierFailure)),
-            ("unknown_price", unknown_price, get_args(UnknownPrice)),
-        ):
-            if value not in allowed:
-                raise ConfigurationError(f"{name} must be one of {allowed}, not {value!r}")
+        one_of("on_verifier_failure", on_verifier_failure, OnVerifierFailure)
+        one_of("unknown_price", unknown_price, UnknownPrice)
         self._clock = clock or SystemClock()
         now = self._clock.now()
-        configs = _read_models(models)
+        configs = read_models(models)
         for model in configs:
             if completer is None and model.provider != "local":
                 get_provider(model.provider)  # raises when nobody registered it
@@ -147,14 +135,14 @@ class CascadeAgent:
             enable_cascade=enable_cascade,
             draft_up_to=draft_up_to,
         )
-        self._completer = _completer(completer, transport, retry, deadlines, self._clock)
+        self._completer = completer_of(completer, transport, retry, deadlines, self._clock)
         self._engine = Engine(
             completer=self._completer,
             validator=validator or RuleValidator(),
-            quality=_quality(quality_config, quality_mode),
+            quality=quality_of(quality_config, quality_mode),
             clock=self._clock,
             tracker=cost_tracker,
-            notify=_notifier(on_event, verbose=verbose),
+            notify=notifier_of(on_event, verbose=verbose),
             keep_rejected=on_verifier_failure == "draft",
         )
 
@@ -501,82 +489,7 @@ class CascadeAgent:
             request,
             plan,
             started=started,
-            timeout=_seconds(timeout),
+            timeout=seconds(timeout),
             user_id=user_id,
             streamed=streamed,
         )
-
-
-def _seconds(timeout: Any) -> float | None:
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise InvalidRequestError(f"timeout must be a number of seconds, not {timeout!r}")
-    if not 0 < timeout < math.inf:
-        raise InvalidRequestError(f"timeout must be more than 0 seconds and finite, not {timeout}")
-    return timeout
-
-
-def _read_models(models: Any) -> list[ModelConfig]:
-    if isinstance(models, (str, Mapping, ModelConfig)) or not isinstance(models, Iterable):
-        raise ConfigurationError(
-            "models must be a list, such as ['openai:gpt-5-mini', 'anthropic:claude-opus-4-5']"
-        )
-    return [_read_model(model) for model in models]
-
-
-def _read_model(model: Any) -> ModelConfig:
-    if isinstance(model, ModelConfig):
-        return model
-    if isinstance(model, str):
-        return ModelConfig.parse(model)
-    if isinstance(model, Mapping):
-        try:
-            return ModelConfig(**model)
-        except TypeError as error:
-            raise ConfigurationError(
-                f"no ModelConfig can be made of {set(model)}: {error}"
-            ) from None
-    raise ConfigurationError(
-        f"a model is text, a ModelConfig or a dict of its fields, not {type(model).__name__}"
-    )
-
-
-def _quality(config: QualityConfig | None, mode: QualityMode | None) -> QualityConfig:
-    if config is not None and mode is not None:
-        raise ConfigurationError("give quality_config= or quality_mode=, not both")
-    if config is None:
-        return QualityConfig(mode=mode or "fast")
-    if not isinstance(config, QualityConfig):
-        raise ConfigurationError(
-            f"quality_config must be a QualityConfig, not {type(config).__name__}"
-        )
-    return config
-
-
-def _completer(
-    completer: Completer | None,
-    transport: Transport | None,
-    retry: RetryPolicy | None,
-    deadlines: Deadlines | None,
-    clock: Clock,
-) -> Completer:
-    if completer is not None:
-        if not (transport is None and retry is None and deadlines is None):
-            raise ConfigurationError(
-                "completer= asks the models itself: leave transport=, retry= and deadlines= to it"
-            )
-        return completer
-    from cascadeflow.providers.completer import Providers  # noqa: PLC0415
-
-    return Providers(transport=transport, retry=retry, deadlines=deadlines, clock=clock)
-
-
-def _notifier(
-    on_event: Listener | Sequence[Listener] | None, *, verbose: bool
-) -> Callable[[Event], None] | None:
-    if on_event is None and not verbose:
-        return None
-    from cascadeflow.agent_listeners import notifier  # noqa: PLC0415 - off costs nothing
-
-    return notifier(on_event, verbose=verbose)

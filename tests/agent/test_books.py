@@ -22,6 +22,13 @@ SMALL = ModelConfig("small", "anthropic", price=Price(input=1, output=2), api_ke
 BIG = ModelConfig("big", "anthropic", price=Price(input=10, output=30), api_key="k")
 
 
+class Yes:
+    """Accepts everything."""
+
+    def judge(self, *_: Any, **__: Any) -> QualityReport:
+        return QualityReport(mode="fast", accepted=True, reason="yes")
+
+
 def claude(text: str, *, breaks: bool = False, stream: bool = False) -> CannedResponse:
     """A message in Anthropic's form; its stream says at once what the input was."""
     usage: dict[str, Any] = {"input_tokens": 1_000, "output_tokens": 10}
@@ -190,6 +197,39 @@ def test_what_a_dropped_stream_is_known_to_have_used_is_booked(cancel: bool) -> 
     assert isinstance(told[-1], events.RequestFailed)
     assert told[-1].cost == 1_002_000
     assert told[-1].cancelled
+
+
+def test_without_the_verifiers_price_there_is_nothing_to_compare_with() -> None:
+    unknown = ModelConfig("claude-unheard-of", "anthropic", api_key="k")
+    # A price without a rate for input cannot say what the draft's input would have cost.
+    mute = ModelConfig("mute", "anthropic", price=Price(input=None, output=30), api_key="k")
+    for verifier in (unknown, mute):
+        agent = CascadeAgent(
+            [SMALL, verifier],
+            order="given",
+            unknown_price="allow",
+            transport=RecordingTransport(respond=lambda _: claude("Oslo is in Norway.")),
+            validator=Yes(),
+        )
+        cost = asyncio.run(agent.run("Where?")).cost
+        assert cost.total == Decimal("0.00102")
+        assert (cost.verifier_alone, cost.saved, cost.saved_basis) == (None, None, None)
+        assert cost.saved_fraction is None
+
+
+def test_free_models_save_nothing_and_divide_by_nothing() -> None:
+    free = [
+        ModelConfig(name, "anthropic", price=Price(input=0, output=0), api_key="k")
+        for name in ("one", "two")
+    ]
+    agent = CascadeAgent(
+        free,
+        transport=RecordingTransport(respond=lambda _: claude("Oslo is in Norway.")),
+        validator=Yes(),
+    )
+    cost = asyncio.run(agent.run("Where?")).cost
+    assert (cost.total, cost.saved) == (0, 0)
+    assert cost.saved_fraction is None
 
 
 def test_an_impossible_usage_spoils_no_answer() -> None:

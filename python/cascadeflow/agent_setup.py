@@ -1,0 +1,167 @@
+"""What `CascadeAgent` is given, read and checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+
+from cascadeflow.config import QualityConfig
+from cascadeflow.errors import ConfigurationError, InvalidRequestError
+from cascadeflow.models.config import ModelConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cascadeflow.agent_listeners import Listener
+    from cascadeflow.clock import Clock
+    from cascadeflow.config import Deadlines, QualityMode, RetryPolicy
+    from cascadeflow.models.completer import Completer
+    from cascadeflow.pipeline.events import Event
+    from cascadeflow.providers.protocols import Transport
+    from cascadeflow.types import JsonObject, ResponseFormat, Tool
+
+__all__ = [
+    "OnVerifierFailure",
+    "RunOptions",
+    "UnknownPrice",
+    "completer_of",
+    "notifier_of",
+    "one_of",
+    "quality_of",
+    "read_models",
+    "seconds",
+]
+
+OnVerifierFailure = Literal["error", "draft"]
+UnknownPrice = Literal["error", "allow"]
+
+
+class RunOptions(TypedDict, total=False):
+    """What a request may say besides its question: the options of `CascadeAgent.run`."""
+
+    system_prompt: str | None
+    max_tokens: int | None
+    temperature: float | None
+    top_p: float | None
+    stop: str | Sequence[str] | None
+    seed: int | None
+    tools: Sequence[Tool | JsonObject] | None
+    tool_choice: str | JsonObject | None
+    response_format: ResponseFormat | JsonObject | None
+    extra: JsonObject | None
+    model: str | None
+    force_direct: bool
+    complexity_hint: str | None
+    user_id: str | None
+    timeout: float | None
+
+
+def one_of(name: str, value: object, allowed: Any) -> None:
+    """Refuses what is none of a `Literal`'s texts.
+
+    Raises:
+        ConfigurationError: it names the option and its texts.
+    """
+    if value not in get_args(allowed):
+        raise ConfigurationError(f"{name} must be one of {get_args(allowed)}, not {value!r}")
+
+
+def seconds(timeout: Any) -> float | None:
+    """Reads a call's time-out.
+
+    Raises:
+        InvalidRequestError: it is no time.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise InvalidRequestError(f"timeout must be a number of seconds, not {timeout!r}")
+    if not 0 < timeout < math.inf:
+        raise InvalidRequestError(f"timeout must be more than 0 seconds and finite, not {timeout}")
+    return timeout
+
+
+def read_models(models: Any) -> list[ModelConfig]:
+    """Reads the models: texts, records or dicts.
+
+    Raises:
+        ConfigurationError: one of them is none.
+    """
+    if isinstance(models, (str, Mapping, ModelConfig)) or not isinstance(models, Iterable):
+        raise ConfigurationError(
+            "models must be a list, such as ['openai:gpt-5-mini', 'anthropic:claude-opus-4-5']"
+        )
+    return [_read_model(model) for model in models]
+
+
+def _read_model(model: Any) -> ModelConfig:
+    if isinstance(model, ModelConfig):
+        return model
+    if isinstance(model, str):
+        return ModelConfig.parse(model)
+    if isinstance(model, Mapping):
+        try:
+            return ModelConfig(**model)
+        except TypeError as error:
+            raise ConfigurationError(
+                f"no ModelConfig can be made of {set(model)}: {error}"
+            ) from None
+    raise ConfigurationError(
+        f"a model is text, a ModelConfig or a dict of its fields, not {type(model).__name__}"
+    )
+
+
+def quality_of(config: QualityConfig | None, mode: QualityMode | None) -> QualityConfig:
+    """Gives how drafts are judged.
+
+    Raises:
+        ConfigurationError: both ways of saying it were used, or the mode does not exist.
+    """
+    if config is not None and mode is not None:
+        raise ConfigurationError("give quality_config= or quality_mode=, not both")
+    if config is None:
+        return QualityConfig(mode=mode or "fast")
+    if not isinstance(config, QualityConfig):
+        raise ConfigurationError(
+            f"quality_config must be a QualityConfig, not {type(config).__name__}"
+        )
+    return config
+
+
+def completer_of(
+    completer: Completer | None,
+    transport: Transport | None,
+    retry: RetryPolicy | None,
+    deadlines: Deadlines | None,
+    clock: Clock,
+) -> Completer:
+    """Gives who asks the models.
+
+    Raises:
+        ConfigurationError: a completer was given, and options that are its own affair.
+    """
+    if completer is not None:
+        if not (transport is None and retry is None and deadlines is None):
+            raise ConfigurationError(
+                "completer= asks the models itself: leave transport=, retry= and deadlines= to it"
+            )
+        return completer
+    from cascadeflow.providers.completer import Providers  # noqa: PLC0415
+
+    return Providers(transport=transport, retry=retry, deadlines=deadlines, clock=clock)
+
+
+def notifier_of(
+    on_event: Listener | Sequence[Listener] | None, *, verbose: bool
+) -> Callable[[Event], None] | None:
+    """Gives what hands events to the listeners, `None` when nobody listens.
+
+    Raises:
+        ConfigurationError: a listener cannot be one.
+    """
+    if on_event is None and not verbose:
+        return None
+    from cascadeflow.agent_listeners import notifier  # noqa: PLC0415 - off costs nothing
+
+    return notifier(on_event, verbose=verbose)
