@@ -97,6 +97,18 @@ def test_a_replay_charges_and_counts_what_was_recorded(log: Path, answered: Answ
     )
 
 
+def test_a_draft_that_a_token_limit_had_cut_is_judged_as_cut(
+    tmp_path: Path, answered: Answered
+) -> None:
+    text = "The ducks lay sixteen eggs, of which she eats three and bakes"
+    cut = entry("cut", "How many eggs are left?", text, draft_right=False)
+    cut["models"][SMALL]["finish_reason"] = "length"
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(cut), encoding="utf-8")
+    found = answered("replay", str(path), "--draft", SMALL, "--verifier", LARGE)
+    assert found["escalated"] == 1.0
+
+
 def test_a_threshold_of_zero_accepts_all_and_of_one_almost_nothing(
     log: Path, answered: Answered
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from cascadeflow.testing.behaviour import Behaviour, Failure, Reply
 from cascadeflow.testing.model import SimulatedModel
@@ -24,11 +24,13 @@ class RecordedAnswer(NamedTuple):
         text: the visible text.
         output_tokens: all output.
         prompt_tokens: all input.
+        finish: why it ended: `stop`, or `length` when a token limit had cut it.
     """
 
     text: str
     output_tokens: int
     prompt_tokens: int
+    finish: Literal["stop", "length"] = "stop"
 
 
 class RecordedAnswersProvider(SimulatedProvider):
@@ -109,7 +111,7 @@ class _RecordedBehaviour(Behaviour):
             text, tokens = text[: len(text) * ask.max_tokens // tokens], ask.max_tokens
         return Reply(
             text=text,
-            finish="length" if cut else "stop",
+            finish="length" if cut else answer.finish,
             prompt_tokens=answer.prompt_tokens,
             output_tokens=tokens,
         )

@@ -72,6 +72,7 @@ async def _play(
             text=row.answers[model.name].output,
             output_tokens=row.answers[model.name].output_tokens,
             prompt_tokens=row.answers[model.name].input_tokens,
+            finish=row.answers[model.name].finish_reason,
         )
         for row in rows
         for model in (draft, verifier)
