@@ -228,7 +228,7 @@ def test_free_models_save_nothing_and_divide_by_nothing() -> None:
         validator=Yes(),
     )
     cost = asyncio.run(agent.run("Where?")).cost
-    assert (cost.total, cost.saved) == (0, 0)
+    assert cost.total == cost.saved == Decimal(0)
     assert cost.saved_fraction is None
 
 

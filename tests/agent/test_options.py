@@ -28,6 +28,7 @@ from cascadeflow.models.config import ModelConfig
 from cascadeflow.models.prices import Price
 from cascadeflow.pipeline import events
 from cascadeflow.providers.registry import get_provider
+from cascadeflow.quality.report import QualityReport
 from cascadeflow.testing import CannedResponse, ManualClock, RecordingTransport
 
 
@@ -509,3 +510,42 @@ def test_the_usual_models_are_known_priced_and_not_about_to_end() -> None:
             assert facts.priced, name
             assert not facts.deprecated, name
             assert facts.retires is None or facts.retires > catalogue_date(), name
+
+
+# Validators that wait
+
+
+def test_a_validator_may_be_a_coroutine(world: Any) -> None:
+    class Waiting:
+        async def judge(self, *_: Any, **__: Any) -> QualityReport:
+            await asyncio.sleep(0)
+            return QualityReport(mode="fast", accepted=False, reason="on second thoughts")
+
+    w = world(small=["a"], big=["b"])
+    result = answer(w.agent(validator=Waiting()))
+    assert result.content == "b"
+    assert result.quality.reason == "on second thoughts"
+
+
+def test_a_validator_that_waits_too_long_accepts_nothing(world: Any) -> None:
+    class Stuck:
+        async def judge(self, *_: Any, **__: Any) -> QualityReport:
+            await asyncio.Event().wait()
+            raise AssertionError("it waits for ever")
+
+    w = world(small=["a"], big=["b"])
+    agent = w.agent(validator=Stuck(), on_verifier_failure="draft")
+    result = answer(agent, timeout=0.05)
+    assert result.quality.accepted is False
+    assert "TimeoutError" in result.quality.reason
+
+
+def test_a_validator_that_gives_no_report_accepts_nothing(world: Any) -> None:
+    class Yes:
+        def judge(self, *_: Any, **__: Any) -> bool:
+            return True
+
+    w = world(small=["a"], big=["b"])
+    result = answer(w.agent(validator=Yes()))
+    assert result.content == "b"
+    assert "judge gave a bool" in result.quality.reason

@@ -53,7 +53,7 @@ async def complete(run: Run) -> CascadeResult:
                 else:
                     outcome = run.answered(command, request, reply)
             else:
-                outcome = run.judge(command.draft)
+                outcome = await run.judge(command.draft)
     except BaseException as error:
         run.abandon(error)
         raise
@@ -123,7 +123,7 @@ class _Pieces:
                 command.model, self._request, timeout=self._run.left()
             )
         else:
-            quality = self._run.judge(command.draft)
+            quality = await self._run.judge(command.draft)
             self._replaced_because = quality.reason
             self._outcome = quality
 

@@ -53,12 +53,12 @@ class Request:
     @property
     def has_images(self) -> bool:
         """Whether any message shows an image."""
-        return any(
-            isinstance(part, ImagePart)
-            for message in self.messages
-            if not isinstance(message.content, str)
-            for part in message.content
-        )
+        for message in self.messages:
+            if not isinstance(message.content, str) and any(
+                isinstance(part, ImagePart) for part in message.content
+            ):
+                return True
+        return False
 
     def for_model(self, model: ModelConfig, *, max_tokens: int | None) -> ChatRequest:
         """Gives what is asked of one model, its settings filled in where the caller said nothing.

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import logging
-import uuid
-from asyncio import CancelledError
+import os
+from asyncio import CancelledError, timeout
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Final
 
 from cascadeflow.errors import AllModelsFailedError, ConfigurationError
@@ -95,7 +96,7 @@ class Run:
         self.plan = plan
         self.user_id = user_id
         self.streamed = streamed
-        self.request_id = uuid.uuid4().hex
+        self.request_id = os.urandom(16).hex()
         self.created = engine.clock.now()
         self.started = started
         self.tried: list[Call | Failure] = []
@@ -231,14 +232,18 @@ class Run:
             self._track(command.model, cost, partial.usage)
         return cost
 
-    def judge(self, draft: Call) -> QualityReport:
-        """Judges a draft. A validator that fails accepts nothing."""
+    async def judge(self, draft: Call) -> QualityReport:
+        """Judges a draft. A validator that fails, or is out of time, accepts nothing."""
         began = self._clock()
         config = self.engine.quality
         try:
-            report = _checked(
-                self.engine.validator.judge(draft.request, draft.reply.completion, config=config)
+            judged: object = self.engine.validator.judge(
+                draft.request, draft.reply.completion, config=config
             )
+            if not isinstance(judged, QualityReport) and isawaitable(judged):
+                async with timeout(self.left()):
+                    judged = await judged
+            report = _checked(judged)
         except Exception as error:  # noqa: BLE001 - whatever a user's validator raises: escalate
             # The class only: the message may quote the prompt, which must not reach a log.
             _logger.warning("the validator raised %s: the draft counts as rejected", type(error))
