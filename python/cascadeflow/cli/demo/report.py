@@ -163,8 +163,8 @@ def print_figures(values: dict[str, Any], cast: Cast, console: Console) -> None:
         )
     console.print(
         f"{values['accepted']} of {values['drafted']} drafts were accepted, "
-        f"{values['accepted_wrong']} of them wrong: the rules of mode fast see a draft's form, "
-        "not whether a fact is true."
+        f"{values['accepted_wrong']} of them wrong: the rules of mode fast see a draft's form "
+        "and its sums, not whether a fact is true."
     )
     console.print(
         f"CascadeFlow's own time above the transport: p50 {overhead['p50']:.2f} ms, p99 "
