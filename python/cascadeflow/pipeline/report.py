@@ -17,8 +17,9 @@ from cascadeflow.quality.report import QualityReport
 if TYPE_CHECKING:
     from cascadeflow.models.usage import Usage
     from cascadeflow.pipeline.cascade import Ending
+    from cascadeflow.pipeline.route import Plan
     from cascadeflow.pipeline.run import Run
-    from cascadeflow.pipeline.settle import Call
+    from cascadeflow.pipeline.settle import Call, Failure
 
 __all__ = ["close"]
 
@@ -32,10 +33,11 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         AllModelsFailedError: nobody in line answered, or in time.
     """
     answer = ending.answer
+    calls, failures = run.calls, run.failures
     if answer is None:
-        raise run.no_answer() from (run.failures[-1].error if run.failures else None)
+        raise run.no_answer() from (failures[-1].error if failures else None)
     completion = answer.reply.completion
-    usage_by_model, usage = _usage(run)
+    usage_by_model, usage = _usage(calls)
     result = CascadeResult(
         content=completion.text,
         request_id=run.request_id,
@@ -46,29 +48,25 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         refusal=completion.refusal,
         streamed=run.streamed,
         cost=cost_report(
-            run.calls,
-            run.failures,
-            answer=answer,
-            verifier=run.plan.verifiers[0],
-            at=run.created,
+            calls, failures, answer=answer, verifier=run.plan.verifiers[0], at=run.created
         ),
         quality=ending.quality or _NOT_JUDGED,
-        routing=_routing(run, ending, answer),
+        routing=_routing(run.plan, failures, answer, escalated=ending.escalated),
         budget=_budget(run),
         usage=usage,
         usage_by_model=usage_by_model,
-        attempts=tuple(attempt for tried in run.tried for attempt in tried.attempts),
-        response_ids={call.model.id: call.reply.completion.response_id for call in run.calls},
+        attempts=tuple([attempt for tried in run.tried for attempt in tried.attempts]),
+        response_ids={call.model.id: call.reply.completion.response_id for call in calls},
         timing=_timing(run),
     )
     run.succeed(result)
     return result
 
 
-def _usage(run: Run) -> tuple[dict[str, Usage], Usage | None]:
+def _usage(calls: list[Call]) -> tuple[dict[str, Usage], Usage | None]:
     by_model = {
         call.model.id: call.reply.completion.usage
-        for call in run.calls
+        for call in calls
         if call.reply.completion.usage is not None
     }
     total: Usage | None = None
@@ -77,8 +75,9 @@ def _usage(run: Run) -> tuple[dict[str, Usage], Usage | None]:
     return by_model, total
 
 
-def _routing(run: Run, ending: Ending, answer: Call) -> RoutingReport:
-    plan = run.plan
+def _routing(
+    plan: Plan, failures: list[Failure], answer: Call, *, escalated: bool
+) -> RoutingReport:
     return RoutingReport(
         route=plan.route,
         reason=plan.reason,
@@ -88,8 +87,8 @@ def _routing(run: Run, ending: Ending, answer: Call) -> RoutingReport:
         verifier_model=plan.verifier_model,
         model_used=answer.model.id,
         provider_used=answer.model.provider,
-        escalated=ending.escalated,
-        fallbacks=tuple(failure.model.id for failure in run.failures),
+        escalated=escalated,
+        fallbacks=tuple([failure.model.id for failure in failures]),
     )
 
 

@@ -121,15 +121,18 @@ def cost_report(
         verifier: the model that was planned to verify, or to answer directly.
         at: the moment whose prices hold.
     """
-    draft = next((call for call in calls if call.role == "draft"), None)
-    final = next((call for call in calls if call.role != "draft"), None)
-    total: int | None = 0
+    draft = final = None
+    other = [failure.cost for failure in failures if failure.cost is not None]
+    total: int | None = sum(other)
+    confirmed = all(map(_unbilled, failures))
     for call in calls:
+        if call.role == "draft":
+            draft = call
+        else:
+            final = call
         cost = call.cost.nanodollars
         total = None if total is None or cost is None else total + cost
-    other = [failure.cost for failure in failures if failure.cost is not None]
-    if total is not None:
-        total += sum(other)
+        confirmed = confirmed and _confirmed(call)
     alone, basis = _verifier_alone(answer, final, verifier, at)
     saved = None if alone is None or total is None else alone - total
     return CostReport(
@@ -143,7 +146,7 @@ def cost_report(
         saved_basis=basis if saved is not None else None,
         price_sources={call.model.id: call.cost.source for call in calls},
         price_dates={call.model.id: call.cost.date for call in calls},
-        confirmed=all(map(_confirmed, calls)) and all(map(_unbilled, failures)),
+        confirmed=confirmed,
     )
 
 
