@@ -27,6 +27,7 @@ from cascadeflow.providers.error_mapping import (
     malformed,
     request_id_of,
 )
+from cascadeflow.providers.shared import read_json
 from cascadeflow.providers.sse import SseParser
 from cascadeflow.types import EMPTY, FinishReason, ToolCall
 
@@ -224,7 +225,7 @@ def read_response(provider: str, headers: Mapping[str, str], body: bytes) -> Com
         ProviderError: the body is an error all the same, or no answer at all.
     """
     try:
-        parsed = json.loads(body)
+        parsed = read_json(body)
         if not isinstance(parsed, dict):
             raise malformed(provider, "it is not a JSON object")
         blocks = parsed.get("content")
@@ -359,7 +360,7 @@ class AnthropicStreamDecoder:
 
     def _read(self, data: bytes, *, at_end: bool = False) -> None:
         try:
-            event = json.loads(data)
+            event = read_json(data)
             if not isinstance(event, dict):
                 self._fail(malformed(self._provider, "a stream's event is not a JSON object"))
             else:

@@ -6,7 +6,6 @@ Nothing here knows a protocol. What a call costs above its transport is measured
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from dataclasses import replace
@@ -25,6 +24,7 @@ from cascadeflow.errors import (
 from cascadeflow.models.completer import Reply
 from cascadeflow.models.completion import Completed
 from cascadeflow.providers.codecs import codec_for
+from cascadeflow.providers.deadline import Deadline
 from cascadeflow.providers.error_mapping import request_id_of, scrub, scrub_body, scrub_error
 from cascadeflow.providers.protocols import (
     ConnectTimeoutError,
@@ -36,7 +36,7 @@ from cascadeflow.providers.transport import as_transport
 from cascadeflow.types import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from cascadeflow.clock import Clock
     from cascadeflow.models.completion import Completion, StreamEvent
@@ -125,11 +125,12 @@ class _Target:
 class _Call:
     """One call: its tries, and where its time went."""
 
-    __slots__ = ("attempts", "deadline", "start", "tried_at", "waited")
+    __slots__ = ("attempts", "deadline", "limiter", "start", "tried_at", "waited")
 
     def __init__(self, now: float, total: float | None) -> None:
         self.start = now
         self.deadline = None if total is None else now + total
+        self.limiter = Deadline()
         self.attempts: list[Attempt] = []
         self.tried_at = now
         self.waited = 0.0
@@ -183,19 +184,21 @@ class HttpCompleter:
         call = _Call(now(), self._total(timeout))
         target = self._target(model)
         http = self._prepare(target, request, stream=False)
-        while True:
-            try:
-                completion = await self._try(target, http, call)
-            except ProviderError as error:
-                await self._after_failure(target, error, call)
-                continue
-            end = now()
-            return Reply(
-                completion=completion,
-                attempts=tuple(call.attempts),
-                duration_ms=(end - call.start) * 1000,
-                transport_ms=call.waited * 1000,
-            )
+        completion: Completion | None = None
+        try:
+            while completion is None:
+                try:
+                    completion = await self._try(target, http, call)
+                except ProviderError as error:
+                    await self._after_failure(target, error, call)
+        finally:
+            call.limiter.close()
+        return Reply(
+            completion=completion,
+            attempts=tuple(call.attempts),
+            duration_ms=(now() - call.start) * 1000,
+            transport_ms=call.waited * 1000,
+        )
 
     async def stream(
         self, model: ModelConfig, request: ChatRequest, *, timeout: float | None = None
@@ -219,35 +222,35 @@ class HttpCompleter:
         call = _Call(now(), self._total(timeout))
         target = self._target(model)
         http = self._prepare(target, request, stream=True)
-        while True:
-            first: float | None = None
-            completion: Completion | None = None
-            events = self._try_stream(target, http, call)
-            try:
-                async for event in events:
-                    if isinstance(event, Completed):
-                        completion = event.completion
-                    if first is None:
-                        first = now()
-                    yield event
-            except ProviderError as error:
-                if first is not None:
-                    self._record(target, error, call)
-                    raise
-                await self._after_failure(target, error, call)
-                continue
-            finally:
-                await events.aclose()
-            if completion is None or first is None:  # a decoder's last event is Completed
-                raise AssertionError("the stream's decoder gave no Completed")
-            yield Reply(
-                completion=completion,
-                attempts=tuple(call.attempts),
-                duration_ms=(now() - call.start) * 1000,
-                transport_ms=call.waited * 1000,
-                first_token_ms=(first - call.start) * 1000,
-            )
-            return
+        first: float | None = None
+        completion: Completion | None = None
+        try:
+            while completion is None:
+                batches = self._try_stream(target, http, call)
+                try:
+                    async for events in batches:
+                        if first is None:
+                            first = now()
+                        for event in events:
+                            if isinstance(event, Completed):
+                                completion = event.completion
+                            yield event
+                except ProviderError as error:
+                    if first is not None:
+                        self._record(target, error, call)
+                        raise
+                    await self._after_failure(target, error, call)
+                finally:
+                    await batches.aclose()
+        finally:
+            call.limiter.close()
+        yield Reply(
+            completion=completion,
+            attempts=tuple(call.attempts),
+            duration_ms=(now() - call.start) * 1000,
+            transport_ms=call.waited * 1000,
+            first_token_ms=None if first is None else (first - call.start) * 1000,
+        )
 
     async def aclose(self) -> None:
         """Closes the default transport's connections; the completer may be used again.
@@ -271,7 +274,8 @@ class HttpCompleter:
 
     async def _try_stream(
         self, target: _Target, http: HttpRequest, call: _Call
-    ) -> AsyncGenerator[StreamEvent, None]:
+    ) -> AsyncGenerator[Sequence[StreamEvent], None]:
+        """Yields the events in the batches in which they come; the last one holds `Completed`."""
         response = await self._send(target, http, call)
         pieces = None
         try:
@@ -281,28 +285,27 @@ class HttpCompleter:
             pieces = response.chunks()
             try:
                 while (piece := await self._next(pieces, call)) is not None:
-                    for event in decoder.feed(piece):
-                        yield event
-                    if decoder.failure is not None:
-                        raise decoder.failure
-                last = decoder.finish()
+                    if events := decoder.feed(piece):
+                        yield events
+                        if decoder.failure is not None:
+                            raise decoder.failure
+                events = decoder.finish()
             except (OSError, TimeoutError) as error:
                 failure = self._mapped(target, error, call)
                 failure.partial = decoder.partial()
                 raise failure from None
-            for event in last:
-                if isinstance(event, Completed) and _is_cut(event.completion):
-                    failure = self._error(
-                        target,
-                        ProviderConnectionError,
-                        "the stream ended before its answer did",
-                        billed=None,
-                    )
-                    failure.partial = event.completion
-                    raise failure
-                if isinstance(event, Completed):
-                    self._succeeded(target, response, call)
-                yield event
+            completed = events[-1]
+            if isinstance(completed, Completed) and _is_cut(completed.completion):
+                failure = self._error(
+                    target,
+                    ProviderConnectionError,
+                    "the stream ended before its answer did",
+                    billed=None,
+                )
+                failure.partial = completed.completion
+                raise failure
+            self._succeeded(target, response, call)
+            yield events
         finally:
             await _close(pieces)
             await response.aclose()
@@ -321,8 +324,7 @@ class HttpCompleter:
         now = self._clock.monotonic
         call.tried_at = began = now()
         try:
-            async with asyncio.timeout(self._left(call)):
-                return await self._transport.send(http)
+            return await call.limiter.limit(self._transport.send(http), self._left(call))
         except (OSError, TimeoutError) as error:
             raise self._mapped(target, error, call) from None
         finally:
@@ -349,8 +351,7 @@ class HttpCompleter:
             left = between
         began = now()
         try:
-            async with asyncio.timeout(left):
-                return await anext(pieces, None)
+            return await call.limiter.limit(anext(pieces, None), left)
         finally:
             call.waited += now() - began
 

@@ -96,25 +96,23 @@ class Choice:
         logprobs = choice.get("logprobs")
         if isinstance(logprobs, dict):
             _merge(self.logprobs, logprobs)
+        rest = self.rest
         for name, value in choice.items():
-            if name not in _CHOICE and value is not None:
-                keep(self.rest, name, value)
+            if name not in _CHOICE and value is not None and rest.get(name) != value:
+                keep(rest, name, value)
 
     def _add_message(self, message: Mapping[str, Any]) -> None:
         content = message.get("content")
         if content:
             self._add_content(content)
+            if len(message) == 1:
+                return  # as nearly every delta of a stream
         first, second = message.get("reasoning_content"), message.get("reasoning")
         if first or second:
             self._add_reasoning(first, second)
         refusal = message.get("refusal")
         if refusal:
-            if isinstance(refusal, str):
-                self.refusal.append(refusal)
-                if self.events is not None:
-                    self.events.append(RefusalDelta(refusal))
-            else:
-                _merge(self.message, {"refusal": refusal})
+            self._add_refusal(refusal)
         calls = message.get("tool_calls")
         if isinstance(calls, list):
             for position, call in enumerate(calls):
@@ -178,6 +176,14 @@ class Choice:
         for name, value in (("reasoning_content", first), ("reasoning", second)):
             if value and value != text:
                 _merge(self.message, {name: value})
+
+    def _add_refusal(self, refusal: Any) -> None:
+        if isinstance(refusal, str):
+            self.refusal.append(refusal)
+            if self.events is not None:
+                self.events.append(RefusalDelta(refusal))
+        else:
+            _merge(self.message, {"refusal": refusal})
 
     def _add_call(self, raw: Mapping[str, Any], position: int) -> None:
         function = raw.get("function")

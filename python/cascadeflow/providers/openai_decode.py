@@ -6,7 +6,6 @@ the same paths; the `usage` object stands there whole, as evidence for the bucke
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.models.completion import (
@@ -22,6 +21,7 @@ from cascadeflow.providers.error_mapping import (
 )
 from cascadeflow.providers.openai_choice import Choice, keep, read_logprobs
 from cascadeflow.providers.openai_usage import read_cost, read_usage
+from cascadeflow.providers.shared import read_json
 from cascadeflow.providers.sse import SseParser
 from cascadeflow.types import EMPTY, FinishReason
 
@@ -84,9 +84,12 @@ class _Answer:
 
     def add(self, body: Mapping[str, Any]) -> None:
         """Takes a whole body, or one chunk."""
-        self.id = self._text(body, "id") or self.id
-        self.model = self._text(body, "model") or self.model
-        self.tier = self._text(body, "service_tier") or self.tier
+        if body.get("id") != self.id:
+            self.id = self._text(body, "id") or self.id
+        if body.get("model") != self.model:
+            self.model = self._text(body, "model") or self.model
+        if body.get("service_tier") != self.tier:
+            self.tier = self._text(body, "service_tier") or self.tier
         choices = body.get("choices")
         if isinstance(choices, list):
             for position, raw in enumerate(choices):
@@ -97,9 +100,10 @@ class _Answer:
             usage = body["x_groq"].get("usage")
         if isinstance(usage, dict) and usage:
             self._add_usage(usage)
+        rest = self.rest
         for name, value in body.items():
-            if name not in _TOP and value is not None:
-                keep(self.rest, name, value)
+            if name not in _TOP and value is not None and rest.get(name) != value:
+                keep(rest, name, value)
 
     def _text(self, body: Mapping[str, Any], name: str) -> str | None:
         value = body.get(name)
@@ -180,7 +184,7 @@ def read_response(provider: str, headers: Mapping[str, str], body: bytes) -> Com
         ProviderError: the body is an error all the same, or no answer at all.
     """
     try:
-        parsed = json.loads(body)
+        parsed = read_json(body)
     except ValueError:
         raise malformed(provider, "it is not JSON", body=body) from None
     except RecursionError:
@@ -269,7 +273,7 @@ class OpenAIStreamDecoder:
             self._done = True
             return
         try:
-            chunk = json.loads(data)
+            chunk = read_json(data)
         except (ValueError, RecursionError):
             self.failure = malformed(self._provider, "a stream's event is not JSON", body=data)
             self.failure.partial = self.partial()
@@ -293,7 +297,7 @@ class OpenAIStreamDecoder:
 
 def _parses(data: bytes) -> bool:
     try:
-        json.loads(data)
+        read_json(data)
     except (ValueError, RecursionError):
         return False
     return True

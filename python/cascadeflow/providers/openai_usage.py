@@ -32,13 +32,10 @@ def read_usage(raw: Mapping[str, Any]) -> Usage | None:
     """
     prompt = _count(raw, "prompt_tokens")
     completion = _count(raw, "completion_tokens")
-    details = _mapping(raw.get("prompt_tokens_details"))
-    cached = _first(
-        _count(details, "cached_tokens"),
-        _count(raw, "prompt_cache_hit_tokens"),  # DeepSeek
-        _count(raw, "cached_tokens"),  # Together, Moonshot
-        _count(raw, "num_cached_tokens"),  # Mistral before its prompt_tokens_details
-    )
+    details = _mapping(raw, "prompt_tokens_details")
+    cached = _count(details, "cached_tokens")
+    if cached is None:
+        cached = _cached_elsewhere(raw)
     written = _count(details, "cache_write_tokens")
     audio = _count(details, "audio_tokens")
     if prompt is None:
@@ -51,8 +48,10 @@ def read_usage(raw: Mapping[str, Any]) -> Usage | None:
         audio, plain = _take(audio, plain)
         prompt = plain
 
-    made = _mapping(raw.get("completion_tokens_details"))
-    reasoning = _first(_count(made, "reasoning_tokens"), _count(raw, "reasoning_tokens"))
+    made = _mapping(raw, "completion_tokens_details")
+    reasoning = _count(made, "reasoning_tokens")
+    if reasoning is None:
+        reasoning = _count(raw, "reasoning_tokens")  # Perplexity
     spoken = _count(made, "audio_tokens")
     if completion is not None:
         if not _counted_beside(raw, reasoning):
@@ -87,7 +86,7 @@ def read_cost(raw: Mapping[str, Any]) -> int | None:
         cost = cost.get("total_cost")
     charged = _nanodollars(cost)
     if charged is not None and raw.get("is_byok") is True:
-        upstream = _nanodollars(_mapping(raw.get("cost_details")).get("upstream_inference_cost"))
+        upstream = _nanodollars(_mapping(raw, "cost_details").get("upstream_inference_cost"))
         return None if upstream is None else charged + upstream
     return charged
 
@@ -114,27 +113,36 @@ def _take(part: int | None, whole: int) -> tuple[int | None, int]:
 def _requests(raw: Mapping[str, Any]) -> dict[str, int]:
     """Counted server-side tool use: OpenRouter's name, and the one it had before."""
     for name in ("server_tool_use_details", "server_tool_use"):
-        searches = _count(_mapping(raw.get(name)), "web_search_requests")
+        searches = _count(_mapping(raw, name), "web_search_requests")
         if searches:
             return {"web_search": searches}
     return {}
 
 
+def _cached_elsewhere(raw: Mapping[str, Any]) -> int | None:
+    """Finds what was read from a cache under the names of DeepSeek, Together and early Mistral."""
+    for name in ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens"):
+        cached = _count(raw, name)
+        if cached is not None:
+            return cached
+    return None
+
+
 def _count(raw: Mapping[str, Any], name: str) -> int | None:
     value = raw.get(name)
-    if isinstance(value, float) and value.is_integer():
+    if type(value) is float and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
+    if type(value) is not int:  # a bool is no count
         return None
     return value if 0 <= value <= _MOST_TOKENS else None
 
 
-def _first(*counts: int | None) -> int | None:
-    return next((count for count in counts if count is not None), None)
+_NOTHING: Final[Mapping[str, Any]] = {}
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else EMPTY
+def _mapping(raw: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = raw.get(name)
+    return value if isinstance(value, dict) else _NOTHING
 
 
 def _nanodollars(value: Any) -> int | None:

@@ -30,6 +30,7 @@ __all__ = [
     "dump",
     "is_event_stream",
     "message_fields",
+    "read_json",
 ]
 
 
@@ -61,6 +62,26 @@ def dump(body: Mapping[str, Any]) -> bytes:
             return _WRITE_ESCAPED(body).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidRequestError(f"the request cannot be written as JSON: {error}") from None
+
+
+_READ: Final = json.JSONDecoder().raw_decode
+
+
+def read_json(data: bytes) -> Any:
+    """Reads JSON: what `json.loads` gives, without its guesses where none are needed.
+
+    Raises:
+        ValueError: it is not JSON.
+        RecursionError: it is nested too deeply.
+    """
+    try:
+        text = data.decode()
+        value, end = _READ(text)
+    except ValueError:
+        return json.loads(data)  # white space ahead of it, a byte order mark, UTF-16
+    if end != len(text) and not text[end:].isspace():
+        raise ValueError("more than one JSON value")
+    return value
 
 
 def add_extra(body: dict[str, Any], extra: JsonObject) -> None:

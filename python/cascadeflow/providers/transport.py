@@ -31,6 +31,8 @@ __all__ = ["ClientTransport", "HttpTransport", "as_transport"]
 
 CONNECTIONS_PER_CLIENT: Final = 25
 
+_MOST_URLS: Final = 256
+
 _KEEPALIVE_SECONDS: Final = 30.0
 """How long an idle connection is kept: shorter than the idle limit of any provider's front end."""
 
@@ -52,12 +54,17 @@ class _Body:
         self._on_progress()
 
 
-class _Errors:
-    """The exception classes of the library that a client comes from: httpx2, or httpx."""
+class _Client:
+    """An httpx-like client, and what must be known of its library: httpx2, or httpx."""
 
-    __slots__ = ("decoding", "transport")
+    __slots__ = ("busy", "client", "decoding_errors", "transport_errors", "urls")
 
     def __init__(self, client: Any) -> None:
+        self.client = client
+        self.busy = 0
+        """How many requests it is busy with, of those that the sharding counts."""
+        self.urls: dict[str, Any] = {}
+        """The addresses it has been asked for, parsed: they are few, and parsing is felt."""
         transport: list[type[Exception]] = [OSError]
         decoding: list[type[Exception]] = []
         for cls in type(client).__mro__:
@@ -65,20 +72,29 @@ class _Errors:
             if hasattr(library, "TransportError") and hasattr(library, "DecodingError"):
                 transport += [library.TransportError, library.StreamError]
                 decoding += [library.DecodingError]
-        self.transport = tuple(transport)
-        self.decoding = tuple(decoding)
+        self.transport_errors = tuple(transport)
+        self.decoding_errors = tuple(decoding)
+
+    def url(self, text: str) -> Any:
+        url = self.urls.get(text)
+        if url is None:
+            if len(self.urls) >= _MOST_URLS:
+                self.urls.clear()
+            make: Any = type(getattr(self.client, "base_url", text))
+            url = self.urls[text] = make(text)
+        return url
 
 
 class _Response:
     """A response of an httpx-like client."""
 
-    __slots__ = ("_errors", "_release", "_response", "headers", "status")
+    __slots__ = ("_client", "_release", "_response", "headers", "status")
 
     def __init__(
-        self, response: Any, errors: _Errors, release: Callable[[], None] | None = None
+        self, response: Any, client: _Client, release: Callable[[], None] | None = None
     ) -> None:
         self._response = response
-        self._errors = errors
+        self._client = client
         self._release = release
         self.status: int = response.status_code
         self.headers: Mapping[str, str] = {
@@ -88,13 +104,17 @@ class _Response:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body's bytes, decompressed, as they come."""
+        response = self._response
+        # Where nothing is compressed, the client's decoding layers are passed by.
+        plain = "content-encoding" not in self.headers
+        source = aiter(response.stream) if plain else response.aiter_bytes()
         try:
-            async with aclosing(self._response.aiter_bytes()) as pieces:
-                async for piece in pieces:
+            async with aclosing(source):
+                async for piece in source:
                     yield piece
-        except self._errors.decoding:
+        except self._client.decoding_errors:
             raise ConnectionError("the compressed response is broken or cut off") from None
-        except self._errors.transport as error:
+        except self._client.transport_errors as error:
             raise ConnectionError(_words(error, "the connection broke")) from None
 
     async def aclose(self) -> None:
@@ -111,7 +131,7 @@ def _words(error: BaseException, otherwise: str) -> str:
     return f"{otherwise} ({str(error) or type(error).__name__})"
 
 
-async def _exchange(client: Any, request: HttpRequest, errors: _Errors) -> Any:
+async def _exchange(client: _Client, request: HttpRequest) -> Any:
     """Sends over a client and gives its response, once the headers are there.
 
     The deadline for connecting ends when the client asks for the body, and the one for the first
@@ -124,21 +144,21 @@ async def _exchange(client: Any, request: HttpRequest, errors: _Errors) -> Any:
         deadline.reschedule(None if wait is None else now() + wait)
 
     body = _Body(request.body, expect_first_byte)
-    built = client.build_request(
+    built = client.client.build_request(
         request.method,
-        request.url,
+        client.url(request.url),
         headers={**request.headers, "content-length": str(len(request.body))},
         content=body,
         timeout=None,
     )
     try:
         async with asyncio.timeout(request.connect) as deadline:
-            return await client.send(built, stream=True)
+            return await client.client.send(built, stream=True)
     except TimeoutError:
         if body.asked_for:
             raise TimeoutError(f"no first byte within {request.first_byte:g} s") from None
         raise ConnectTimeoutError(f"no connection within {request.connect:g} s") from None
-    except errors.transport as error:
+    except client.transport_errors as error:
         # The error itself may hold the request, headers and all, so it is not chained.
         if body.asked_for:
             raise ConnectionError(_words(error, "the connection broke")) from None
@@ -152,11 +172,10 @@ class ClientTransport:
     deadlines of its own. It is the user's to close.
     """
 
-    __slots__ = ("_client", "_errors")
+    __slots__ = ("_client",)
 
     def __init__(self, client: Any) -> None:
-        self._client = client
-        self._errors = _Errors(client)
+        self._client = _Client(client)
 
     async def send(self, request: HttpRequest) -> HttpResponse:
         """Sends the request and returns once the response's headers are there.
@@ -167,18 +186,7 @@ class ClientTransport:
             RequestsForbiddenError: real requests are forbidden.
         """
         check_request(request.url)
-        return _Response(await _exchange(self._client, request, self._errors), self._errors)
-
-
-class _Shard:
-    """One client and the number of requests that it is busy with."""
-
-    __slots__ = ("busy", "client", "errors")
-
-    def __init__(self, client: Any, errors: _Errors) -> None:
-        self.client = client
-        self.errors = errors
-        self.busy = 0
+        return _Response(await _exchange(self._client, request), self._client)
 
 
 class _LoopClients:
@@ -187,12 +195,12 @@ class _LoopClients:
     __slots__ = ("closer", "free", "shards")
 
     def __init__(self) -> None:
-        self.shards: list[_Shard] = []
-        self.free: dict[str, list[_Shard]] = {}
+        self.shards: list[_Client] = []
+        self.free: dict[str, list[_Client]] = {}
         """By origin, the clients that can take another request; the last one is taken first."""
         self.closer: AsyncGenerator[None, None] | None = None
 
-    def release(self, origin: str, shard: _Shard) -> None:
+    def release(self, origin: str, shard: _Client) -> None:
         if shard.busy == CONNECTIONS_PER_CLIENT and origin in self.free:
             self.free[origin].append(shard)
         shard.busy -= 1
@@ -243,8 +251,8 @@ class HttpTransport:
         shard = self._shard(clients, origin)
         response = None
         try:
-            response = await _exchange(shard.client, request, shard.errors)
-            return _Response(response, shard.errors, lambda: clients.release(origin, shard))
+            response = await _exchange(shard, request)
+            return _Response(response, shard, lambda: clients.release(origin, shard))
         finally:
             if response is None:
                 clients.release(origin, shard)
@@ -256,7 +264,7 @@ class HttpTransport:
             if clients is not None and clients.closer is not None:
                 await clients.closer.aclose()
 
-    def _shard(self, clients: _LoopClients, origin: str) -> _Shard:
+    def _shard(self, clients: _LoopClients, origin: str) -> _Client:
         free = clients.free.get(origin)
         if free is None:
             free = clients.free[origin] = []
@@ -270,7 +278,7 @@ class HttpTransport:
             free.pop()
         return shard
 
-    def _make(self, origin: str) -> _Shard:
+    def _make(self, origin: str) -> _Client:
         import httpx2  # noqa: PLC0415 - 35 ms, when the first request is sent
 
         here = is_loopback(host_of(origin))
@@ -289,7 +297,7 @@ class HttpTransport:
                 keepalive_expiry=_KEEPALIVE_SECONDS,
             ),
         )
-        return _Shard(client, _Errors(client))
+        return _Client(client)
 
     async def _loop_clients(self) -> _LoopClients:
         if self._pid != os.getpid():
