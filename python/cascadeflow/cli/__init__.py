@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 __all__ = ["main"]
@@ -20,4 +21,8 @@ def main() -> None:
         raise SystemExit(2) from None
     from cascadeflow.cli.app import app  # noqa: PLC0415
 
+    # What a terminal cannot show, a model's answer among it, must not end the command.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()

@@ -53,7 +53,7 @@ class Output:
     def result(self, values: Mapping[str, Any]) -> None:
         """Gives the command's JSON object; prints nothing unless `--json` was asked for."""
         if self.as_json:
-            sys.stdout.write(json.dumps(values, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps(values) + "\n")
             sys.stdout.flush()
 
 
