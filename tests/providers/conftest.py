@@ -10,12 +10,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cascadeflow.models.config import ModelConfig
 from cascadeflow.types import ChatRequest, Message
+
+if TYPE_CHECKING:
+    import ssl
 
 Handler = Callable[["Exchange"], Awaitable[None]]
 
@@ -96,7 +99,7 @@ class Loopback:
 
 
 @asynccontextmanager
-async def serve(handler: Handler) -> AsyncIterator[Loopback]:
+async def serve(handler: Handler, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[Loopback]:
     """Runs a server on the running loop."""
     loopback = Loopback()
     tasks: set[asyncio.Task[None]] = set()
@@ -121,7 +124,7 @@ async def serve(handler: Handler) -> AsyncIterator[Loopback]:
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=tls)
     loopback.port = server.sockets[0].getsockname()[1]
     try:
         yield loopback

@@ -192,6 +192,32 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(
     asyncio.run(main())
 
 
+def test_a_header_that_cannot_be_sent_is_refused_without_being_shown(
+    http: SimpleNamespace,
+) -> None:
+    async def main() -> None:
+        async with http.serve(http.answer) as server:
+            model = http.model(server, headers={"x-token": "hunter22\r\nx-evil: 1"})
+            with pytest.raises(ConfigurationError) as caught:
+                await HttpCompleter().complete(model, http.ask())
+            assert "hunter22" not in str(caught.value)
+            assert server.connections == 0
+
+    asyncio.run(main())
+
+
+def test_a_credential_that_the_user_wrote_as_a_header_stands(http: SimpleNamespace) -> None:
+    async def main() -> None:
+        completer = HttpCompleter()
+        async with http.serve(http.answer) as server:
+            mine = {"Authorization": "Basic bWU6cHc="}
+            await completer.complete(http.model(server, api_key=None, headers=mine), http.ask())
+            await completer.aclose()
+        assert server.exchanges[0].headers["authorization"] == "Basic bWU6cHc="
+
+    asyncio.run(main())
+
+
 def test_a_provider_without_an_address_asks_for_one() -> None:
     model = ModelConfig("m", "azure", api_key="k")
     with pytest.raises(ConfigurationError, match="base_url"):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cascadeflow.providers import get_codec
 from cascadeflow.providers.sse import SseEvent, SseParser
 
 
@@ -76,3 +79,39 @@ def test_a_long_line_in_small_pieces_is_not_copied_again_and_again(size: int) ->
     line = b"data: " + b"x" * 1_000_000 + b"\n\n"
     events = parse(*(line[i : i + size] for i in range(0, len(line), size)))
     assert [len(data) for _, data in events] == [1_000_000]
+
+
+OPENAI = [
+    {"id": "c", "choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}}]},
+    {"id": "c", "choices": [{"index": 0, "delta": {"reasoning": "höchst — 🤔"}}]},
+    {"id": "c", "choices": [{"index": 0, "delta": {"content": "Grüße, 世界 🌍"}}]},
+    {"choices": [{"delta": {"tool_calls": [{"id": "1", "function": {"name": "f"}}]}}]},
+    {"choices": [{"delta": {"tool_calls": [{"function": {"arguments": '{"ä": 1}'}}]}}]},
+    {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]},
+    {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}},
+]
+ANTHROPIC = [
+    {"type": "message_start", "message": {"id": "m", "usage": {"input_tokens": 3}}},
+    {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "世界 🌍"}},
+    {"type": "ping"},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 2}},
+    {"type": "message_stop"},
+]
+
+
+@pytest.mark.parametrize(("provider", "events"), [("openai", OPENAI), ("anthropic", ANTHROPIC)])
+@given(data=st.data(), ending=st.sampled_from(["\n\n", "\r\n\r\n", "\r\r"]))
+def test_a_codec_gives_the_same_events_however_its_stream_is_cut(
+    provider: str, events: list[dict[str, Any]], data: st.DataObject, ending: str
+) -> None:
+    lines = [json.dumps(event, ensure_ascii=False) for event in events]
+    if provider == "openai":
+        lines.append("[DONE]")
+    stream = "".join(f"data: {line}{ending}" for line in lines).encode()
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
+    chunks = [stream[a:b] for a, b in pairwise([0, *cuts, len(stream)])]
+    codec = get_codec(provider)
+    whole = list(codec.decode_stream([stream]))
+    assert list(codec.decode_stream(chunks)) == whole
+    assert whole[-1].completion.usage_complete

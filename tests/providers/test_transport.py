@@ -8,6 +8,9 @@ import gzip
 import json
 import multiprocessing
 import os
+import shutil
+import ssl
+import subprocess
 import threading
 import warnings
 from contextlib import aclosing
@@ -31,6 +34,7 @@ from cascadeflow.providers.guard import (
 from cascadeflow.providers.transport import CONNECTIONS_PER_CLIENT, HttpTransport, as_transport
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import SimpleNamespace
 
     from cascadeflow.providers.protocols import HttpRequest
@@ -362,6 +366,43 @@ def test_a_compressed_answer_is_read_and_a_broken_one_is_an_error(http: SimpleNa
             await completer.aclose()
 
     asyncio.run(main())
+
+
+def test_tls_is_spoken_and_checked(http: SimpleNamespace, tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes the test's certificate, is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-keyout", str(key), "-out", str(certificate), "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=DNS:localhost"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    serving.load_cert_chain(certificate, key)
+    trusting = ssl.create_default_context(cafile=str(certificate))
+
+    async def main() -> None:
+        async with http.serve(http.answer, tls=serving) as server:
+            url = f"https://localhost:{server.port}/v1"
+            model = http.model(server, base_url=url)
+            transport = HttpTransport(ssl_context=trusting)
+            completer = HttpCompleter(transport=transport)
+            for _ in range(2):
+                reply = await completer.complete(model, http.ask())
+                assert reply.completion.text == "Hello"
+            assert server.connections == 1
+            await transport.aclose()
+            with pytest.raises(ProviderConnectionError, match="certificate") as caught:
+                await HttpCompleter(retry=ONCE).complete(model, http.ask())
+            assert caught.value.billed is False
+
+    before = http.open_files()
+    asyncio.run(main())
+    assert http.open_files() == before
 
 
 def test_only_limits_and_request_ids_reach_the_answer(http: SimpleNamespace) -> None:

@@ -53,7 +53,7 @@ _MOST_TARGETS: Final = 256
 class _Target:
     """Where a model is and how it is asked, worked out once for each `ModelConfig`."""
 
-    __slots__ = ("_fixed", "_headers", "_key", "base", "codec", "model", "provider")
+    __slots__ = ("_auth", "_fixed", "_ready", "base", "codec", "model", "provider")
 
     def __init__(self, model: ModelConfig) -> None:
         self.model = model
@@ -70,8 +70,14 @@ class _Target:
             "user-agent": _user_agent(),
             **{name.lower(): str(value) for name, value in model.headers.items()},
         }
-        self._key: str | None = None
-        self._headers: dict[str, str] | None = None
+        if not all(map(_sendable, self._fixed.values())):
+            raise ConfigurationError(
+                f"{model.id}: ModelConfig.headers has a value with characters no header can carry"
+            )
+        bearer = self.provider.auth == "bearer"
+        self._auth = "authorization" if bearer else self.provider.auth
+        self._ready: tuple[str | None, Mapping[str, str]] | None = None
+        """The key that was last used and the headers made of it: one value, for all threads."""
 
     def url(self, path: str) -> str:
         if path.startswith("/v1/") and self.base.endswith("/v1"):
@@ -84,6 +90,8 @@ class _Target:
         Raises:
             MissingKeyError: the provider needs one and none is set.
         """
+        if self._auth in self._fixed:
+            return None  # the user wrote the header, and it stands
         key = self.model.api_key
         if key is None:
             for variable in self.provider.key_env:
@@ -92,7 +100,7 @@ class _Target:
                     break
         key = key.strip() if key else None
         if key:
-            if not (key.isascii() and key.isprintable()):
+            if not _sendable(key):
                 raise ConfigurationError(
                     f"{self.model.id}: the API key has characters that no header can carry"
                 )
@@ -105,20 +113,19 @@ class _Target:
         )
 
     def headers(self, encoded: EncodedRequest, key: str | None) -> Mapping[str, str]:
-        headers = self._headers
-        if headers is None or key != self._key:
+        ready = self._ready
+        if ready is None or ready[0] != key:
             headers = {**encoded.headers, **self._fixed}
             if key is not None:
-                if self.provider.auth == "bearer":
-                    headers["authorization"] = f"Bearer {key}"
-                else:
-                    headers[self.provider.auth] = key
-            self._key, self._headers = key, headers
-        return headers
+                bearer = self.provider.auth == "bearer"
+                headers[self._auth] = f"Bearer {key}" if bearer else key
+            ready = self._ready = key, headers
+        return ready[1]
 
     def secrets(self) -> tuple[str, ...]:
         """Everything that no error's text may hold."""
-        texts = [self._key, *map(str, self.model.headers.values())]
+        key = None if self._ready is None else self._ready[0]
+        texts = [key, *map(str, self.model.headers.values())]
         return tuple(text for text in texts if text and len(text) >= 4)  # noqa: PLR2004
 
 
@@ -477,6 +484,11 @@ class HttpCompleter:
 
     def _left(self, call: _Call) -> float | None:
         return None if call.deadline is None else call.deadline - self._clock.monotonic()
+
+
+def _sendable(value: str) -> bool:
+    """Whether a header can carry a value."""
+    return value.isascii() and value.isprintable()
 
 
 def _is_cut(completion: Completion) -> bool:
