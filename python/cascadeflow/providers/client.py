@@ -274,7 +274,7 @@ class HttpCompleter:
         try:
             body = await self._body(target, response, call)
         finally:
-            await response.aclose()
+            await self._end(response, None, call)
         completion = self._decode(target, response, body)
         self._succeeded(target, response, call)
         return completion
@@ -314,8 +314,7 @@ class HttpCompleter:
             self._succeeded(target, response, call)
             yield events
         finally:
-            await _close(pieces)
-            await response.aclose()
+            await self._end(response, pieces, call)
 
     def _decode(self, target: _Target, response: HttpResponse, body: bytes) -> Completion:
         """Decodes; an error is made of a body in which the known keys are blanked beforehand."""
@@ -345,9 +344,16 @@ class HttpCompleter:
                 read.append(piece)
         except (OSError, TimeoutError) as error:
             raise self._mapped(target, error, call) from None
-        finally:
-            await _close(pieces)
         return read[0] if len(read) == 1 else b"".join(read)
+
+    async def _end(self, response: HttpResponse, pieces: Any, call: _Call) -> None:
+        """Ends a response; what that takes is the transport's."""
+        began = self._clock.monotonic()
+        try:
+            await _close(pieces)
+        finally:
+            await response.aclose()
+            call.waited += self._clock.monotonic() - began
 
     async def _next(self, pieces: AsyncIterator[bytes], call: _Call) -> bytes | None:
         """Waits for the next piece within its deadline and the call's; `None` at the end."""
