@@ -133,6 +133,24 @@ def test_the_readers_time_is_not_the_failed_models() -> None:
     assert timing.first_token_ms == 22_000
 
 
+def test_a_stream_begins_when_its_reader_does() -> None:
+    clock = ManualClock()
+    agent = CascadeAgent(
+        [SMALL],
+        transport=RecordingTransport(respond=lambda _: claude("a|b", stream=True)),
+        clock=clock,
+    )
+
+    async def main() -> Any:
+        stream = agent.stream("Where?", timeout=5)
+        clock.advance(60)
+        return [event async for event in stream][-1]
+
+    timing = asyncio.run(main()).result.timing
+    assert timing.overhead_ms == 0
+    assert timing.reader_ms == timing.total_ms == 60_000
+
+
 def test_what_a_broken_stream_is_known_to_have_used_is_booked() -> None:
     tracker = CostTracker()
 

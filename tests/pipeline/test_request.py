@@ -250,6 +250,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"query": "Hi", "seed": "x"}, "seed must be a whole number"),
     ({"query": "Hi", "stop": [""]}, "stop must be"),
     ({"query": "Hi", "stop": 3}, "stop must be"),
+    ({"query": "Hi", "tools": True}, "tools must be a list"),
+    ({"query": "Hi", "tools": WEATHER}, "tools must be a list"),
     ({"query": "Hi", "tools": [3]}, r"tools\[0\] must be a Tool"),
     ({"query": "Hi", "tools": [{"description": "x"}]}, r"tools\[0\] needs a name"),
     ({"query": "Hi", "tools": [{"name": "a", "color": "red"}]}, "no tool has: color"),

@@ -75,6 +75,7 @@ async def stream(run: Run, *, show_draft: bool) -> AsyncGenerator[events.Event]:
     """
     driver = _Pieces(run, show_draft=show_draft)
     clock = run.engine.clock.monotonic
+    run.take_up()
     try:
         run.open()
         while True:

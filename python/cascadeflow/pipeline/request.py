@@ -110,7 +110,7 @@ def normalise(
     'user'
     """
     conversation = _conversation(query, messages, system_prompt)
-    declared = tuple(_tool(tool, index) for index, tool in enumerate(tools)) if tools else ()
+    declared = _tools(tools)
     return Request(
         messages=conversation,
         max_tokens=_whole("max_tokens", max_tokens, least=1),
@@ -218,6 +218,14 @@ def _stop(stop: Any) -> tuple[str, ...]:
     if not isinstance(stop, Sequence) or not all(isinstance(s, str) and s for s in stop):
         raise InvalidRequestError("stop must be a text that is not empty, or a sequence of such")
     return tuple(stop)
+
+
+def _tools(tools: Any) -> tuple[Tool, ...]:
+    if tools is None:
+        return ()
+    if isinstance(tools, (str, Mapping, Tool)) or not isinstance(tools, Iterable):
+        raise InvalidRequestError(f"tools must be a list of tools, not {type(tools).__name__}")
+    return tuple(_tool(tool, index) for index, tool in enumerate(tools))
 
 
 def _tool(tool: Any, index: int) -> Tool:

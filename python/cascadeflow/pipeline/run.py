@@ -112,6 +112,8 @@ class Run:
         self._asked_at = started
         self._read_ms_when_asked = 0.0
         self._deadline = None if timeout is None else started + timeout
+        self._timeout = timeout
+        self._opened_at = self._clock()
         # Without a listener no event is made at all.
         self._heard = streamed or engine.notify is not None
         self.course: Generator[Command, Outcome, Ending] = course(
@@ -146,6 +148,13 @@ class Run:
             self.engine.notify(event)
         if self.streamed:
             self.outbox.append(event)
+
+    def take_up(self) -> None:
+        """Begins a stream whose reader came late: what it took until then is the reader's time."""
+        waited = self._clock() - self._opened_at
+        self.reader_ms += waited * 1000
+        if self._deadline is not None:
+            self._deadline += waited
 
     def open(self) -> None:
         """Says that the request was taken on, and what is planned."""
@@ -302,8 +311,9 @@ class Run:
         errors = [failure.error for failure in self.failures]
         why = "; ".join(f"{f.model.id}: {f.error}" for f in self.failures)
         if self._out_of_time():
-            limit = 0.0 if self._deadline is None else self._deadline - self.started
-            why = f"the request's timeout of {limit:g} s passed" + (f" ({why})" if why else "")
+            why = f"the request's timeout of {self._timeout} s passed" + (
+                f" ({why})" if why else ""
+            )
         rejected = any(call.role == "draft" for call in self.calls)
         return AllModelsFailedError(
             ("the draft was rejected and " if rejected else "") + f"no model answered: {why}",
