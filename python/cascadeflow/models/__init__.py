@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         set_price,
         use_prices_file,
     )
+    from cascadeflow.models.tokens import TokenCount, count_request, count_text, load_tokenizer
     from cascadeflow.models.usage import Usage
 
 _HOMES = {
@@ -31,9 +32,13 @@ _HOMES = {
     "ModelFacts": "catalogue",
     "Price": "prices",
     "PriceTier": "prices",
+    "TokenCount": "tokens",
     "Usage": "usage",
     "cheapest_first": "catalogue",
     "cost_of": "prices",
+    "count_request": "tokens",
+    "count_text": "tokens",
+    "load_tokenizer": "tokens",
     "lookup": "catalogue",
     "price_of": "prices",
     "require_price": "prices",
@@ -50,9 +55,13 @@ __all__ = [
     "ModelFacts",
     "Price",
     "PriceTier",
+    "TokenCount",
     "Usage",
     "cheapest_first",
     "cost_of",
+    "count_request",
+    "count_text",
+    "load_tokenizer",
     "lookup",
     "price_of",
     "require_price",

@@ -65,6 +65,7 @@ class ModelConfig:
         context_window: tokens of input and output together, when the catalogue's is missing or
             wrong.
         supports_tools: whether it can call tools; `None` asks the catalogue.
+        tokenizer: the path of a Hugging Face `tokenizer.json` to count this model's tokens with.
         quality_score: how good the model is, 0 to 1: among models of equal cost (local ones are all
             free) the lower score drafts and the higher one verifies; none counts as 0.
         speed_ms: how long it usually takes, in milliseconds: among models of equal cost and quality
@@ -84,6 +85,7 @@ class ModelConfig:
     system_prompt: str | None = field(default=None, kw_only=True)
     context_window: int | None = field(default=None, kw_only=True)
     supports_tools: bool | None = field(default=None, kw_only=True)
+    tokenizer: str | None = field(default=None, kw_only=True)
     quality_score: float | None = field(default=None, kw_only=True)
     speed_ms: float | None = field(default=None, kw_only=True)
     headers: JsonObject = field(default=EMPTY, repr=False, kw_only=True, hash=False)
