@@ -17,10 +17,11 @@ from cascadeflow.testing import (
 if TYPE_CHECKING:
     from conftest import RawResponse, Wire
 
-ANSWERS = {
+ANSWERS: dict[tuple[str, str], RecordedAnswer | tuple[str, int, int]] = {
     ("gpt", "What is 6 times 7?"): RecordedAnswer("It is 42.", 150, 61),
     ("gpt", "What is a long text?"): ("0123456789" * 10, 50, 9),
     ("claude", "What is 6 times 7?"): ("Forty-two.", 12, 70),
+    ("claude", "What is cut?"): RecordedAnswer("It is", 2, 7, finish="length"),
 }
 
 
@@ -67,6 +68,14 @@ def test_a_tighter_limit_cuts_text_and_usage_alike(wire: Wire) -> None:
     assert cut["choices"][0]["message"]["content"] == "0123456789" * 4
     assert cut["usage"]["completion_tokens"] == 20
     assert cut["usage"]["prompt_tokens"] == 9
+
+
+def test_an_answer_that_was_cut_when_it_was_recorded_says_so_again(wire: Wire) -> None:
+    openai, anthropic = ask(
+        wire, wire.openai("claude", "What is cut?"), wire.anthropic("claude", "What is cut?")
+    )
+    assert openai.json["choices"][0]["finish_reason"] == "length"
+    assert anthropic.json["stop_reason"] == "max_tokens"
 
 
 def test_a_temperature_changes_nothing(wire: Wire) -> None:
