@@ -91,6 +91,13 @@ def judge_answer(
         ValueError: no such finish reason, or `json_schema` without a schema.
     """
 
+def check_json(text: str, schema: str, /) -> str | None:
+    """Why a text is not JSON, or does not fit a schema; `None` when it is and does.
+
+    Raises:
+        ValueError: the schema is not JSON.
+    """
+
 def quality_weights() -> tuple[list[str], float, list[float]]:
     """The features' names, and the intercept and weights that make them a probability."""
 

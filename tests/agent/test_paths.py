@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cascadeflow.config import RetryPolicy
+from cascadeflow.config import QualityConfig, RetryPolicy
 from cascadeflow.errors import (
     AllModelsFailedError,
     ModelNotFoundError,
@@ -144,7 +144,7 @@ def test_an_accepted_draft_is_the_answer(world: Any, bill: Any, streaming: bool)
     assert result.draft_accepted
     assert not result.routing.escalated
     assert result.quality.reason == "good"
-    assert result.quality.threshold == 0.5
+    assert result.quality.threshold == QualityConfig().threshold
     assert result.cost.verifier is None
     # What the verifier would have cost for as many tokens.
     assert result.cost.verifier_alone == to_usd(bill("big", 100, 50))

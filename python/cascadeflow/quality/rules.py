@@ -1,57 +1,192 @@
-"""The text rules, which are Rust: from a request and its answer to checks and one probability."""
+"""Judging an answer by its text: what the Rust rules find, as records.
+
+Each rule looks for one fault (`rust/core/src/quality`); one calibrated probability says how likely
+the answer is good enough. `docs/quality.md` says what each rule does and how good it is.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
-from cascadeflow._native import judge_answer
+from cascadeflow._native import check_json, judge_answer, quality_weights
 from cascadeflow.quality.report import CheckReport
 
 if TYPE_CHECKING:
-    from cascadeflow.models.completion import Completion
-    from cascadeflow.types import ChatRequest
+    from collections.abc import Sequence
 
-__all__ = ["Judgement", "judge_text"]
+    from cascadeflow.types import FinishReason, JsonObject, ResponseFormat, Tool, ToolCall
+
+__all__ = ["TextJudgement", "judge_text", "judge_tool_calls"]
+
+REJECTED: Final = 0.01
+"""No probability is higher than this once a check rejects the answer outright."""
+
+_NOTABLE: Final = -0.2
+"""What lowers the logit by less than this is not worth a word."""
+
+_IN_WORDS: Final = {
+    "not_last_result": "the final number is not the last result",
+    "unused_results": "results that nothing uses",
+    "unused_givens": "numbers of the question are left out",
+    "unclear_final": "the final answer is no single number",
+    "final_length": "a long final answer",
+    "effort": "a long solution",
+    "loose_numbers": "numbers outside any calculation",
+    "decimals": "many decimals",
+    "magnitude": "large numbers",
+    "question_load": "a long question",
+    "unverified": "steps that cannot be recomputed",
+    "caution": "cautious words",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What the text rules found.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextJudgement:
+    """What the rules say of an answer.
 
     Attributes:
-        probability: that the answer is good enough, 0 to 1.
-        rejected: whether one check rejects it whatever the others say.
+        probability: that it is good enough, 0 to 1; at most 0.01 when it is rejected outright.
+        rejected: whether a check rejects it whatever the others say.
         checks: each check, always the same ones in the same order.
+        features: the measures behind the probability, in the order of `quality_weights`.
     """
 
     probability: float
     rejected: bool
     checks: tuple[CheckReport, ...]
+    features: tuple[float, ...]
+
+    def doubts(self, most: int = 3) -> tuple[str, ...]:
+        """What lowers the probability, beside failed checks, the heaviest first, in words.
+
+        >>> judge_text("What is 2 + 2?", "4").doubts()
+        ()
+        """
+        names, weights = _weights()
+        parts = zip(names, weights, self.features, strict=True)
+        lowering = ((w * x, _IN_WORDS[n]) for n, w, x in parts if n in _IN_WORDS)
+        heavy = sorted(part for part in lowering if part[0] < _NOTABLE)
+        return tuple(words for _, words in heavy[:most])
 
 
-def judge_text(request: ChatRequest, completion: Completion) -> Judgement:
-    """Judges an answer by its text, in well under a millisecond."""
-    form = request.response_format
-    instructions = "\n".join(
-        message.text for message in request.messages if message.role in {"system", "developer"}
-    )
-    probability, rejected, checks, _ = judge_answer(
-        request.last_user_text,
-        completion.text,
-        instructions=instructions,
-        finish_reason=completion.finish_reason,
-        refusal=completion.refusal,
-        response_format=form.kind if form else None,
-        schema=json.dumps(form.schema, default=_plain) if form and form.schema else None,
-        calls_tools=bool(completion.tool_calls),
-        has_reasoning=bool(completion.reasoning),
-    )
-    reports = tuple(CheckReport(name=n, verdict=v, score=s, reason=r) for n, v, s, r in checks)
-    return Judgement(probability, rejected, reports)
+@cache
+def _weights() -> tuple[tuple[str, ...], tuple[float, ...]]:
+    names, _, weights = quality_weights()
+    return tuple(names), tuple(weights)
+
+
+def judge_text(
+    question: str,
+    answer: str,
+    *,
+    instructions: str = "",
+    finish_reason: FinishReason = "unknown",
+    refusal: str | None = None,
+    response_format: ResponseFormat | None = None,
+    calls_tools: bool = False,
+    has_reasoning: bool = False,
+) -> TextJudgement:
+    """Judges an answer by its text, in time linear in the texts.
+
+    Args:
+        question: what was asked, the last user message.
+        answer: the answer's visible text.
+        instructions: the system prompt.
+        finish_reason: why the model stopped.
+        refusal: the model's words of refusal, where the protocol carries them apart.
+        response_format: the form that the protocol was asked for.
+        calls_tools: whether the answer calls tools; it then needs no text.
+        has_reasoning: whether reasoning was shown apart from the text.
+
+    >>> judge_text("What is 12 * 12?", "12 * 12 = 154").checks[9].reason
+    '“12 * 12 = 154” is wrong: it is 144'
+    """
+    form = None if response_format is None else response_format.kind
+    schema = None
+    if response_format is not None and response_format.kind == "json_schema":
+        schema = _dump(response_format.schema)
+
+    def run(question: str, answer: str, instructions: str, refusal: str | None) -> TextJudgement:
+        probability, rejected, checks, features = judge_answer(
+            question,
+            answer,
+            instructions=instructions,
+            finish_reason=finish_reason,
+            refusal=refusal,
+            response_format=form,
+            schema=schema,
+            calls_tools=calls_tools,
+            has_reasoning=has_reasoning,
+        )
+        return TextJudgement(
+            probability=probability,
+            rejected=rejected,
+            checks=tuple(
+                CheckReport(name=name, verdict=verdict, score=score, reason=reason)
+                for name, verdict, score, reason in checks
+            ),
+            features=tuple(features),
+        )
+
+    try:
+        return run(question, answer, instructions, refusal)
+    except UnicodeEncodeError:
+        # Half a surrogate pair, as JSON may carry it, is no text in UTF-8.
+        refusal = None if refusal is None else _whole(refusal)
+        return run(_whole(question), _whole(answer), _whole(instructions), refusal)
+
+
+def judge_tool_calls(
+    calls: Sequence[ToolCall], tools: Sequence[Tool], *, required: str | None = None
+) -> CheckReport:
+    """Checks that each call names a tool that was offered, with arguments that fit its schema.
+
+    Args:
+        calls: what the model asks to call.
+        tools: what it was offered.
+        required: the request's `tool_choice`: with `"required"` or a tool's name a call must come.
+    """
+    name = "tool_calls"
+    if not calls:
+        if required in (None, "auto", "none"):
+            return CheckReport(name=name, verdict="not_applicable", score=1.0)
+        return _failed(name, "a tool call was required, and there is none")
+    offered = {tool.name: tool for tool in tools}
+    for call in calls:
+        tool = offered.get(call.name)
+        if tool is None:
+            return _failed(name, f"no tool called {call.name!r} was offered")
+        problem = _problem(call.arguments.strip() or "{}", tool.parameters)
+        if problem is not None:
+            return _failed(name, f"the arguments of {call.name!r} are unfit: {problem}")
+    if required not in (None, "auto", "required") and all(call.name != required for call in calls):
+        return _failed(name, f"a call of {required!r} was required, and there is none")
+    return CheckReport(name=name, verdict="passed", score=1.0)
+
+
+def _failed(name: str, reason: str) -> CheckReport:
+    return CheckReport(name=name, verdict="failed", score=0.0, reason=reason)
+
+
+def _problem(arguments: str, schema: JsonObject) -> str | None:
+    """Why arguments are no JSON object that fits a schema; `None` when they are."""
+    try:
+        return check_json(arguments, _dump({"type": "object", **schema}))
+    except UnicodeEncodeError:
+        return "half a surrogate pair"
+
+
+def _dump(schema: JsonObject) -> str:
+    return json.dumps(schema, default=_plain)
 
 
 def _plain(value: Any) -> Any:
-    """A schema that was frozen (mapping proxies, tuples) as JSON knows it."""
+    """Mappings of other kinds as dicts, sequences as lists."""
     return dict(value) if hasattr(value, "keys") else list(value)
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()

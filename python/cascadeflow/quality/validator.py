@@ -1,100 +1,101 @@
-"""Judging a draft: the promise, and the validator that every agent has unless it is given another."""
+"""Who judges a draft: the promise, and the built-in judge."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Protocol
 
-from cascadeflow.quality.report import CheckReport, QualityReport
-from cascadeflow.quality.rules import judge_text
+from cascadeflow.quality.report import QualityReport
+from cascadeflow.quality.rules import REJECTED, TextJudgement, judge_text, judge_tool_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from cascadeflow.config import QualityConfig
     from cascadeflow.models.completion import Completion
+    from cascadeflow.quality.report import CheckReport
     from cascadeflow.types import ChatRequest
 
 __all__ = ["RuleValidator", "Validator"]
 
 
 class Validator(Protocol):
-    """Says whether a draft is good enough.
+    """Judges drafts; pass one of your own as `CascadeAgent(validator=…)`.
 
-    A validator that raises accepts nothing: the pipeline counts the draft as rejected, and the
-    result shows a failed check that names the exception.
+    A validator that raises accepts nothing: the pipeline reports the failure as a failed check
+    named `validator`, and the verifier is asked. It never counts as a pass.
     """
 
-    def judge(
+    async def judge(
         self, request: ChatRequest, completion: Completion, *, config: QualityConfig
-    ) -> QualityReport | Awaitable[QualityReport]:
-        """Judges a draft, at once or, when it must wait for something, as a coroutine.
+    ) -> QualityReport:
+        """Judges whether a completion is good enough for the request.
 
         Args:
-            request: what the drafting model was sent.
+            request: what the drafting model was asked.
             completion: what it answered.
-            config: which checks to run and the threshold to hold the score against.
+            config: the mode, and the threshold that `score` must reach to be accepted.
 
         Returns:
-            The report; `accepted` is the decision.
+            The report; its `accepted` decides.
         """
 
 
 class RuleValidator:
-    """The text rules: always on, no model, no network."""
+    """Judges by text rules alone, in microseconds; holds no state.
+
+    >>> import asyncio
+    >>> from cascadeflow.config import QualityConfig
+    >>> from cascadeflow.models.completion import Completion
+    >>> from cascadeflow.types import ChatRequest, Message
+    >>> request = ChatRequest("a-model", (Message("user", "What is the capital of France?"),))
+    >>> draft = Completion(text="I'm sorry, but I can't help with that.", finish_reason="stop")
+    >>> asyncio.run(RuleValidator().judge(request, draft, config=QualityConfig())).accepted
+    False
+    """
 
     __slots__ = ()
 
-    def judge(
+    async def judge(
         self, request: ChatRequest, completion: Completion, *, config: QualityConfig
     ) -> QualityReport:
-        """Judges a draft by its text and its tool calls."""
-        found = judge_text(request, completion)
-        checks = (*found.checks, _tool_calls(request, completion))
-        failed = [check for check in checks if check.verdict == "failed"]
-        rejected = found.rejected or checks[-1].verdict == "failed"
-        score = min(found.probability, checks[-1].score) if rejected else found.probability
-        accepted = not rejected and score >= config.threshold
+        """Judges by the rules of `cascadeflow.quality.rules`, and checks tool calls."""
+        text = judge_text(
+            request.last_user_text,
+            completion.text,
+            instructions="\n".join(
+                message.text
+                for message in request.messages
+                if message.role in ("system", "developer")
+            ),
+            finish_reason=completion.finish_reason,
+            refusal=completion.refusal,
+            response_format=request.response_format,
+            calls_tools=bool(completion.tool_calls),
+            has_reasoning=bool(completion.reasoning),
+        )
+        tool_calls = judge_tool_calls(
+            completion.tool_calls, request.tools, required=request.tool_choice
+        )
+        score = text.probability
+        if tool_calls.verdict == "failed":
+            score = min(score, REJECTED)
+        accepted = score >= config.threshold
+        checks = (*text.checks, tool_calls)
         return QualityReport(
             mode=config.mode,
             score=score,
             threshold=config.threshold,
             accepted=accepted,
-            reason=_reason(accepted, score, config.threshold, failed),
+            reason=_in_words(text, checks, score, config.threshold),
             checks=checks,
         )
 
 
-def _reason(accepted: bool, score: float, threshold: float, failed: list[CheckReport]) -> str:  # noqa: FBT001
-    if accepted:
-        return f"score {score:.2f} reaches the threshold {threshold:.2f}"
-    why = "; ".join(f"{check.name}: {check.reason}" for check in failed)
-    below = f"score {score:.2f} is under the threshold {threshold:.2f}"
-    return f"{why} ({below})" if why else below
-
-
-def _tool_calls(request: ChatRequest, completion: Completion) -> CheckReport:
-    """Whether each call names a tool that was offered, with a JSON object for its arguments."""
-    if not completion.tool_calls:
-        missing = request.tools and (
-            request.tool_choice == "required"
-            or request.tool_choice in {tool.name for tool in request.tools}
-        )
-        if missing:
-            return _failed("a tool call was required and none was made")
-        return CheckReport(name="tool_calls", verdict="not_applicable", score=1.0)
-    offered = {tool.name for tool in request.tools}
-    for call in completion.tool_calls:
-        if call.name not in offered:
-            return _failed(f"{call.name!r} was called, which is not one of the tools")
-        try:
-            arguments = json.loads(call.arguments or "{}")
-        except ValueError:
-            return _failed(f"the arguments of {call.name} are not JSON")
-        if not isinstance(arguments, dict):
-            return _failed(f"the arguments of {call.name} are not a JSON object")
-    return CheckReport(name="tool_calls", verdict="passed", score=1.0)
-
-
-def _failed(reason: str) -> CheckReport:
-    return CheckReport(name="tool_calls", verdict="failed", score=0.0, reason=reason)
+def _in_words(
+    text: TextJudgement, checks: tuple[CheckReport, ...], score: float, threshold: float
+) -> str:
+    """The decision in words: what failed, or what made the probability what it is."""
+    sides = f"{score:.2f} {'reaches' if score >= threshold else 'is below'} {threshold:.2f}"
+    faults = [f"{check.name}: {check.reason}" for check in checks if check.verdict == "failed"]
+    why = faults or list(text.doubts())
+    if not why:
+        return f"nothing was found; {sides}"
+    return f"{'; '.join(why)}; {sides}"

@@ -3,6 +3,8 @@
 use cascadeflow_core::quality::check::Verdict;
 use cascadeflow_core::quality::features::NAMES;
 use cascadeflow_core::quality::format::ResponseFormat;
+use cascadeflow_core::quality::format::schema::{Fit, fits};
+use cascadeflow_core::quality::json::parse;
 use cascadeflow_core::quality::truncated::Finish;
 use cascadeflow_core::quality::weights::{INTERCEPT, WEIGHTS};
 use cascadeflow_core::quality::{Draft, judge};
@@ -103,6 +105,24 @@ fn judge_answer(
     ))
 }
 
+/// Why a text is not JSON, or does not fit a schema; `None` when it is and does, or when the schema asks
+/// what is not checked.
+#[pyfunction]
+#[pyo3(signature = (text, schema, /))]
+fn check_json(text: &str, schema: &str) -> PyResult<Option<String>> {
+    let schema = parse(schema).map_err(|error| {
+        let message = format!("the schema is not JSON: {error}");
+        PyValueError::new_err(message)
+    })?;
+    Ok(match parse(text) {
+        Err(error) => Some(error.to_string()),
+        Ok(value) => match fits(&value, &schema) {
+            Fit::Fails(why) => Some(why),
+            Fit::Fits | Fit::Unknown => None,
+        },
+    })
+}
+
 /// The names of the features, and the intercept and weights that make them a probability.
 #[pyfunction]
 fn quality_weights() -> (Vec<&'static str>, f64, Vec<f64>) {
@@ -112,5 +132,6 @@ fn quality_weights() -> (Vec<&'static str>, f64, Vec<f64>) {
 /// Adds this room's names to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(judge_answer, module)?)?;
+    module.add_function(wrap_pyfunction!(check_json, module)?)?;
     module.add_function(wrap_pyfunction!(quality_weights, module)?)
 }

@@ -32,6 +32,8 @@ pub struct Answer<'a> {
     pub final_field: Option<String>,
     /// Whether the answer is wrapped in a JSON object whose strings are its prose.
     pub wrapped: bool,
+    /// Whether that object is closed.
+    pub whole_json: bool,
     /// Whether a reasoning section in tags was opened and never closed.
     pub open_reasoning: bool,
     /// Whether there was a reasoning section in tags.
@@ -66,6 +68,7 @@ impl<'a> Answer<'a> {
             fences,
             final_field: None,
             wrapped: false,
+            whole_json: false,
             open_reasoning,
             has_reasoning,
         };
@@ -128,7 +131,11 @@ impl<'a> Answer<'a> {
             });
         }
         let skip = final_name.map(|(_, node)| node.start);
+        if !prose.is_empty() {
+            prose.push('\n');
+        }
         strings(&node, skip, &mut prose);
+        self.whole_json = text[..node.end].ends_with('}');
         self.prose = Cow::Owned(prose);
         self.wrapped = true;
         true
@@ -156,6 +163,7 @@ impl<'a> Answer<'a> {
             });
             self.prose = Cow::Owned(text[..at].replace("\\n", "\n").replace("\\\"", "\""));
             self.wrapped = true;
+            self.whole_json = text.contains('}');
             return true;
         }
         false

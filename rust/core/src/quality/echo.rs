@@ -34,6 +34,13 @@ pub fn check(answer: &str, answer_words: &[Word], question_words: &[Word]) -> Ch
     let ours = groups(answer_words, size);
     let theirs = groups(question_words, size);
     let (in_question, in_answer) = (overlap(&ours, &theirs), overlap(&theirs, &ours));
+    // A text that was pasted below an instruction may come back without the instruction.
+    let with_instruction = ours
+        .binary_search(&group_hash(&question_words[..size]))
+        .is_ok();
+    if !with_instruction {
+        return Check::passed(NAME);
+    }
     if in_question >= 0.85 && in_answer >= 0.85 {
         let reason = format!(
             "the answer only repeats the question: “{}”",
@@ -56,16 +63,15 @@ fn is_question(text: &str) -> bool {
     text.trim_end().ends_with(['?', '？', '؟'])
 }
 
+fn group_hash(group: &[Word]) -> u64 {
+    group
+        .iter()
+        .fold(0, |hash: u64, word| mix(hash.rotate_left(5) ^ word.hash))
+}
+
 /// The hashes of every run of `size` words, sorted, each once.
 fn groups(words: &[Word], size: usize) -> Vec<u64> {
-    let mut all: Vec<u64> = words
-        .windows(size)
-        .map(|group| {
-            group
-                .iter()
-                .fold(0, |hash: u64, word| mix(hash.rotate_left(5) ^ word.hash))
-        })
-        .collect();
+    let mut all: Vec<u64> = words.windows(size).map(group_hash).collect();
     all.sort_unstable();
     all.dedup();
     all
@@ -132,6 +138,10 @@ mod tests {
             ("Correct this: he go to school", "He goes to school"),
             ("Which is bigger, a cat or a dog?", "A dog is bigger"),
             ("What is 2 + 2?", "4"),
+            (
+                "Read this poem aloud.\nThe day is full of sun and full of tears and rain",
+                "The day is full of sun and full of tears and rain",
+            ),
         ] {
             assert_ne!(
                 judge(question, answer).verdict,

@@ -11,14 +11,13 @@ use super::reasoning::Measures;
 use super::words::Word;
 
 /// How many features there are.
-pub const COUNT: usize = 20;
+pub const COUNT: usize = 22;
 
 /// Their names, in order.
 pub const NAMES: [&str; COUNT] = [
     "wrong_arithmetic",
     "final_unsupported",
     "not_last_result",
-    "foreign_operands",
     "unused_results",
     "unused_givens",
     "impossible_count",
@@ -27,7 +26,10 @@ pub const NAMES: [&str; COUNT] = [
     "effort",
     "loose_numbers",
     "decimals",
+    "magnitude",
     "question_load",
+    "unverified",
+    "caution",
     "self_correction",
     "hedging",
     "repetition",
@@ -45,6 +47,7 @@ pub(crate) struct Sources<'s> {
     pub(crate) last: Option<&'s FinalAnswer>,
     pub(crate) measures: &'s Measures,
     pub(crate) corrections: usize,
+    pub(crate) hedges: usize,
     pub(crate) asks_number: bool,
     pub(crate) checks: &'s [Check],
 }
@@ -58,9 +61,10 @@ fn flag(is: bool) -> f64 {
     f64::from(u8::from(is))
 }
 
-/// The logarithm of a length against a usual one, within bounds: 0 at the usual length.
+/// The logarithm of a length against a usual one: 0 at the usual length. Bounded by what the fitted
+/// answers had, so that a long document is not taken for a hard sum.
 fn relative(length: usize, usual: f64) -> f64 {
-    ((float(length) + 1.0) / usual).ln().clamp(-1.5, 2.0)
+    ((float(length) + 1.0) / usual).ln().clamp(-0.7, 1.2)
 }
 
 /// Takes the features.
@@ -93,14 +97,17 @@ pub(crate) fn take(sources: &Sources<'_>) -> [f64; COUNT] {
         .filter(|mention| !mention.value.is_integer())
         .count();
     let unclear = explicit.is_some_and(|last| last.number.is_none());
-    let final_length = explicit.map_or(0.0, |last| {
-        (float(last.text.chars().count().min(400)) / 4.0 + 1.0).ln()
-    });
+    // A paragraph is no value whose length tells how hard it was to get right.
+    let is_value = |text: &str| text.split_whitespace().count() <= 15;
+    let final_length = explicit
+        .filter(|last| is_value(&last.text))
+        .map_or(0.0, |last| {
+            (float(last.text.chars().count().min(100)) / 4.0 + 1.0).ln()
+        });
     [
         flag(arithmetic.wrong > 0),
         badness(super::reasoning::FINAL),
         measures.not_last_result,
-        measures.foreign_operands,
         (measures.unused_results / 4.0).min(1.0),
         measures.unused_givens,
         measures.impossible_count,
@@ -113,7 +120,10 @@ pub(crate) fn take(sources: &Sources<'_>) -> [f64; COUNT] {
             0.0
         },
         when_worked(share(decimals)),
+        when_worked(magnitude(arithmetic)),
         when_worked(relative(sources.question_words.len(), 50.0)),
+        when_worked(flag(arithmetic.found == 0)),
+        when_worked(float(sources.hedges.min(3)) / 3.0),
         float(sources.corrections.min(3)) / 3.0,
         badness("hedging"),
         badness("repetition"),
@@ -122,6 +132,16 @@ pub(crate) fn take(sources: &Sources<'_>) -> [f64; COUNT] {
         badness("format"),
         badness("refusal"),
     ]
+}
+
+/// The decimal digits of the largest number, against four, up to twice as many.
+fn magnitude(arithmetic: &Arithmetic) -> f64 {
+    let largest = arithmetic
+        .numbers
+        .iter()
+        .map(|mention| mention.value.to_f64().abs())
+        .fold(1.0, f64::max);
+    (largest.log10() / 4.0).min(2.0)
 }
 
 fn numbers_in_equations(arithmetic: &Arithmetic) -> usize {

@@ -17,11 +17,12 @@ static HEDGES: LazyLock<Phrases> =
     LazyLock::new(|| Phrases::from_list(include_str!("phrases/hedging.txt"), &["strong", "weak"]));
 
 /// Scores an answer's doubt: each strong phrase weighs as four weak ones; their weight is held
-/// against the answer's length, so that a careful word in a long answer costs nothing.
+/// against the answer's length, so that a careful word in a long answer costs nothing. Also counts the
+/// phrases.
 #[must_use]
-pub fn check(prose: &str, words: &[Word]) -> Check {
+pub fn check(prose: &str, words: &[Word]) -> (Check, usize) {
     if words.is_empty() {
-        return Check::not_applicable(NAME);
+        return (Check::not_applicable(NAME), 0);
     }
     let (mut strong, mut weak) = (0_usize, 0_usize);
     let mut first = None;
@@ -38,8 +39,9 @@ pub fn check(prose: &str, words: &[Word]) -> Check {
             first = Some((found.tag, found.start..found.end));
         }
     }
+    let count = strong + weak;
     let Some((_, range)) = first else {
-        return Check::passed(NAME);
+        return (Check::passed(NAME), 0);
     };
     // A couple of careful words is how people write.
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
@@ -50,15 +52,14 @@ pub fn check(prose: &str, words: &[Word]) -> Check {
     let density = weight / (length + 12.0);
     let score = (1.0 - 5.0 * density).clamp(0.05, 1.0);
     if score >= 1.0 {
-        return Check::passed(NAME);
+        return (Check::passed(NAME), count);
     }
     let reason = format!(
-        "{} uncertain phrases in {} words, such as “{}”",
-        strong + weak,
+        "{count} uncertain phrases in {} words, such as “{}”",
         words.len(),
         snippet(&prose[range], 40)
     );
-    Check::found(NAME, score, reason)
+    (Check::found(NAME, score, reason), count)
 }
 
 #[cfg(test)]
@@ -68,7 +69,7 @@ mod tests {
     use crate::quality::words::words;
 
     fn judge(text: &str) -> Check {
-        check(text, &words(text))
+        check(text, &words(text)).0
     }
 
     #[test]

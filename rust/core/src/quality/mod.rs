@@ -108,6 +108,7 @@ pub fn judge(draft: &Draft<'_>) -> Judgement {
     let givens = reasoning::Givens::new(draft.question, &question_words);
     let findings = reasoning::check(&givens, &arithmetic, last.as_ref(), prose);
     let (self_correction, corrections) = self_correction::check(prose);
+    let (hedging, hedges) = hedging::check(prose, &prose_words);
     let repetition_asked = question_words
         .iter()
         .any(|word| REPETITION_ASKED.has(word.hash));
@@ -126,7 +127,7 @@ pub fn judge(draft: &Draft<'_>) -> Judgement {
             &question_words,
             &givens.digits,
         ),
-        hedging::check(prose, &prose_words),
+        hedging,
         self_correction,
         repetition::check(prose, &prose_words, repetition_asked),
         arithmetic_check(&arithmetic, prose, draft.question),
@@ -140,6 +141,7 @@ pub fn judge(draft: &Draft<'_>) -> Judgement {
         last: last.as_ref(),
         measures: &findings.measures,
         corrections,
+        hedges,
         asks_number: wanted.contains(&Wanted::Number),
         checks: &checks,
     });

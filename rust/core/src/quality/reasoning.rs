@@ -17,16 +17,12 @@ pub struct Measures {
     pub equations: f64,
     /// The final number is not the last result, though it stands somewhere in the answer.
     pub not_last_result: f64,
-    /// The share of operands that neither the question nor an earlier result gives.
-    pub foreign_operands: f64,
     /// The share of the question's numbers that the answer does not mention.
     pub unused_givens: f64,
     /// Results that nothing uses, beside the last.
     pub unused_results: f64,
     /// Something countable comes out as a fraction or below zero.
     pub impossible_count: f64,
-    /// The final number is one of the question's own.
-    pub given_as_answer: f64,
 }
 
 /// The name of the check of the final answer.
@@ -244,7 +240,12 @@ fn final_number(
             || givens.all.contains(&number)
             || before
                 .iter()
-                .any(|mention| rounds_to(mention.value, number));
+                .any(|mention| rounds_to(mention.value, number))
+            || arithmetic
+                .equations
+                .iter()
+                .any(|equation| equation.right == number && equation.range.end > found.start)
+            || follows(arithmetic, before, number);
         findings.final_answer = if led_to {
             Check::passed(FINAL)
         } else {
@@ -264,12 +265,9 @@ fn final_number(
                 || forms(result.left).any(|form| form == number);
             findings.measures.not_last_result = f64::from(u8::from(!same));
         }
-        findings.measures.given_as_answer = f64::from(u8::from(
-            givens.digits.contains(&number) && !is_common(number),
-        ));
     }
     let fraction = givens.counts && !number.is_integer();
-    let below = number.is_negative() && !givens.signed;
+    let below = givens.counts && number.is_negative() && !givens.signed;
     if fraction || below {
         findings.measures.impossible_count = 1.0;
         let text = snippet(&found.text, 40);
@@ -282,6 +280,53 @@ fn final_number(
     } else if givens.counts || arithmetic.found > 0 {
         findings.numbers = Check::passed(NUMBERS);
     }
+}
+
+/// Whether one more step leads from what stands behind the last equation to the number: “200 pounds at
+/// $1.50 each”, “61 - 9 + 18”.
+fn follows(arithmetic: &Arithmetic, before: &[&Mention], number: Rational) -> bool {
+    let end = arithmetic
+        .equations
+        .iter()
+        .map(|equation| equation.range.end)
+        .rfind(|end| before.last().is_some_and(|mention| mention.start >= *end))
+        .unwrap_or(0);
+    let mut loose: Vec<Rational> = before
+        .iter()
+        .rev()
+        .take_while(|mention| mention.start >= end)
+        .take(6)
+        .map(|mention| mention.value)
+        .collect();
+    loose.extend(
+        arithmetic
+            .equations
+            .iter()
+            .rev()
+            .take(2)
+            .map(|equation| equation.right),
+    );
+    let sum = loose
+        .iter()
+        .try_fold(Rational::ZERO, |sum, value| sum.plus(*value));
+    let mut pairs = loose
+        .iter()
+        .enumerate()
+        .flat_map(|(index, a)| loose[index + 1..].iter().map(move |b| (*a, *b)));
+    sum == Some(number)
+        || pairs.any(|(a, b)| {
+            [
+                a.plus(b),
+                a.minus(b),
+                b.minus(a),
+                a.times(b),
+                a.divided_by(b),
+                b.divided_by(a),
+            ]
+            .into_iter()
+            .flatten()
+            .any(|value| value == number || rounds_to(value, number))
+        })
 }
 
 /// Whether a value, rounded as people round, is that number.
@@ -315,41 +360,18 @@ fn measure(givens: &Givens, arithmetic: &Arithmetic, before: &[&Mention]) -> Mea
         .iter()
         .filter(|value| !forms(***value).any(|form| mentioned.contains(&form)))
         .count();
-    // Operands, in order: given, a result so far, or from nowhere.
-    let mut known: HashSet<Rational> = givens.all.iter().flat_map(|v| forms(*v)).collect();
-    let (mut operands, mut foreign) = (0, 0);
-    let mut at = 0;
-    let mut results: Vec<Rational> = Vec::new();
-    for equation in &arithmetic.equations {
-        while let Some(mention) = arithmetic.numbers.get(at)
-            && mention.start < equation.range.end
-        {
-            if mention.start >= equation.range.start {
-                let is_result = mention.value == equation.right;
-                if !is_result {
-                    operands += 1;
-                    foreign +=
-                        usize::from(!known.contains(&mention.value) && !is_common(mention.value));
-                }
-            }
-            at += 1;
-        }
-        known.extend(forms(equation.right));
-        results.push(equation.right);
-    }
     // A result that nothing mentions again.
     let mut count: HashMap<Rational, usize> = HashMap::new();
     for mention in &arithmetic.numbers {
         *count.entry(mention.value).or_default() += 1;
     }
-    let unused_results = results.split_last().map_or(0, |(_, rest)| {
+    let unused_results = arithmetic.equations.split_last().map_or(0, |(_, rest)| {
         rest.iter()
-            .filter(|r| count.get(r).copied().unwrap_or(0) <= 1)
+            .filter(|equation| count.get(&equation.right).is_none_or(|times| *times <= 1))
             .count()
     });
     Measures {
         equations: arithmetic.found as f64,
-        foreign_operands: share(foreign, operands),
         unused_givens: share(unused, needed.len()),
         unused_results: unused_results as f64,
         ..Measures::default()

@@ -14,11 +14,31 @@ use super::words::{WordSet, sentences, snippet, words};
 
 const NAME: &str = "refusal";
 
-/// Says by itself that nothing is coming; other phrases refuse when one of [`ACTS`] follows.
+/// Says by itself that nothing is coming.
 const WHOLE: u8 = 0;
+/// Says who speaks; refuses when the sentence goes on to deny something.
+const PERSONA: u8 = 2;
+/// Goes on refusing, once something was refused.
+const EXPLANATION: u8 = 3;
 
-static OPENINGS: LazyLock<Phrases> =
-    LazyLock::new(|| Phrases::from_list(include_str!("phrases/refusal.txt"), &["whole", "modal"]));
+static OPENINGS: LazyLock<Phrases> = LazyLock::new(|| {
+    let list = include_str!("phrases/refusal.txt");
+    Phrases::from_list(list, &["whole", "modal", "persona", "explanation"])
+});
+
+/// Words that deny.
+static NEGATIONS: LazyLock<WordSet> = LazyLock::new(|| {
+    WordSet::new(
+        "not no cannot can't don't won't unable couldn't doesn't haven't never nicht kein keine ne \
+         pas aucun aucune nunca não nem non nessun niet geen nie не нет",
+    )
+});
+
+fn denies(sentence: &str) -> bool {
+    words(sentence).iter().any(|word| NEGATIONS.has(word.hash))
+        || sentence.contains(['不', '无', '無', '没', '沒'])
+        || sentence.contains("ません")
+}
 
 /// What is refused; the first of at most four words behind a modal.
 static ACTS: LazyLock<WordSet> = LazyLock::new(|| {
@@ -79,25 +99,63 @@ pub fn check(answer: &Answer<'_>, question: &str, finish: Finish, refusal: Optio
         return Check::passed(NAME);
     }
     let quote = snippet(&text[sentence.clone()], 80);
-    // What is given besides: prose without the refusing sentences, and code.
-    let refused: usize = refusing.iter().map(|(_, range)| range.len()).sum();
-    let given = words(&text[sentence.end.min(text.len())..]).len();
+    // What is given besides: the sentences that neither refuse nor explain the refusal, and code.
+    let is_explanation = |range: &std::ops::Range<usize>| {
+        OPENINGS
+            .find(&text[range.clone()])
+            .any(|found| found.tag == EXPLANATION)
+    };
+    let given: usize = all
+        .iter()
+        .enumerate()
+        .filter(|(index, range)| {
+            !refusing.iter().any(|(other, _)| other == index) && !is_explanation(range)
+        })
+        .map(|(_, range)| words(&text[range.clone()]).len())
+        .sum();
     let code: usize = answer
         .fences
         .iter()
         .map(|fence| fence.body.trim().len())
         .sum();
-    let alternatives = all.len() - refusing.len();
-    if first == 0 && code < 40 && (given < 60 || refused * 2 > text.len()) {
-        return Check::hard(NAME, format!("the answer declines: “{quote}”"));
+    // “…, but based on what is known, …”: the same sentence goes on to answer.
+    let turns = turns(&text[sentence]);
+    if first > 0 || code >= 40 || given >= 60 || (turns && given >= 10) {
+        let score = if given >= 60 { 0.75 } else { 0.6 };
+        return Check::found(
+            NAME,
+            score,
+            format!("the answer declines a part: “{quote}”"),
+        );
     }
-    if first == 0 && code < 40 && given < 150 && alternatives < 8 {
+    if given >= 30 {
         return Check::found(NAME, 0.3, format!("the answer mostly declines: “{quote}”"));
     }
-    if first + 1 == all.len() && first > 2 {
-        return Check::found(NAME, 0.7, format!("the answer ends declining: “{quote}”"));
-    }
-    Check::found(NAME, 0.6, format!("the answer declines a part: “{quote}”"))
+    Check::hard(NAME, format!("the answer declines: “{quote}”"))
+}
+
+/// Whether a refusing sentence turns to what can be given.
+fn turns(sentence: &str) -> bool {
+    let found = words(sentence);
+    let is = |word: &super::words::Word, list: &[&str]| {
+        let text = &sentence[word.start..word.end];
+        list.iter().any(|listed| text.eq_ignore_ascii_case(listed))
+    };
+    let turn = found
+        .iter()
+        .position(|word| is(word, &["but", "however", "nevertheless", "although"]));
+    turn.is_some_and(|at| {
+        let gives = [
+            "can",
+            "here",
+            "based",
+            "general",
+            "generally",
+            "provide",
+            "following",
+        ];
+        found[at..].iter().any(|word| is(word, &gives)) && !denies(&sentence[found[at].start..])
+    })
 }
 
 fn is_asked_for(question: &str) -> bool {
@@ -137,8 +195,11 @@ fn own_words(before: &str) -> bool {
 }
 
 fn refuses(sentence: &str, found: Found) -> bool {
-    if found.tag == WHOLE {
-        return true;
+    match found.tag {
+        WHOLE => return true,
+        PERSONA => return denies(sentence),
+        EXPLANATION => return false,
+        _ => {}
     }
     let rest = &sentence[found.end..];
     // “Unable to” and “cannot” without a subject only at the very head.
@@ -187,6 +248,9 @@ mod tests {
             "I cannot help with this.",
             "I’m unable to provide medical advice.",
             "As an AI language model, I don't have personal opinions.",
+            "I'm sorry, as an AI language model, I don't have the ability to set up reminders. However, \
+             you can use a virtual assistant on your phone.",
+            "Als KI-Sprachmodell habe ich keine Gefühle.",
             "I have to decline this one.",
             "Sorry, I can't do that.",
             "Unfortunately, I am not able to access the internet.",
@@ -224,6 +288,9 @@ mod tests {
             "Ich kann das Fenster öffnen.",
             "我认为答案是 4。",
             "Plants cannot provide energy without light.",
+            "As an AI language model, I can list the most common allergens: milk, eggs, and nuts.",
+            "As an AI language model, I don't have personal experience, but based on general knowledge \
+             dogs chase rabbits. They bark, their ears stand up, and they run after them at once.",
         ] {
             let found = judge("How do I do this?", text);
             assert_eq!(found.verdict, Verdict::Passed, "{text}: {found:?}");

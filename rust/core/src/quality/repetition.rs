@@ -26,17 +26,29 @@ pub fn check(prose: &str, words: &[Word], asked: bool) -> Check {
         let reason = format!("“{character}” {count} times in a row");
         return Check::found(NAME, 0.1, reason);
     }
-    if let Some((period, start, covered)) = longest_loop(words) {
+    let numeric = |word: &Word| prose[word.start..word.end].chars().all(char::is_numeric);
+    // Rows of numbers are data.
+    if let Some((period, start, covered)) = longest_loop(words)
+        && !words[start..start + period].iter().all(numeric)
+    {
         let end = (start + period).min(words.len()) - 1;
         let text = snippet(&prose[words[start].start..words[end].end], 60);
         let times = covered / period;
         let reason = format!("the same words {times} times in a row: “{text}”");
-        let score = if covered * 3 > words.len() { 0.05 } else { 0.3 };
+        let score = match (covered * 3 > words.len(), times) {
+            (true, _) => 0.05,
+            (false, 6..) => 0.3,
+            (false, _) => 0.6,
+        };
         return Check::found(NAME, score, reason);
     }
     if let Some((text, count, covered)) = repeated_sentence(prose) {
         let reason = format!("the same sentence {count} times: “{text}”");
-        let score = if covered > 0.3 { 0.1 } else { 0.4 };
+        let score = match (covered > 0.3, count) {
+            (true, _) => 0.1,
+            (false, 9..) => 0.4,
+            (false, _) => 0.6,
+        };
         return Check::found(NAME, score, reason);
     }
     let novelty = novelty(words);

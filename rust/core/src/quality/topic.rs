@@ -14,7 +14,7 @@ const NAME: &str = "topic";
 /// Letters of a word that are compared: enough to tell words apart, few enough to join their forms.
 const STEM: usize = 5;
 /// Fewer content words than this in the answer say nothing.
-const MIN_ANSWER: usize = 12;
+const MIN_ANSWER: usize = 8;
 /// Fewer than this in the question neither.
 const MIN_QUESTION: usize = 3;
 /// No more words of either text than this are compared.
@@ -88,7 +88,10 @@ pub fn check(
     }
     let asked = content(question, question_words);
     let said = content(answer, answer_words);
-    if asked.len() < MIN_QUESTION || said.len() < MIN_ANSWER {
+    // A computed answer works with the question's things and numbers, or it computes something else.
+    let computed = givens.len() >= 2 && answer_numbers.len() >= 3;
+    let enough = if computed { 3 } else { MIN_ANSWER };
+    if asked.len() < MIN_QUESTION || said.len() < enough {
         return Check::not_applicable(NAME);
     }
     let shared = asked.intersection(&said).count();
@@ -103,17 +106,33 @@ pub fn check(
         })
         .count();
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-    let overlap = (shared + numbers) as f64 / (asked.len().min(30) + givens.len().min(10)) as f64;
-    // One word in seven is what unrelated texts share by chance at most.
-    let score = (overlap / 0.3).clamp(0.0, 1.0);
-    if score >= 1.0 {
+    let overlap = (shared + numbers) as f64 / (asked.len().min(15) + givens.len().min(10)) as f64;
+    // Measured: of unrelated pairs one in twenty shares more than a quarter, of related pairs one in
+    // a hundred shares less than a third. A short answer has fewer words to share.
+    let unrelated = (1.0 - overlap / 0.33).clamp(0.0, 1.0);
+    // Few words of either may well all be others: “Name three elements of dystopian literature.”
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    let certainty = (said.len() as f64 / 20.0).min(1.0)
+        * ((asked.len() as f64 - 2.0) / 8.0).min(1.0)
+        * if question.contains(['?', '？', '؟']) {
+            1.0
+        } else {
+            0.5
+        };
+    let certainty = if computed {
+        certainty.max(0.85)
+    } else {
+        certainty
+    };
+    let badness = 0.9 * unrelated * certainty;
+    if badness <= 0.0 {
         return Check::passed(NAME);
     }
     let reason = format!(
         "{shared} of the question's {} content words come back in the answer",
         asked.len()
     );
-    Check::found(NAME, 0.2 + 0.8 * score, reason)
+    Check::found(NAME, 1.0 - badness, reason)
 }
 
 #[cfg(test)]
@@ -137,7 +156,8 @@ mod tests {
 
     #[test]
     fn fails_an_answer_to_another_question() {
-        let question = "How do plants turn sunlight into chemical energy during photosynthesis?";
+        let question = "A gardener grows tomato plants in a greenhouse. How do the plants turn sunlight \
+                        into chemical energy during photosynthesis, and which gas do they release?";
         let answer = "The French Revolution began in 1789 when deep social inequality, royal debt and \
                       rising bread prices drove crowds in Paris to storm the Bastille prison.";
         assert_eq!(judge(question, answer).verdict, Verdict::Failed);
@@ -150,6 +170,12 @@ mod tests {
     fn says_nothing_of_short_answers_or_translations() {
         let short = judge("What is the capital city of France?", "Paris");
         assert_eq!(short.verdict, Verdict::NotApplicable);
+        let creative = judge(
+            "Name three important elements of dystopian literature",
+            "1. Oppressive governments that watch every citizen 2. Heroes who doubt and rebel against \
+             rules 3. Ruined cities with polluted air, scarce water and a bleak future for humanity",
+        );
+        assert_eq!(creative.verdict, Verdict::Passed);
         let translated = judge(
             "Translate into French: the weather is beautiful today and the children play outside",
             "Le temps est magnifique aujourd'hui et les enfants jouent dehors dans le jardin fleuri",

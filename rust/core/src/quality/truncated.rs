@@ -48,7 +48,7 @@ pub fn check(answer: &Answer<'_>, finish: Finish, has_tool_calls: bool) -> Check
     }
     let found =
         |score, what: &str| Check::found(NAME, score, format!("{what}: “…{}”", tail(shown)));
-    if answer.fences.last().is_some_and(|fence| !fence.closed) {
+    if answer.fences.last().is_some_and(|fence| !fence.closed) && !answer.whole_json {
         return found(0.2, "a code block is not closed");
     }
     if let Some(what) = open_value(shown) {
@@ -195,7 +195,12 @@ fn ending(shown: &str, line: &str) -> Option<(f64, &'static str)> {
         return announces.then_some((0.15, "something is announced and does not come"));
     }
     if matches!(last, ',' | '、' | '，' | '(' | '（' | '–' | '—' | '&') {
-        return Some((0.2, "the text stops in the middle"));
+        // “Best regards,” ends a letter.
+        let closing = words(bare).len() <= 4 && shown.len() > 3 * line.len();
+        return Some((
+            if closing { 0.6 } else { 0.2 },
+            "the text stops in the middle",
+        ));
     }
     if is_bare_marker(line) {
         return Some((0.2, "a list stops at an empty item"));
@@ -304,6 +309,7 @@ mod tests {
             "Best regards,\nAda Lovelace",
             "He said “yes”",
             "Answer: B",
+            "```json\n{\"answer\": \"4\"}\n",
             "\\[ x = 4 \\]",
         ] {
             assert_eq!(verdict(text), Verdict::Passed, "{text:?}");

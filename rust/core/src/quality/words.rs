@@ -138,6 +138,7 @@ pub fn sentences(text: &str) -> Vec<Range<usize>> {
         let end = at + character.len_utf8();
         let ends = match character {
             '\n' | '。' | '！' | '？' | '।' | '؟' => true,
+            '.' if is_abbreviation(&text[start..at]) => false,
             '.' | '!' | '?' | '…' => characters
                 .peek()
                 .is_none_or(|&(_, next)| next.is_whitespace() || matches!(next, '"' | '”' | ')')),
@@ -150,6 +151,22 @@ pub fn sentences(text: &str) -> Vec<Range<usize>> {
     }
     push_trimmed(text, start..text.len(), &mut found);
     found
+}
+
+/// Whether a text ends with an initial or a title, whose full stop ends no sentence.
+fn is_abbreviation(before: &str) -> bool {
+    let tail = before
+        .char_indices()
+        .rev()
+        .take_while(|(_, c)| c.is_alphabetic())
+        .last()
+        .map_or("", |(at, _)| &before[at..]);
+    let initial = tail.chars().count() == 1 && tail.chars().all(char::is_uppercase);
+    initial
+        || matches!(
+            tail,
+            "Mr" | "Mrs" | "Ms" | "Dr" | "St" | "Prof" | "Rev" | "Gen" | "Mt" | "Jr" | "Sr" | "vs"
+        )
 }
 
 fn push_trimmed(text: &str, range: Range<usize>, found: &mut Vec<Range<usize>>) {
@@ -217,9 +234,12 @@ mod tests {
 
     #[test]
     fn cuts_sentences_but_not_numbers() {
-        let text = "Pi is 3.14. Is it? Yes!\n\n- done";
+        let text = "Dr. J. Roe says pi is 3.14. Is it? Yes!\n\n- done";
         let found: Vec<&str> = sentences(text).into_iter().map(|r| &text[r]).collect();
-        assert_eq!(found, ["Pi is 3.14.", "Is it?", "Yes!", "- done"]);
+        assert_eq!(
+            found,
+            ["Dr. J. Roe says pi is 3.14.", "Is it?", "Yes!", "- done"]
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub use equation::{Arithmetic, Equation, MAX_EQUATIONS, check};
 pub use number::{Written, read as read_number};
 pub use rational::Rational;
 
-use lex::Token;
+use lex::{Kind, Token};
 
 /// A number in a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub struct Mention {
     pub end: usize,
 }
 
-/// The numbers that a text mentions, in order; what is not surely a number is left out.
+/// The numbers that a text mentions, in order, those with a unit such as `48g` among them.
 #[must_use]
 pub fn numbers(text: &str) -> Vec<Mention> {
     mentions(text, &lex::lex(text).tokens)
@@ -41,7 +41,11 @@ pub fn numbers(text: &str) -> Vec<Mention> {
 fn mentions(text: &str, tokens: &[Token]) -> Vec<Mention> {
     tokens
         .iter()
-        .filter(|token| token.is_number())
+        .filter(|token| {
+            token.is_number()
+                || (token.kind == Kind::Poison
+                    && text[token.start..].starts_with(|c: char| c.is_ascii_digit()))
+        })
         .filter_map(|token| {
             Some(Mention {
                 value: number::read(&text[token.start..token.end], false)?.value,

@@ -198,9 +198,28 @@ impl Sentence<'_> {
         false
     }
 
+    /// The lower end of a range that the number closes: “6 to 8”, “three or four”, “6-8”.
+    fn low_end(&self, index: usize) -> Option<usize> {
+        let count = number(self.at(index))?;
+        let hyphen = index >= 1
+            && matches!(
+                self.text[self.spans[index - 1].end..self.spans[index].start].trim(),
+                "-" | "–"
+            );
+        let at = match index {
+            1.. if hyphen => index - 1,
+            2.. if matches!(self.at(index - 1), "to" | "or") => index - 2,
+            _ => return None,
+        };
+        number(self.at(at)).filter(|low| *low < count)
+    }
+
     fn bound(&self, index: usize) -> Bound {
         let before = |distance: usize| index.checked_sub(distance).map_or("", |at| self.at(at));
         let (one, two) = (before(1), before(2));
+        if let Some(low) = self.low_end(index) {
+            return Bound::From(low);
+        }
         if self.follows(index + 2, &["or", "less"])
             || self.follows(index + 2, &["or", "fewer"])
             || matches!(one, "under" | "within" | "below" | "maximum")

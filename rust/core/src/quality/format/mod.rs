@@ -5,7 +5,7 @@ pub mod schema;
 mod shape;
 mod wanted;
 
-pub use shape::{list_items, looks_like_code};
+pub use shape::{Counts, list_items, looks_like_code};
 pub use wanted::{Amount, Bound, Wanted, detect};
 
 use super::answer::Answer;
@@ -206,7 +206,9 @@ fn json_in(answer: &Answer<'_>) -> Check {
 fn amounts(count: usize, amount: Amount, unit: &str) -> Check {
     let (have, want) = (count as f64, amount.count as f64);
     // Counting words is not an exact science: hyphens, numbers, headings.
-    let slack = if unit == "words" {
+    let slack = if unit == "sentences" && amount.count >= 5 {
+        1.0
+    } else if unit == "words" {
         (want * 0.1).max(if amount.count <= 3 { 0.0 } else { 1.0 })
     } else {
         0.0
@@ -216,16 +218,18 @@ fn amounts(count: usize, amount: Amount, unit: &str) -> Check {
         Bound::AtMost => have - want - slack,
         Bound::AtLeast => want - have - slack,
         Bound::About => (have - want).abs() - (want * 0.4).max(1.0),
+        Bound::From(low) => (low as f64 - have).max(have - want) - slack,
     };
     if off <= 0.0 {
         return Check::passed(NAME);
     }
     let score = (0.45 - 0.4 * off / want).clamp(0.05, 0.45);
     let bound = match amount.bound {
-        Bound::Exactly => "",
-        Bound::AtMost => "at most ",
-        Bound::AtLeast => "at least ",
-        Bound::About => "about ",
+        Bound::Exactly => String::new(),
+        Bound::AtMost => "at most ".to_owned(),
+        Bound::AtLeast => "at least ".to_owned(),
+        Bound::About => "about ".to_owned(),
+        Bound::From(low) => format!("{low} to "),
     };
     let reason = format!(
         "{bound}{} {unit} were asked for, and there are {count}",
@@ -235,11 +239,18 @@ fn amounts(count: usize, amount: Amount, unit: &str) -> Check {
 }
 
 /// A list may be numbered, bulleted, or its items may be headings with bullets below: any count that
-/// fits will do. Without a list there is nothing to count.
+/// fits will do. Without a list there is nothing to count; and too many bullets may be details of the
+/// few items asked for, so only numbered ones can be too many.
 fn items(text: &str, amount: Amount) -> Option<Check> {
     let counts = list_items(text)?;
-    let checks = counts.iter().map(|count| amounts(*count, amount, "items"));
-    checks.max_by(|a, b| a.score.total_cmp(&b.score))
+    let ways = counts.ways();
+    let best = ways
+        .iter()
+        .map(|count| amounts(*count, amount, "items"))
+        .max_by(|a, b| a.score.total_cmp(&b.score))?;
+    let too_few = ways.iter().all(|count| *count < amount.count);
+    let too_many = counts.highest > amount.count && amount.count >= 3;
+    (best.score >= 0.5 || too_few || too_many).then_some(best)
 }
 
 static EITHER: LazyLock<WordSet> = LazyLock::new(|| {

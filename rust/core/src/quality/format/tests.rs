@@ -44,7 +44,10 @@ fn fails_answers_of_another_form() {
             "Things fall. Mass attracts mass.",
         ),
         ("List 5 fruits.", "1. apple\n2. pear\n3. plum"),
-        ("List 3 fruits.", "- apple\n- pear\n- plum\n- fig\n- kiwi"),
+        (
+            "List 3 fruits.",
+            "1. apple\n2. pear\n3. plum\n4. fig\n5. kiwi",
+        ),
         (
             "Is 7 prime? Answer yes or no.",
             "Seven has just two divisors.",
@@ -96,6 +99,10 @@ fn passes_answers_of_the_form_asked_for() {
         (
             "List three fruits.",
             "**Apple**\n- sweet\n- red\n\n**Pear**\n- soft\n- green\n\n**Plum**\n- blue",
+        ),
+        (
+            "Summarize the text in 2 to 4 sentences.",
+            "It is short. It is good. It ends well.",
         ),
         ("Is 7 prime? Answer yes or no.", "Yes."),
         ("Ist 7 prim? Answer yes or no.", "Ja, 7 ist prim."),

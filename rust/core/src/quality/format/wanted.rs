@@ -47,6 +47,8 @@ pub enum Bound {
     AtLeast,
     /// About so many.
     About,
+    /// From the number given here up to so many.
+    From(usize),
 }
 
 /// Instructions stand at the ends of a request; what a long document says in its middle is none.
