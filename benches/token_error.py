@@ -5,8 +5,9 @@
     python benches/token_error.py --rows    and every row that is off by more than a quarter
 
 Reads ../shared/recordings, or the folder that CASCADEFLOW_RECORDINGS names. An error is
-|counted - billed| / billed. `left out`: the family's figures are fitted without the recording that
-the row is part of, so that it is judged by figures that never saw it.
+|counted - billed| / billed; `all together` is the error of the sum. `left out`: the family's
+figures are fitted without the recording that the row is part of, so that it is judged by figures
+that never saw it.
 """
 
 from __future__ import annotations
@@ -181,9 +182,10 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def line(name: str, errors: Sequence[float], left: Sequence[float] | None) -> str:
-    cells = [name, str(len(errors))]
-    for values in (errors, left):
+def line(name: str, rows: Sequence[Row], left: Sequence[float] | None) -> str:
+    total = sum(row.count.tokens for row in rows) / sum(row.billed for row in rows) - 1
+    cells = [name, str(len(rows)), f"{total:+.1%}"]
+    for values in ([error(row.count.tokens, row.billed) for row in rows], left):
         if values is None:
             cells += ["-", "-"]
         else:
@@ -199,28 +201,21 @@ def main() -> None:
     rows = read_rows()
     countable = [row for row in rows if row.countable]
 
-    print("| requests | n | median | p95 | median, left out | p95, left out |")
-    print("|---|---|---|---|---|---|")
+    print("| requests | n | all together | median | p95 | median, left out | p95, left out |")
+    print("|---|---|---|---|---|---|---|")
     openai = [row for row in countable if row.is_openai_chat]
-    for name, group in (
-        ("openai, plain chat", [row for row in openai if row.count.exact]),
-        ("openai, other", [row for row in openai if not row.count.exact]),
-    ):
-        print(line(name, [error(row.count.tokens, row.billed) for row in group], None))
+    print(line("openai, plain chat", [row for row in openai if row.count.exact], None))
+    print(line("openai, other", [row for row in openai if not row.count.exact], None))
     families: dict[str, list[Row]] = defaultdict(list)
     for row in countable:
         if not row.is_openai_chat:
             families[row.family.name].append(row)
-    everything: list[float] = []
-    everything_left: list[float] = []
+    all_left: list[float] = []
     for name in sorted(families):
-        group = families[name]
-        errors = [error(row.count.tokens, row.billed) for row in group]
-        left = left_out(group)
-        everything += errors
-        everything_left += left
-        print(line(name, errors, left))
-    print(line("all but openai", everything, everything_left))
+        left = left_out(families[name])
+        all_left += left
+        print(line(name, families[name], left))
+    print(line("all but openai", [row for group in families.values() for row in group], all_left))
 
     bounded = [row for row in rows if row.count.upper_bound is not None and not row.is_cut]
     over = [row for row in bounded if row.billed > (row.count.upper_bound or 0)]

@@ -214,7 +214,14 @@ _FAMILIES: Final = (
         tools_base=100,
         schema_base=10,
     ),
-    Family(name="cohere", pattern=r"command|cohere", ratio=1.01),
+    # Cohere bills the request's own words; the tokens that it reports beside are many more.
+    Family(
+        name="cohere",
+        pattern=r"command|cohere",
+        ratio=1.01,
+        base_bound=1_024,
+        tools_bound=2_048,
+    ),
     Family(
         name="openai",
         pattern=r"gpt|codex|o\d",
