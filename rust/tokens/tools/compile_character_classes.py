@@ -1,4 +1,4 @@
-r"""Asks tiktoken's own regular expressions what each character is, and writes the answers as a table.
+r"""Asks tiktoken's own regular expressions what each character is, and writes down the answers.
 
 The splitter must agree with the Unicode version of the regex engine that tiktoken was built with,
 unassigned code points included, so that engine itself is asked: an encoding whose pattern is one

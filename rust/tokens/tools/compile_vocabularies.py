@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 from tiktoken_ext import openai_public
@@ -39,8 +40,8 @@ def halves(token: bytes, ranks: dict[bytes, int]) -> tuple[int, int]:
     """Merges a token's bytes, lowest rank first, until two parts are left: its last merge."""
     none = len(ranks)
     parts = [token[i : i + 1] for i in range(len(token))]
-    while len(parts) > 2:
-        joined = [ranks.get(a + b, none) for a, b in zip(parts, parts[1:], strict=False)]
+    while len(parts) > 2:  # noqa: PLR2004 - two halves
+        joined = [ranks.get(a + b, none) for a, b in pairwise(parts)]
         best = min(range(len(joined)), key=joined.__getitem__)
         if joined[best] == none:
             raise ValueError(f"{token!r} cannot be built by merges")
@@ -66,7 +67,7 @@ def compile_vocabulary(ranks: dict[bytes, int]) -> bytes:
                 raise ValueError(f"token {rank} is built of a later one, {half}")
             bits |= half << used
             used += width
-        while used >= 8:
+        while used >= 8:  # noqa: PLR2004 - bits of a byte
             out.append(bits & 0xFF)
             bits >>= 8
             used -= 8
