@@ -4,6 +4,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Literal, Self, TypeAlias, final
 
+__all__ = [
+    "__version__",
+    "DEBUG_BUILD",
+    "RateCard",
+    "PriceSchedule",
+    "Vocabulary",
+    "Tokenizer",
+    "assess_complexity",
+    "judge_answer",
+    "check_json",
+    "quality_weights",
+    "load_onnx_runtime",
+    "onnx_runtime_version",
+    "Vectors",
+    "SentenceEmbedder",
+    "TextClassifier",
+]
+
 __version__: str
 DEBUG_BUILD: bool
 

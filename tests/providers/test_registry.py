@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
 import cascadeflow.providers as public
 from cascadeflow.errors import ConfigurationError
-from cascadeflow.models.config import LOCAL_PROVIDERS
+from cascadeflow.models.config import LOCAL_PROVIDERS, ModelConfig
+from cascadeflow.models.prices import price_of
+from cascadeflow.models.usage import Usage
 from cascadeflow.providers import (
     Provider,
     Quirks,
@@ -50,6 +53,22 @@ def test_every_promised_provider_is_there_with_all_it_takes_to_reach_it(name: st
 def test_local_providers_are_those_that_cost_nothing() -> None:
     local = {name for name in provider_ids() if get_provider(name).local}
     assert local | {"local"} == LOCAL_PROVIDERS
+
+
+def test_a_local_provider_of_one_s_own_is_free_until_it_is_replaced_by_one_that_is_not() -> None:
+    model = ModelConfig("any", "my-machines")
+    now = datetime.now(UTC)
+    assert price_of(model, at=now) is None
+    url = "http://127.0.0.1:9/v1"
+    try:
+        register_provider(Provider(id="my-machines", base_url=url, local=True))
+        price = price_of(model, at=now)
+        assert price is not None
+        assert price.cost(Usage(input_tokens=10, output_tokens=10)) == 0
+        register_provider(Provider(id="my-machines", base_url=url), replace=True)
+        assert price_of(model, at=now) is None
+    finally:
+        registry_module._registered.pop("my-machines")
 
 
 def test_an_unknown_provider_is_answered_with_the_known_ones() -> None:

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
     from cascadeflow.models.prices import Price
 
-__all__ = ["LOCAL_PROVIDERS", "ModelConfig", "add_local_provider", "is_local_provider"]
+__all__ = [
+    "LOCAL_PROVIDERS",
+    "ModelConfig",
+    "add_local_provider",
+    "is_local_provider",
+    "remove_local_provider",
+]
 
 LOCAL_PROVIDERS: Final = frozenset({"llamacpp", "lmstudio", "local", "ollama", "vllm"})
 """Providers that run on the user's own machines: free unless a price is stated."""
@@ -43,6 +49,16 @@ def add_local_provider(provider: str) -> None:
     True
     """
     _added.add(provider)
+
+
+def remove_local_provider(provider: str) -> None:
+    """Takes `add_local_provider` back; what is local by its nature stays so.
+
+    >>> remove_local_provider("my-cluster")
+    >>> is_local_provider("my-cluster")
+    False
+    """
+    _added.discard(provider)
 
 
 @dataclass(frozen=True, slots=True)

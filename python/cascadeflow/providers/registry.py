@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from cascadeflow.errors import ConfigurationError
+from cascadeflow.models.config import add_local_provider, remove_local_provider
 
 __all__ = ["Provider", "Quirks", "get_provider", "provider_ids", "register_provider"]
 
@@ -249,4 +250,9 @@ def register_provider(provider: Provider, *, replace: bool = False) -> Provider:
             "or set base_url on the ModelConfig to reach the same provider elsewhere"
         )
     _registered[provider.id] = provider
+    if provider.local:
+        # What runs on the user's own machines has a price: nothing, unless one is stated.
+        add_local_provider(provider.id)
+    else:
+        remove_local_provider(provider.id)
     return provider

@@ -8,6 +8,8 @@ from cascadeflow.quality.report import QualityReport
 from cascadeflow.quality.rules import REJECTED, TextJudgement, judge_text, judge_tool_calls
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from cascadeflow.config import QualityConfig
     from cascadeflow.models.completion import Completion
     from cascadeflow.quality.report import CheckReport
@@ -23,10 +25,10 @@ class Validator(Protocol):
     named `validator`, and the verifier is asked. It never counts as a pass.
     """
 
-    async def judge(
+    def judge(
         self, request: ChatRequest, completion: Completion, *, config: QualityConfig
-    ) -> QualityReport:
-        """Judges whether a completion is good enough for the request.
+    ) -> QualityReport | Awaitable[QualityReport]:
+        """Judges whether a completion is good enough for the request, at once or as a coroutine.
 
         Args:
             request: what the drafting model was asked.
