@@ -69,8 +69,8 @@ class QualityConfig:
 
     Attributes:
         mode: which checks run; `fast` is the text rules.
-        threshold: the least probability that the draft is good enough, 0 to 1, at which it is accepted;
-            its default is fitted, `docs/quality.md` says on what.
+        threshold: the least probability that the draft is good enough, 0 to 1, at which it is
+            accepted; its default is fitted, `docs/quality.md` says on what.
     """
 
     mode: QualityMode = "fast"

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from cascadeflow.models.usage import Usage
 
 __all__ = [
-    "Completion",
     "Completed",
+    "Completion",
     "ReasoningDelta",
     "RefusalDelta",
     "StreamEvent",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 from cascadeflow.types import EMPTY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Usage"]
 
