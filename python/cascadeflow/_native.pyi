@@ -5,21 +5,21 @@ from os import PathLike
 from typing import Literal, Self, TypeAlias, final
 
 __all__ = [
-    "__version__",
     "DEBUG_BUILD",
-    "RateCard",
     "PriceSchedule",
-    "Vocabulary",
-    "Tokenizer",
-    "assess_complexity",
-    "judge_answer",
-    "check_json",
-    "quality_weights",
-    "load_onnx_runtime",
-    "onnx_runtime_version",
-    "Vectors",
+    "RateCard",
     "SentenceEmbedder",
     "TextClassifier",
+    "Tokenizer",
+    "Vectors",
+    "Vocabulary",
+    "__version__",
+    "assess_complexity",
+    "check_json",
+    "judge_answer",
+    "load_onnx_runtime",
+    "onnx_runtime_version",
+    "quality_weights",
 ]
 
 __version__: str
