@@ -108,3 +108,21 @@ def test_when_the_time_for_drafts_is_up_the_verifier_answers_and_the_demo_says_s
     shown = call("demo", "--simulated").stdout
     assert "This machine is busy" in shown
     assert "no draft: out of time" in shown
+
+
+def test_a_busy_machine_leaves_the_local_model_fewer_threads_but_at_least_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cores = 4
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+    def idle(cores_idle: float) -> None:
+        readings = iter([100.0, 100.0 + cores_idle * cast._PROBE_SECONDS])
+        monkeypatch.setattr(cast, "_idle_seconds", lambda: next(readings))
+
+    for cores_idle, threads in ((3.9, None), (2.6, 3), (1.2, 1), (0.0, 1)):
+        idle(cores_idle)
+        assert cast.threads_beside_other_work() == threads
+    monkeypatch.setattr(cast, "_idle_seconds", lambda: None)
+    assert cast.threads_beside_other_work() is None

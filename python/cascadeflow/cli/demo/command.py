@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
-_PATIENCE = 100.0
-"""Seconds for drafts: on two idle cores the local model needs about 75 for all of them."""
+_PATIENCE = 95.0
+"""Seconds for drafts: on two idle cores the local model needs about 60 for all of them."""
 
 
 def demo(
