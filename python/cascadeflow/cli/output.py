@@ -79,10 +79,12 @@ def opened(*, as_json: bool, verbose: bool) -> Iterator[Output]:
 def usd(amount: float | None, *, places: int = 6) -> str:
     """US dollars for people; unknown is said, not shown as zero.
 
-    >>> usd(0.00012), usd(None)
-    ('$0.000120', 'unknown')
+    >>> usd(0.00012), usd(-0.5, places=2), usd(None)
+    ('$0.000120', '-$0.50', 'unknown')
     """
-    return "unknown" if amount is None else f"${amount:,.{places}f}"
+    if amount is None:
+        return "unknown"
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.{places}f}"
 
 
 def percent(share: float | None) -> str:

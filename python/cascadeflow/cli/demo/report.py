@@ -20,7 +20,7 @@ __all__ = ["RowPrinter", "figures", "percentile", "print_figures", "row"]
 _NANODOLLARS = 10**9
 
 _HEADINGS = ("question", "draft's verdict", "answered by", "right", "cost", "saved")
-_FIXED = (19, 5, 9, 9)
+_FIXED = (19, 5, 9, 10)
 """Widths of the last four columns; the first two share what the terminal has left."""
 
 _SHOWN_REASON = 60
