@@ -302,8 +302,8 @@ def write(fit: Fit, rows: Sequence[Row]) -> None:
     head = f"""//! The weights of the probability, one for each feature.
 //!
 //! Written by `python benches/fit_quality.py --write`; do not edit. Fitted on {len(rows)} recorded
-//! answers to GSM8K and CRUX questions (Apache-2.0); weights marked *prior* are set by hand there, for
-//! faults that those answers hardly ever have. `docs/quality.md` is their card.
+//! answers to GSM8K and CRUX questions (Apache-2.0); weights marked *prior* are set by hand there,
+//! for faults that those answers hardly ever have. `docs/quality.md` is their card.
 
 use super::features::COUNT;
 

@@ -74,7 +74,7 @@ class QualityConfig:
     """
 
     mode: QualityMode = "fast"
-    threshold: float = 0.82
+    threshold: float = 0.80
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:

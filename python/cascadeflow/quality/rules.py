@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cascadeflow._native import check_json, judge_answer, quality_weights
 from cascadeflow.quality.report import CheckReport
@@ -78,6 +78,12 @@ def _weights() -> tuple[tuple[str, ...], tuple[float, ...]]:
     return tuple(names), tuple(weights)
 
 
+@cache
+def _silent(name: str, verdict: Literal["passed", "failed", "not_applicable"]) -> CheckReport:
+    """A check that found nothing; always the same record."""
+    return CheckReport(name=name, verdict=verdict, score=1.0)
+
+
 def judge_text(
     question: str,
     answer: str,
@@ -126,6 +132,8 @@ def judge_text(
             rejected=rejected,
             checks=tuple(
                 CheckReport(name=name, verdict=verdict, score=score, reason=reason)
+                if reason
+                else _silent(name, verdict)
                 for name, verdict, score, reason in checks
             ),
             features=tuple(features),
@@ -152,7 +160,7 @@ def judge_tool_calls(
     name = "tool_calls"
     if not calls:
         if required in (None, "auto", "none"):
-            return CheckReport(name=name, verdict="not_applicable", score=1.0)
+            return _silent(name, "not_applicable")
         return _failed(name, "a tool call was required, and there is none")
     offered = {tool.name: tool for tool in tools}
     for call in calls:
@@ -164,7 +172,7 @@ def judge_tool_calls(
             return _failed(name, f"the arguments of {call.name!r} are unfit: {problem}")
     if required not in (None, "auto", "required") and all(call.name != required for call in calls):
         return _failed(name, f"a call of {required!r} was required, and there is none")
-    return CheckReport(name=name, verdict="passed", score=1.0)
+    return _silent(name, "passed")
 
 
 def _failed(name: str, reason: str) -> CheckReport:

@@ -95,9 +95,9 @@ def _in_words(
     text: TextJudgement, checks: tuple[CheckReport, ...], score: float, threshold: float
 ) -> str:
     """The decision in words: what failed, or what made the probability what it is."""
-    sides = f"{score:.2f} {'reaches' if score >= threshold else 'is below'} {threshold:.2f}"
-    faults = [f"{check.name}: {check.reason}" for check in checks if check.verdict == "failed"]
-    why = faults or list(text.doubts())
-    if not why:
-        return f"nothing was found; {sides}"
-    return f"{'; '.join(why)}; {sides}"
+    accepted = score >= threshold
+    sides = f"{score:.2f} {'reaches' if accepted else 'is below'} {threshold:.2f}"
+    why = [f"{check.name}: {check.reason}" for check in checks if check.verdict == "failed"]
+    if not why and not accepted:
+        why = list(text.doubts())
+    return f"{'; '.join(why) or 'no check failed'}; {sides}"

@@ -31,13 +31,37 @@ pub struct Answer<'a> {
     /// The member of a JSON wrapping that holds the final answer, such as `answer`.
     pub final_field: Option<String>,
     /// Whether the answer is wrapped in a JSON object whose strings are its prose.
-    pub wrapped: bool,
-    /// Whether that object is closed.
-    pub whole_json: bool,
-    /// Whether a reasoning section in tags was opened and never closed.
-    pub open_reasoning: bool,
-    /// Whether there was a reasoning section in tags.
-    pub has_reasoning: bool,
+    pub wrapping: Wrapping,
+    /// Whether a reasoning section in tags stands before what is shown.
+    pub reasoning: Reasoning,
+}
+
+/// Whether an answer is wrapped in a JSON object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrapping {
+    /// It is not.
+    None,
+    /// It is, and the object stops before its end.
+    Cut,
+    /// It is, and the object is closed.
+    Whole,
+}
+
+impl Wrapping {
+    fn of(closed: bool) -> Self {
+        if closed { Self::Whole } else { Self::Cut }
+    }
+}
+
+/// Whether there is a reasoning section in tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reasoning {
+    /// There is none.
+    None,
+    /// There is, and it was ended.
+    Closed,
+    /// There is, and it was never ended.
+    Open,
 }
 
 /// More fenced blocks than this are read as prose.
@@ -60,17 +84,15 @@ impl<'a> Answer<'a> {
     /// Takes a text apart, in one pass over it.
     #[must_use]
     pub fn new(text: &'a str) -> Self {
-        let (shown, has_reasoning, open_reasoning) = without_reasoning(text);
+        let (shown, reasoning) = without_reasoning(text);
         let fences = fences(shown);
         let mut answer = Self {
             shown,
             prose: Cow::Borrowed(""),
             fences,
             final_field: None,
-            wrapped: false,
-            whole_json: false,
-            open_reasoning,
-            has_reasoning,
+            wrapping: Wrapping::None,
+            reasoning,
         };
         if !answer.unwrap_json() {
             answer.prose = outside(shown, answer.fences.iter().map(|fence| fence.range.clone()));
@@ -135,9 +157,8 @@ impl<'a> Answer<'a> {
             prose.push('\n');
         }
         strings(&node, skip, &mut prose);
-        self.whole_json = text[..node.end].ends_with('}');
         self.prose = Cow::Owned(prose);
-        self.wrapped = true;
+        self.wrapping = Wrapping::of(text[..node.end].ends_with('}'));
         true
     }
 }
@@ -162,8 +183,7 @@ impl<'a> Answer<'a> {
                 _ => value[node.start..node.end].to_owned(),
             });
             self.prose = Cow::Owned(text[..at].replace("\\n", "\n").replace("\\\"", "\""));
-            self.wrapped = true;
-            self.whole_json = text.contains('}');
+            self.wrapping = Wrapping::of(text.contains('}'));
             return true;
         }
         false
@@ -217,7 +237,7 @@ fn outside(text: &str, ranges: impl Iterator<Item = Range<usize>>) -> Cow<'_, st
     }
 }
 
-fn without_reasoning(text: &str) -> (&str, bool, bool) {
+fn without_reasoning(text: &str) -> (&str, Reasoning) {
     let trimmed = text.trim_start();
     for tag in REASONING_TAGS {
         let Some(rest) = trimmed
@@ -229,11 +249,11 @@ fn without_reasoning(text: &str) -> (&str, bool, bool) {
         };
         let close = format!("</{tag}>");
         return match rest.find(&close) {
-            Some(at) => (&rest[at + close.len()..], true, false),
-            None => ("", true, true),
+            Some(at) => (&rest[at + close.len()..], Reasoning::Closed),
+            None => ("", Reasoning::Open),
         };
     }
-    (text, false, false)
+    (text, Reasoning::None)
 }
 
 /// The fenced blocks of a Markdown text (`CommonMark` §4.5, without its rules on indentation).
@@ -314,7 +334,7 @@ mod tests {
         let fenced =
             "Sure:\n```json\n{\"reasoning\": \"2 + 2\nis 4\", \"answer\": \"4\"}\n```\nBye.";
         let answer = Answer::new(fenced);
-        assert!(answer.wrapped);
+        assert_ne!(answer.wrapping, Wrapping::None);
         assert_eq!(answer.final_field.as_deref(), Some("4"));
         assert!(
             answer.prose.contains("is 4")
@@ -322,7 +342,7 @@ mod tests {
                 && answer.prose.contains("Bye")
         );
         let cut = Answer::new("{\"reasoning\": \"First, add");
-        assert!(cut.wrapped);
+        assert_eq!(cut.wrapping, Wrapping::Cut);
         assert_eq!(cut.prose, "First, add\n");
         let number = Answer::new("Well.\n{\"why\": \"so\", \"answer\": 12.5}");
         assert_eq!(number.final_field.as_deref(), Some("12.5"));
@@ -331,7 +351,7 @@ mod tests {
     #[test]
     fn unwraps_json_with_bare_quotes_in_its_strings() {
         let answer = Answer::new("{\"reasoning\": \"He said \"hi\" twice.\", \"answer\": \"2\"}");
-        assert!(answer.wrapped);
+        assert_ne!(answer.wrapping, Wrapping::None);
         assert_eq!(answer.final_field.as_deref(), Some("2"));
         assert!(answer.prose.contains("twice"));
     }
@@ -339,7 +359,7 @@ mod tests {
     #[test]
     fn leaves_data_in_json_alone() {
         let answer = Answer::new("An example:\n```json\n{\"name\": \"Ada\"}\n```\n");
-        assert!(!answer.wrapped);
+        assert_eq!(answer.wrapping, Wrapping::None);
         assert_eq!(answer.final_field, None);
     }
 
@@ -347,8 +367,9 @@ mod tests {
     fn takes_reasoning_tags_off() {
         let answer = Answer::new("<think>hm</think>\nParis");
         assert_eq!(answer.shown.trim(), "Paris");
-        assert!(answer.has_reasoning && !answer.open_reasoning);
+        assert_eq!(answer.reasoning, Reasoning::Closed);
         let open = Answer::new("<think>hm");
-        assert!(open.open_reasoning && open.shown.is_empty());
+        assert_eq!(open.reasoning, Reasoning::Open);
+        assert!(open.shown.is_empty());
     }
 }

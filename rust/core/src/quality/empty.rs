@@ -1,6 +1,6 @@
 //! Answers that say nothing.
 
-use super::answer::Answer;
+use super::answer::{Answer, Reasoning, Wrapping};
 use super::check::Check;
 
 const NAME: &str = "empty";
@@ -22,7 +22,7 @@ pub fn check(answer: &Answer<'_>, has_tool_calls: bool, has_reasoning: bool) -> 
         return Check::not_applicable(NAME);
     }
     if !shown.chars().any(says_something) {
-        let reason = if answer.has_reasoning || has_reasoning {
+        let reason = if answer.reasoning != Reasoning::None || has_reasoning {
             "the answer is only reasoning, nothing follows it"
         } else if shown.is_empty() {
             "the answer is empty"
@@ -39,7 +39,11 @@ pub fn check(answer: &Answer<'_>, has_tool_calls: bool, has_reasoning: bool) -> 
         return Check::hard(NAME, "the answer is only dots".to_owned());
     }
     let blocks_empty = answer.fences.iter().all(|fence| !says(fence.body));
-    if !answer.fences.is_empty() && blocks_empty && !answer.wrapped && !says(&answer.prose) {
+    if !answer.fences.is_empty()
+        && blocks_empty
+        && answer.wrapping == Wrapping::None
+        && !says(&answer.prose)
+    {
         return Check::hard(NAME, "the answer is an empty code block".to_owned());
     }
     Check::passed(NAME)

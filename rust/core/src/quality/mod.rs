@@ -190,3 +190,6 @@ fn arithmetic_check(arithmetic: &Arithmetic, prose: &str, question: &str) -> Che
         },
     )
 }
+
+#[cfg(test)]
+mod tests;

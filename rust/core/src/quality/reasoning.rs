@@ -168,8 +168,9 @@ fn lower<'b>(word: &str, buffer: &'b mut [u8; 16]) -> &'b str {
     std::str::from_utf8(&buffer[..word.len()]).unwrap_or_default()
 }
 
-/// A number and what else it may be written as: a percentage as a fraction, one and a percentage.
-fn forms(value: Rational) -> impl Iterator<Item = Rational> {
+/// A number and what else it may be written as: a percentage as a fraction, one and a percentage, a
+/// share of as many.
+fn forms(value: Rational) -> [Option<Rational>; 7] {
     let hundred = Rational::integer(100);
     let part = value.divided_by(hundred);
     [
@@ -181,8 +182,21 @@ fn forms(value: Rational) -> impl Iterator<Item = Rational> {
         value.negate(),
         Rational::ONE.divided_by(value),
     ]
-    .into_iter()
-    .flatten()
+}
+
+/// The numbers that have this one among their [`forms`].
+fn origins(form: Rational) -> [Option<Rational>; 7] {
+    let hundred = Rational::integer(100);
+    let percent = |part: Option<Rational>| part.and_then(|part| part.times(hundred));
+    [
+        Some(form),
+        form.times(hundred),
+        form.divided_by(hundred),
+        percent(form.minus(Rational::ONE)),
+        percent(Rational::ONE.minus(form)),
+        form.negate(),
+        Rational::ONE.divided_by(form),
+    ]
 }
 
 /// What the reasoning of an answer shows.
@@ -232,11 +246,10 @@ fn final_number(
 ) {
     let reasoned = arithmetic.found > 0 || before.len() >= 4;
     if reasoned && found.explicit {
-        let mentioned: HashSet<Rational> = before
+        let origins = origins(number);
+        let led_to = before
             .iter()
-            .flat_map(|mention| forms(mention.value))
-            .collect();
-        let led_to = mentioned.contains(&number)
+            .any(|mention| origins.contains(&Some(mention.value)))
             || givens.all.contains(&number)
             || before
                 .iter()
@@ -260,9 +273,9 @@ fn final_number(
             .iter()
             .filter(|equation| equation.range.start < found.start);
         if let Some(result) = results.next_back() {
-            let same = forms(result.right).any(|form| form == number)
+            let same = forms(result.right).contains(&Some(number))
                 || rounds_to(result.right, number)
-                || forms(result.left).any(|form| form == number);
+                || forms(result.left).contains(&Some(number));
             findings.measures.not_last_result = f64::from(u8::from(!same));
         }
     }
@@ -358,7 +371,10 @@ fn measure(givens: &Givens, arithmetic: &Arithmetic, before: &[&Mention]) -> Mea
         .collect();
     let unused = needed
         .iter()
-        .filter(|value| !forms(***value).any(|form| mentioned.contains(&form)))
+        .filter(|value| {
+            let forms = forms(***value);
+            !forms.iter().flatten().any(|form| mentioned.contains(form))
+        })
         .count();
     // A result that nothing mentions again.
     let mut count: HashMap<Rational, usize> = HashMap::new();

@@ -10,6 +10,8 @@ const NAME: &str = "repetition";
 
 /// Loops of up to this many words are looked for.
 const MAX_PERIOD: usize = 24;
+/// Words that a loop covers at least.
+const MIN_LOOP: usize = 16;
 /// Word groups of this length are counted.
 const GROUP: usize = 6;
 
@@ -42,7 +44,7 @@ pub fn check(prose: &str, words: &[Word], asked: bool) -> Check {
         };
         return Check::found(NAME, score, reason);
     }
-    if let Some((text, count, covered)) = repeated_sentence(prose) {
+    if let Some((text, count, covered)) = repeated_sentence(prose, words) {
         let reason = format!("the same sentence {count} times: “{text}”");
         let score = match (covered > 0.3, count) {
             (true, _) => 0.1,
@@ -99,19 +101,21 @@ fn long_run(text: &str) -> Option<(char, usize)> {
 /// The longest stretch in which each word is the one a period before; its period and its first word.
 fn longest_loop(words: &[Word]) -> Option<(usize, usize, usize)> {
     let mut best: Option<(usize, usize, usize)> = None;
+    let mut most = MIN_LOOP - 1;
     for period in 1..=MAX_PERIOD.min(words.len() / 3) {
+        // Four times at least; single words and pairs, as in “ha ha ha ha”, eight times.
+        let least = period * if period > 2 { 4 } else { 8 };
         let mut run = 0_usize;
-        for index in period..words.len() {
-            if words[index].hash == words[index - period].hash {
-                run += 1;
-            } else {
+        for (index, (word, before)) in words[period..].iter().zip(words).enumerate() {
+            if word.hash != before.hash {
                 run = 0;
+                continue;
             }
+            run += 1;
             let covered = run + period;
-            let times = covered / period;
-            let enough = times >= 4 && covered >= 16 && (period > 2 || times >= 8);
-            if enough && best.is_none_or(|(_, _, most)| covered > most) {
-                best = Some((period, index + 1 - covered, covered));
+            if covered > most && covered >= least {
+                most = covered;
+                best = Some((period, index + period + 1 - covered, covered));
             }
         }
     }
@@ -120,16 +124,20 @@ fn longest_loop(words: &[Word]) -> Option<(usize, usize, usize)> {
 
 /// A sentence of six words or more that comes at least four times; how often, and the share of the
 /// text that its repetitions take.
-fn repeated_sentence(text: &str) -> Option<(String, usize, f64)> {
+fn repeated_sentence(text: &str, words: &[Word]) -> Option<(String, usize, f64)> {
     let ranges = sentences(text);
     if ranges.len() < 4 {
         return None;
     }
     let mut keyed: Vec<(u64, usize)> = Vec::with_capacity(ranges.len());
+    let mut at = 0;
     for (index, range) in ranges.iter().enumerate() {
-        let found = super::words::words(&text[range.clone()]);
-        if found.len() >= 6 {
-            keyed.push((group_hash(&found), index));
+        let begin = at;
+        while at < words.len() && words[at].start < range.end {
+            at += 1;
+        }
+        if at - begin >= 6 {
+            keyed.push((group_hash(&words[begin..at]), index));
         }
     }
     keyed.sort_unstable();

@@ -1,8 +1,9 @@
 //! Answers that stop before they are finished.
 
-use super::answer::Answer;
+use super::answer::{Answer, Reasoning, Wrapping};
 use super::check::Check;
-use super::words::{snippet, words};
+use super::words::{WordSet, snippet, words};
+use std::sync::LazyLock;
 
 const NAME: &str = "truncated";
 
@@ -40,7 +41,7 @@ pub fn check(answer: &Answer<'_>, finish: Finish, has_tool_calls: bool) -> Check
         }
         _ => {}
     }
-    if answer.open_reasoning {
+    if answer.reasoning == Reasoning::Open {
         return Check::hard(NAME, "the reasoning was never ended".to_owned());
     }
     if shown.is_empty() || has_tool_calls {
@@ -48,7 +49,8 @@ pub fn check(answer: &Answer<'_>, finish: Finish, has_tool_calls: bool) -> Check
     }
     let found =
         |score, what: &str| Check::found(NAME, score, format!("{what}: “…{}”", tail(shown)));
-    if answer.fences.last().is_some_and(|fence| !fence.closed) && !answer.whole_json {
+    if answer.fences.last().is_some_and(|fence| !fence.closed) && answer.wrapping != Wrapping::Whole
+    {
         return found(0.2, "a code block is not closed");
     }
     if let Some(what) = open_value(shown) {
@@ -58,7 +60,7 @@ pub fn check(answer: &Answer<'_>, finish: Finish, has_tool_calls: bool) -> Check
         .fences
         .last()
         .is_some_and(|fence| fence.range.end >= shown.len())
-        || answer.wrapped
+        || answer.wrapping != Wrapping::None
     {
         return Check::passed(NAME); // it ends with a block
     }
@@ -109,85 +111,20 @@ fn is_code(line: &str) -> bool {
 }
 
 /// Words that no sentence ends with: English, then the other main languages.
-const DANGLING: [&str; 74] = [
-    "the",
-    "a",
-    "an",
-    "and",
-    "or",
-    "but",
-    "because",
-    "of",
-    "to",
-    "with",
-    "from",
-    "by",
-    "as",
-    "which",
-    "whose",
-    "their",
-    "your",
-    "my",
-    "our",
-    "its",
-    "very",
-    "than",
-    "if",
-    "while",
-    "although",
-    "into",
-    "between",
-    "such",
-    "including",
-    "are",
-    "is",
-    "was",
-    "were",
-    "und",
-    "oder",
-    "der",
-    "die",
-    "das",
-    "den",
-    "dem",
-    "ein",
-    "eine",
-    "mit",
-    "für",
-    "von",
-    "weil",
-    "dass",
-    "et",
-    "ou",
-    "le",
-    "la",
-    "les",
-    "des",
-    "du",
-    "une",
-    "avec",
-    "pour",
-    "dans",
-    "que",
-    "qui",
-    "y",
-    "el",
-    "los",
-    "las",
-    "una",
-    "con",
-    "para",
-    "il",
-    "gli",
-    "che",
-    "per",
-    "и",
-    "или",
-    "что",
-];
+static DANGLING: LazyLock<WordSet> = LazyLock::new(|| {
+    WordSet::new(
+        "the a an and or but because of to with from by as which whose their your my our its \
+         very than if while although into between such including are is was were und oder der \
+         die das den dem ein eine mit für von weil dass et ou le la les des du une avec pour \
+         dans que qui y el los las una con para il gli che per и или что",
+    )
+});
 
 /// How an ending looks broken off, and how surely.
 fn ending(shown: &str, line: &str) -> Option<(f64, &'static str)> {
+    if line.ends_with("___") {
+        return None; // a form to fill in
+    }
     let bare = line.trim_end_matches(['*', '_', '~', ' ']);
     let last = bare.chars().next_back()?;
     if matches!(last, ':' | '：') {
@@ -201,6 +138,12 @@ fn ending(shown: &str, line: &str) -> Option<(f64, &'static str)> {
             if closing { 0.6 } else { 0.2 },
             "the text stops in the middle",
         ));
+    }
+    if is_cut_number(shown, bare) {
+        return Some((0.2, "the text stops in the middle of a number"));
+    }
+    if line.rfind("<<") > line.rfind(">>") {
+        return Some((0.2, "the text stops in the middle of a calculation"));
     }
     if is_bare_marker(line) {
         return Some((0.2, "a list stops at an empty item"));
@@ -238,21 +181,43 @@ fn ending(shown: &str, line: &str) -> Option<(f64, &'static str)> {
     }
     let line_words = words(bare);
     let word = line_words.last().map(|word| &bare[word.start..word.end])?;
-    if line_words.len() >= 4
-        && DANGLING
-            .iter()
-            .any(|listed| word.eq_ignore_ascii_case(listed))
-    {
+    // A capital is a letter of its own, as in “the answer is A”.
+    let letter = word.chars().count() == 1 && word.chars().all(char::is_uppercase);
+    if line_words.len() >= 4 && !letter && DANGLING.has_word(word) {
         return Some((0.2, "a sentence stops in the middle"));
     }
-    let item =
-        line.starts_with(['-', '*', '•', '+']) || line.starts_with(|c: char| c.is_ascii_digit());
+    let last_part = bare.rsplit(' ').next().unwrap_or_default();
+    let enumeration = bare.matches(',').count() * 4 >= line_words.len();
+    let item = enumeration
+        || last_part.contains(['#', '/', '@'])
+        || line.starts_with(['-', '*', '•', '+'])
+        || line.starts_with(|c: char| c.is_ascii_digit());
     let thai = bare.chars().any(|c| ('\u{e00}'..='\u{eff}').contains(&c));
     let full_stops = shown.matches(['.', '。', '।']).count();
-    // Long prose that ends its sentences elsewhere and not here.
-    let prose =
-        !item && !thai && last.is_alphanumeric() && line_words.len() >= 12 && full_stops >= 2;
+    // Long prose that ends its sentences elsewhere and not here, or one that is very long.
+    let long = line_words.len() >= 12 && full_stops >= 2 || line_words.len() >= 20;
+    let prose = !item && !thai && last.is_alphanumeric() && long;
     prose.then_some((0.45, "the last sentence has no end"))
+}
+
+/// A text that ends with one or two digits behind a comma, where commas group thousands.
+fn is_cut_number(shown: &str, bare: &str) -> bool {
+    let digits = bare.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let before = &bare[..bare.len() - digits];
+    let grouped = |text: &str| {
+        text.match_indices(',').any(|(at, _)| {
+            let behind = text[at + 1..]
+                .bytes()
+                .take_while(u8::is_ascii_digit)
+                .count();
+            behind == 3 && text[..at].ends_with(|c: char| c.is_ascii_digit())
+        })
+    };
+    matches!(digits, 1 | 2)
+        && before
+            .strip_suffix(',')
+            .is_some_and(|start| start.ends_with(|c: char| c.is_ascii_digit()))
+        && grouped(shown)
 }
 
 /// A list's mark with nothing behind it.
@@ -283,6 +248,8 @@ mod tests {
             "Die Hauptstadt von Frankreich ist Paris und die",
             "Wir brauchen Mehl, Zucker,",
             "Первый шаг прост, второй сложнее, и",
+            "They sold 88,000 copies in all, so Harald sold 88,00",
+            "The insurance is $1300 * 10/100 = $<<1300*10/1",
             "First we add the numbers. Then we divide. After that we take the square root of the result and we see that it must be positiv",
             "手順は次のとおりです：",
         ] {
@@ -311,6 +278,11 @@ mod tests {
             "Answer: B",
             "```json\n{\"answer\": \"4\"}\n",
             "\\[ x = 4 \\]",
+            "Das kostet 12,50",
+            "So, for all of these reasons, the answer is A",
+            "Signature: ______  Date: ______",
+            "We did it, and it was worth every step of the way up to the top of the hill today #hiking",
+            "See https://example.com/a/b",
         ] {
             assert_eq!(verdict(text), Verdict::Passed, "{text:?}");
         }

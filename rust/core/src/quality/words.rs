@@ -51,6 +51,32 @@ fn push_lower(hash: u64, character: char) -> u64 {
     }
 }
 
+/// Words in classes, held by hash: one look-up says which class a word is of, if any.
+pub(crate) struct WordClasses<C>(Vec<(u64, C)>);
+
+impl<C: Copy> WordClasses<C> {
+    /// Builds the classes from lists of words with spaces or line breaks between them.
+    pub(crate) fn new(lists: &[(C, &str)]) -> Self {
+        let mut all: Vec<(u64, C)> = lists
+            .iter()
+            .flat_map(|(class, list)| {
+                list.split_whitespace()
+                    .map(|word| (hash_word(word), *class))
+            })
+            .collect();
+        all.sort_unstable_by_key(|(hash, _)| *hash);
+        Self(all)
+    }
+
+    /// The class of a word, by its hash.
+    pub(crate) fn get(&self, hash: u64) -> Option<C> {
+        self.0
+            .binary_search_by_key(&hash, |(hash, _)| *hash)
+            .ok()
+            .map(|at| self.0[at].1)
+    }
+}
+
 /// A set of words, held by hash.
 pub(crate) struct WordSet(Vec<u64>);
 
@@ -89,21 +115,33 @@ pub fn is_spaceless(character: char) -> bool {
 /// The words of a text, in order.
 #[must_use]
 pub fn words(text: &str) -> Vec<Word> {
+    let bytes = text.as_bytes();
     let mut found = Vec::with_capacity(text.len() / 6 + 1);
     let mut open: Option<(usize, u64)> = None;
-    let mut characters = text.char_indices().peekable();
-    while let Some((at, character)) = characters.next() {
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        // Most texts are mostly ASCII, which needs no decoding.
+        if byte.is_ascii_alphanumeric() {
+            let (start, hash) = open.unwrap_or((at, OFFSET));
+            let mut hash = hash;
+            while let Some(byte) = bytes.get(at).filter(|byte| byte.is_ascii_alphanumeric()) {
+                hash = push(hash, char::from(byte.to_ascii_lowercase()));
+                at += 1;
+            }
+            open = Some((start, hash));
+            continue;
+        }
+        let character = text[at..].chars().next().unwrap_or(' ');
+        let end = at + character.len_utf8();
         let inner_apostrophe = matches!(character, '\'' | '’')
             && open.is_some()
-            && characters
-                .peek()
-                .is_some_and(|&(_, next)| next.is_alphabetic());
-        if character.is_alphanumeric() || inner_apostrophe {
+            && text[end..].chars().next().is_some_and(char::is_alphabetic);
+        if inner_apostrophe || (!byte.is_ascii() && character.is_alphanumeric()) {
             if is_spaceless(character) {
                 close(&mut found, &mut open, at);
                 found.push(Word {
                     start: at,
-                    end: at + character.len_utf8(),
+                    end,
                     hash: mix(push(OFFSET, character)),
                 });
             } else {
@@ -113,6 +151,7 @@ pub fn words(text: &str) -> Vec<Word> {
         } else {
             close(&mut found, &mut open, at);
         }
+        at = end;
     }
     close(&mut found, &mut open, text.len());
     found
@@ -223,6 +262,44 @@ mod tests {
         assert_eq!(texts("東京です"), ["東", "京", "で", "す"]);
         assert_eq!(texts("안녕 세상"), ["안녕", "세상"]);
         assert_eq!(texts(""), Vec::<&str>::new());
+    }
+
+    /// The definition, character by character.
+    fn slowly(text: &str) -> Vec<String> {
+        let characters: Vec<char> = text.chars().collect();
+        let (mut found, mut open) = (Vec::new(), String::new());
+        for (at, &character) in characters.iter().enumerate() {
+            let inner = matches!(character, '\'' | '’')
+                && !open.is_empty()
+                && characters
+                    .get(at + 1)
+                    .is_some_and(|next| next.is_alphabetic());
+            let lonely = character.is_alphanumeric() && is_spaceless(character);
+            if (character.is_alphanumeric() || inner) && !lonely {
+                open.push(character);
+                continue;
+            }
+            if !open.is_empty() {
+                found.push(std::mem::take(&mut open));
+            }
+            if lonely {
+                found.push(character.to_string());
+            }
+        }
+        if !open.is_empty() {
+            found.push(open);
+        }
+        found
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn cuts_any_text_as_the_definition_says(text in "([a-zA-Z0-9'’ .é東ßİ-]|.){0,60}") {
+            proptest::prop_assert_eq!(texts(&text), slowly(&text));
+            for word in words(&text) {
+                proptest::prop_assert_eq!(word.hash, hash_word(&text[word.start..word.end]));
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! becomes [`Kind::Poison`], and an expression that touches it is never judged.
 
 use super::latex::Brace;
-use super::vocabulary;
+use super::vocabulary::{self, CLASSES, Class};
 use crate::quality::words::{hash_word, is_spaceless};
 
 /// What a token is.
@@ -524,31 +524,29 @@ impl Lexer<'_> {
             };
             return if plain { Kind::Word } else { Kind::Poison };
         }
-        let is = |other: &str| word.eq_ignore_ascii_case(other);
-        let hash = hash_word(word);
-        if vocabulary::ODD.has(hash) || (is("base") && number_follows) {
-            self.out.odd = true;
-        }
         let between = number_follows && self.after_operand();
-        match () {
-            () if is("of") => Kind::Of,
-            () if between && is("times") => Kind::Times,
-            () if between && is("plus") => Kind::Plus,
-            () if between && is("minus") => Kind::Minus,
-            () if is("equals") => Kind::Equals,
+        let class = CLASSES.get(hash_word(word));
+        self.out.odd |= matches!(class, Some(Class::Odd | Class::OddScale))
+            || (class == Some(Class::Base) && number_follows);
+        match class {
+            Some(Class::Of) => Kind::Of,
+            Some(Class::Times) if between => Kind::Times,
+            Some(Class::Plus) if between => Kind::Plus,
+            Some(Class::Minus) if between => Kind::Minus,
+            Some(Class::Equals) => Kind::Equals,
             // The caller marks the number before it.
-            () if is("percent") => Kind::Number {
+            Some(Class::Percent) => Kind::Number {
                 percent: true,
                 currency: false,
             },
-            () if vocabulary::ABOUT.has(hash) => Kind::Approximately,
-            () if vocabulary::SCALES.has(hash)
-                || (!word.is_ascii()
-                    && word.contains(|c| vocabulary::SCALE_CHARACTERS.contains(c))) =>
+            Some(Class::About) => Kind::Approximately,
+            Some(Class::Scale | Class::OddScale) => Kind::Scale,
+            _ if !word.is_ascii()
+                && word.contains(|c| vocabulary::SCALE_CHARACTERS.contains(c)) =>
             {
                 Kind::Scale
             }
-            () => Kind::Word,
+            _ => Kind::Word,
         }
     }
 }

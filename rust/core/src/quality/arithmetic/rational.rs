@@ -11,6 +11,13 @@ pub struct Rational {
 
 fn gcd(mut a: u128, mut b: u128) -> u128 {
     while b != 0 {
+        // Division of 128 bits is slow, and nearly every number is short.
+        if let (Ok(mut short_a), Ok(mut short_b)) = (u64::try_from(a), u64::try_from(b)) {
+            while short_b != 0 {
+                (short_a, short_b) = (short_b, short_a % short_b);
+            }
+            return u128::from(short_a);
+        }
         (a, b) = (b, a % b);
     }
     a
@@ -36,6 +43,9 @@ impl Rational {
     pub fn new(numerator: i128, denominator: i128) -> Option<Self> {
         if denominator == 0 {
             return None;
+        }
+        if denominator == 1 {
+            return Some(Self::integer(numerator));
         }
         let divisor =
             i128::try_from(gcd(numerator.unsigned_abs(), denominator.unsigned_abs())).ok()?;

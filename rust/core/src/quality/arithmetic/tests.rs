@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn verdicts(text: &str) -> Vec<Option<bool>> {
@@ -191,4 +193,57 @@ fn says_what_the_sides_come_to() {
     assert_eq!(wrong.left, Rational::integer(144));
     assert_eq!(wrong.right, Rational::integer(154));
     assert_eq!(verdicts("2 + 2 = 4, 3 * 3 = 9"), [Some(true), Some(true)]);
+}
+
+/// A random expression over whole numbers: its text, and its value worked out on the tree.
+fn expression() -> impl Strategy<Value = (String, Rational, u8)> {
+    let leaf = (1_i128..400).prop_map(|value| (value.to_string(), Rational::integer(value), 9));
+    leaf.prop_recursive(4, 12, 2, |inner| {
+        (inner.clone(), 0..4_usize, inner).prop_filter_map("fits", |(left, operator, right)| {
+            let wrap = |side: &(String, Rational, u8), least: u8| {
+                if side.2 < least {
+                    format!("({})", side.0)
+                } else {
+                    side.0.clone()
+                }
+            };
+            let (sign, strength, value) = match operator {
+                0 => ("+", 1, left.1.plus(right.1)?),
+                1 => ("-", 1, left.1.minus(right.1)?),
+                2 => ("*", 2, left.1.times(right.1)?),
+                _ => ("/", 2, left.1.divided_by(right.1)?),
+            };
+            let text = format!(
+                "{} {sign} {}",
+                wrap(&left, strength),
+                wrap(&right, strength + 1)
+            );
+            Some((text, value, strength))
+        })
+    })
+    .prop_filter("has an operation", |(text, ..)| text.contains(' '))
+    .prop_filter("is a whole number", |(_, value, _)| {
+        value
+            .to_integer()
+            .is_some_and(|whole| (0..1_000_000_000).contains(&whole))
+    })
+}
+
+proptest! {
+    #[test]
+    fn an_equation_that_holds_is_never_flagged((text, value, _) in expression()) {
+        let sentence = format!("So we get {text} = {}.", value.to_text());
+        let found = check(&sentence);
+        prop_assert_eq!((found.found, found.wrong), (1, 0), "{}", sentence);
+        prop_assert_eq!(found.equations[0].left, value);
+    }
+
+    #[test]
+    fn an_equation_that_does_not_hold_is_flagged((text, value, _) in expression(), off in 2_i128..50) {
+        // A difference of labels (`1 - 5 + 3`) and fractions of a part (`1/4 = 250`) are let pass.
+        prop_assume!(!text.starts_with(|c: char| c.is_ascii_digit()) || !text[..text.len().min(9)].contains('-'));
+        let wrong = value.plus(Rational::integer(off)).unwrap();
+        let sentence = format!("So we get {text} = {}.", wrong.to_text());
+        prop_assert_eq!(check(&sentence).wrong, 1, "{}", sentence);
+    }
 }

@@ -2,34 +2,58 @@
 
 use std::sync::LazyLock;
 
-use crate::quality::words::WordSet;
+use crate::quality::words::{WordClasses, WordSet};
 
-/// Words that change the value of a number beside them, or that name a function.
-pub(super) static SCALES: LazyLock<WordSet> = LazyLock::new(|| {
-    WordSet::new(
-        "dozen dozens hundred hundreds thousand thousands million millions billion billions \
-         trillion trillions mil mille millones tausend millionen lakh crore half halves third \
-         thirds quarter quarters fourth fourths fifth fifths sixth sixths seventh sevenths eighth \
-         eighths ninth ninths tenth tenths hundredth hundredths halb hälfte mitad moitié double \
-         twice thrice triple doppelt doble squared cubed mod modulo log ln sin cos tan sqrt root \
-         factorial choose power am pm pair pairs тысяч тысячи миллион половина",
-    )
+/// What a word does to arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// It changes the value of a number beside it, or names a function.
+    Scale,
+    /// Behind it arithmetic is not that of the whole numbers.
+    Odd,
+    /// The same, and it scales as well.
+    OddScale,
+    /// It makes an equation an approximation, behind its sign.
+    About,
+    Of,
+    Times,
+    Plus,
+    Minus,
+    Equals,
+    Percent,
+    Base,
+}
+
+pub(super) static CLASSES: LazyLock<WordClasses<Class>> = LazyLock::new(|| {
+    WordClasses::new(&[
+        (
+            Class::Scale,
+            "dozen dozens hundred hundreds thousand thousands million millions billion billions \
+             trillion trillions mil mille millones tausend millionen lakh crore half halves third \
+             thirds quarter quarters fourth fourths fifth fifths sixth sixths seventh sevenths \
+             eighth eighths ninth ninths tenth tenths hundredth hundredths halb hälfte mitad \
+             moitié double twice thrice triple doppelt doble squared cubed  log ln sin cos tan \
+             sqrt root factorial choose power am pm pair pairs тысяч тысячи миллион половина",
+        ),
+        (
+            Class::Odd,
+            "modular binary hexadecimal octal xor bitwise clock o'clock hex concatenate \
+             concatenation concatenated",
+        ),
+        (Class::OddScale, "mod modulo"),
+        (Class::About, "approximately about roughly around approx"),
+        (Class::Of, "of"),
+        (Class::Times, "times"),
+        (Class::Plus, "plus"),
+        (Class::Minus, "minus"),
+        (Class::Equals, "equals"),
+        (Class::Percent, "percent"),
+        (Class::Base, "base"),
+    ])
 });
 
 /// The same in scripts without spaces: ten thousand, half, times …
 pub(super) const SCALE_CHARACTERS: &str = "半倍分万萬亿億千百打十成余点割兆";
-
-/// Words after which arithmetic is not that of the whole numbers.
-pub(super) static ODD: LazyLock<WordSet> = LazyLock::new(|| {
-    WordSet::new(
-        "mod modulo modular binary hexadecimal octal xor bitwise clock o'clock hex concatenate \
-         concatenation concatenated",
-    )
-});
-
-/// Words that make an equation an approximation, behind its sign.
-pub(super) static ABOUT: LazyLock<WordSet> =
-    LazyLock::new(|| WordSet::new("approximately about roughly around approx"));
 
 /// Words before a number that tie it to what was said before: `the product of 3 and 4 + 2`.
 pub(super) static LEADS: LazyLock<WordSet> = LazyLock::new(|| {

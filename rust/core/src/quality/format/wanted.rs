@@ -86,7 +86,8 @@ pub fn detect(request: &str) -> Vec<Wanted> {
     let (head, tail) = ends(request);
     let mut wanted = Vec::new();
     for part in [head, tail] {
-        for range in sentences(part) {
+        let part = part.to_lowercase();
+        for range in sentences(&part) {
             Sentence::new(&part[range]).detect(&mut wanted);
         }
     }
@@ -111,30 +112,30 @@ fn ends(text: &str) -> (&str, &str) {
 
 pub(super) struct Sentence<'a> {
     pub(super) text: &'a str,
-    pub(super) words: Vec<String>,
+    pub(super) words: Vec<&'a str>,
     pub(super) spans: Vec<Word>,
 }
 
 impl<'a> Sentence<'a> {
     fn new(text: &'a str) -> Self {
         let spans = words(text);
-        let lowered = spans
+        let listed = spans
             .iter()
-            .map(|word| text[word.start..word.end].to_lowercase())
+            .map(|word| &text[word.start..word.end])
             .collect();
         Self {
             text,
-            words: lowered,
+            words: listed,
             spans,
         }
     }
 
-    pub(super) fn at(&self, index: usize) -> &str {
-        self.words.get(index).map_or("", String::as_str)
+    pub(super) fn at(&self, index: usize) -> &'a str {
+        self.words.get(index).copied().unwrap_or_default()
     }
 
     pub(super) fn has(&self, word: &str) -> bool {
-        self.words.iter().any(|other| other == word)
+        self.words.contains(&word)
     }
 
     pub(super) fn follows(&self, index: usize, phrase: &[&str]) -> bool {
@@ -189,7 +190,7 @@ impl<'a> Sentence<'a> {
 
     /// “as JSON”, “a JSON object”, “valid JSON”: with a verb that asks, or an `only`.
     fn json(&self, out: &mut Vec<Wanted>) {
-        let Some(index) = self.words.iter().position(|word| word == "json") else {
+        let Some(index) = self.words.iter().position(|word| *word == "json") else {
             return;
         };
         let before = self.at(index.wrapping_sub(1));

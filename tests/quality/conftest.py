@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cascadeflow.quality import TextJudgement, judge_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Judged:
+    """A judgement whose checks are found by name."""
+
+    def __init__(self, judgement: TextJudgement) -> None:
+        self.judgement = judgement
+        self.by_name = {check.name: check for check in judgement.checks}
+
+    @property
+    def failed(self) -> set[str]:
+        return {name for name, check in self.by_name.items() if check.verdict == "failed"}
+
+    def verdict(self, name: str) -> str:
+        return self.by_name[name].verdict
+
+    def reason(self, name: str) -> str:
+        return self.by_name[name].reason
+
+
+@pytest.fixture(scope="session")
+def judge() -> Callable[..., Judged]:
+    def run(question: str, answer: str, **options: Any) -> Judged:
+        return Judged(judge_text(question, answer, **options))
+
+    return run
