@@ -6,13 +6,18 @@ from typing import Literal, Self, TypeAlias, final
 
 __all__ = [
     "DEBUG_BUILD",
+    "Ledger",
     "PriceSchedule",
     "RateCard",
+    "Refusal",
     "SentenceEmbedder",
+    "Settlement",
     "TextClassifier",
     "Tokenizer",
     "Vectors",
     "Vocabulary",
+    "Window",
+    "WindowStanding",
     "__version__",
     "assess_complexity",
     "check_json",
@@ -279,3 +284,167 @@ class TextClassifier:
 
     def classify(self, texts: Sequence[str | tuple[str, str]]) -> list[list[float]]:
         """The probability of each label in the model's order, for each text or pair in order."""
+
+# ledger
+
+@final
+class Window:
+    """Over which time a scope's money is counted. Calendar windows follow an IANA time zone."""
+
+    @staticmethod
+    def day(zone: str) -> Window: ...
+    @staticmethod
+    def week(zone: str) -> Window:
+        """ISO weeks: from Monday to Sunday."""
+
+    @staticmethod
+    def month(zone: str) -> Window: ...
+    @staticmethod
+    def total() -> Window: ...
+    @staticmethod
+    def rolling(seconds: int, buckets: int) -> Window:
+        """The last `seconds`, in so many buckets, each counted until it lies wholly outside."""
+
+    @property
+    def kind(self) -> Literal["day", "week", "month", "total", "rolling"]: ...
+    def period(self, now_ms: int) -> tuple[int | None, int | None]:
+        """The instance that holds at an instant: its start and its end, Unix milliseconds."""
+
+@final
+class WindowStanding:
+    """How one window of a scope stands. Nanodollars; Unix milliseconds."""
+
+    @property
+    def window(self) -> Window: ...
+    @property
+    def limit(self) -> int | None: ...
+    @property
+    def spent(self) -> int: ...
+    @property
+    def held(self) -> int: ...
+    @property
+    def starts_ms(self) -> int | None: ...
+    @property
+    def resets_ms(self) -> int | None: ...
+
+@final
+class Refusal:
+    """Why a reservation was not made; nothing was held."""
+
+    @property
+    def kind(self) -> Literal["limit", "grant", "stale"]:
+        """`limit`: a window is full. `grant`: the scope's grant is; ask the store for more and try
+        again. `stale`: the scope's handle was evicted; open it again."""
+
+    @property
+    def scope(self) -> int: ...
+    @property
+    def requested(self) -> int: ...
+    @property
+    def grant_needed(self) -> int | None:
+        """With `grant`: what the scope must be granted in all for this request to fit."""
+
+    @property
+    def standing(self) -> WindowStanding | None:
+        """With `limit`: the window that is full, the one that resets last if there are several."""
+
+@final
+class Settlement:
+    """What became of a settlement."""
+
+    @property
+    def outcome(self) -> Literal["settled", "released", "corrected", "already"]:
+        """`corrected`: the hold had expired, and what it was booked at is now this. `already`: it
+        was settled or released before; nothing changed."""
+
+    @property
+    def booked(self) -> int:
+        """The largest part's nanodollars that are booked for the hold now."""
+
+    @property
+    def overrun(self) -> int:
+        """By how much they exceed what was held."""
+
+@final
+class Ledger:
+    """Scopes, their windows, and holds on them. All-or-nothing, lock-free, never over.
+
+    A scope is whose money (`"user"`, `"u1"`), an account is a scope in one window's current period.
+    A handle names an open scope until it is evicted. Amounts are nanodollars, one for every scope
+    of the call or a sequence of one each. `now_ms` may go back: periods never do.
+    """
+
+    def __new__(cls, *, late_seconds: int = 86_400) -> Ledger:
+        """`late_seconds`: how long an expired hold may still be corrected, and ids are known."""
+
+    def open_scope(
+        self,
+        kind: str,
+        name: str,
+        limits: Sequence[tuple[Window, int | None]],
+        now_ms: int,
+        *,
+        spent: Sequence[int] = (),
+        spent_total: int = 0,
+        grant: int | None = None,
+    ) -> int:
+        """Opens a scope, or gives the handle of the open one unchanged.
+
+        `spent` is what each window has spent in its current period already, `spent_total` what the
+        scope has in its life; `grant` is what it may have in its life, `None` without a store.
+        """
+
+    def find_scope(self, kind: str, name: str) -> int | None: ...
+    def scope_name(self, scope: int) -> tuple[str, str]: ...
+    def set_limits(
+        self, scope: int, limits: Sequence[tuple[Window, int | None]], now_ms: int
+    ) -> None:
+        """Changes limits while in use. A new window counts from now; one left out is counted
+        no more; one that stays keeps what it has."""
+
+    def set_grant(self, scope: int, grant: int | None) -> None: ...
+    def reserve(
+        self,
+        scopes: Sequence[int],
+        amount: int | Sequence[int],
+        now_ms: int,
+        deadline_ms: int,
+        *,
+        key: bytes | None = None,
+        force: bool = False,
+    ) -> int | Refusal:
+        """Holds the amounts on all scopes or on none, and gives the hold's id.
+
+        The same `key` (up to 16 bytes) gives the hold that it gave before. `force` holds even over
+        the limits.
+        """
+
+    def extend(
+        self, hold: int, amount: int | Sequence[int], now_ms: int, *, force: bool = False
+    ) -> Refusal | None:
+        """Holds so much more under the same hold, on all its scopes or on none."""
+
+    def renew(self, hold: int, deadline_ms: int) -> bool:
+        """Puts a deadline off; `False` when the hold is open no more."""
+
+    def settle(self, hold: int, actual: int | Sequence[int], now_ms: int) -> Settlement: ...
+    def release(self, hold: int, now_ms: int) -> Settlement: ...
+    def expire(self, now_ms: int) -> list[int]:
+        """Settles at the hold what is past its deadline; gives the ids."""
+
+    def adjust(self, scope: int, amount: int, now_ms: int) -> int:
+        """Books an amount by hand, in all windows, negative too; gives what was booked (no window's
+        spending falls below zero)."""
+
+    def standing(self, scope: int, now_ms: int) -> list[WindowStanding]: ...
+    def total(self, scope: int) -> tuple[int, int]:
+        """Settled and held over the scope's life."""
+
+    def held_amounts(self, hold: int) -> list[tuple[int, int]]:
+        """Each scope of a hold and what is held, or was booked, on it."""
+
+    def scopes(self) -> list[int]: ...
+    def open_holds(self) -> int: ...
+    def evict(self, now_ms: int, idle_ms: int) -> list[tuple[str, str, int]]:
+        """Drops scopes that were not used for so long, have no open hold, and whose periods have
+        ended (or whose store knows them: `grant` is set); gives kind, name and life's total."""

@@ -6,13 +6,95 @@ They stand on the ground floor so that rooms above need not import each other fo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from cascadeflow.errors import ConfigurationError
+from cascadeflow.errors import ConfigurationError, InvalidRequestError
+from cascadeflow.money import Amount, from_usd
 
-__all__ = ["Deadlines", "QualityConfig", "QualityMode", "RetryPolicy"]
+if TYPE_CHECKING:
+    from cascadeflow.types import PeriodKind
+
+__all__ = [
+    "BudgetConfig",
+    "Deadlines",
+    "EnforcementMode",
+    "QualityConfig",
+    "QualityMode",
+    "RetryPolicy",
+]
+
+EnforcementMode = Literal["warn", "block", "degrade"]
+"""What a budget does when it runs out: say so, refuse, or answer more cheaply."""
 
 QualityMode = Literal["fast", "balanced", "strict"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetConfig:
+    """What one user, team, tag … may spend, in US dollars. 0 is a limit of zero; `None` is none.
+
+    Periods are those of the calendar in `timezone`: a day begins at midnight there, a week on
+    Monday (ISO 8601), a month on its first day, daylight saving included.
+
+    >>> BudgetConfig(daily=1, monthly="20.50").limits
+    (('day', 1000000000), ('month', 20500000000))
+
+    Attributes:
+        daily: for each calendar day.
+        weekly: for each ISO week.
+        monthly: for each calendar month.
+        total: for ever.
+        rolling: for every stretch of `rolling_hours`, wherever it begins.
+        rolling_hours: the length of that stretch, in hours.
+        warn_at: the share of a limit, 0 to 1, from which on it is `warned`.
+        degrade_at: the share from which on `degrade` mode plans more cheaply.
+        timezone: an IANA name, such as `"Europe/Oslo"`.
+    """
+
+    daily: Amount | None = None
+    weekly: Amount | None = None
+    monthly: Amount | None = None
+    total: Amount | None = None
+    rolling: Amount | None = None
+    rolling_hours: float = 24.0
+    warn_at: float = 0.8
+    degrade_at: float = 0.9
+    timezone: str = "UTC"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.warn_at <= self.degrade_at <= 1:
+            raise ConfigurationError(
+                "BudgetConfig needs 0 <= warn_at <= degrade_at <= 1, not "
+                f"{self.warn_at} and {self.degrade_at}"
+            )
+        if not 0 < self.rolling_hours <= 24 * 366:
+            raise ConfigurationError(
+                f"BudgetConfig.rolling_hours must lie in 0..8784, not {self.rolling_hours}"
+            )
+        try:
+            limits = self.limits
+        except InvalidRequestError as error:
+            raise ConfigurationError(f"BudgetConfig: {error}") from None
+        if not limits:
+            raise ConfigurationError(
+                "a BudgetConfig needs a limit: daily=, weekly=, monthly=, rolling= or total="
+            )
+
+    @property
+    def limits(self) -> tuple[tuple[PeriodKind, int], ...]:
+        """Each limit that is set: its period and nanodollars, shortest period first."""
+        named: tuple[tuple[PeriodKind, Amount | None], ...] = (
+            ("rolling", self.rolling),
+            ("day", self.daily),
+            ("week", self.weekly),
+            ("month", self.monthly),
+            ("total", self.total),
+        )
+        return tuple(
+            (period, from_usd(amount, what=f"the {period} budget"))
+            for period, amount in named
+            if amount is not None
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ CascadeFlowError
 ├── InvalidRequestError (ValueError)     this request cannot be sent: fix its arguments
 ├── UnknownUsageError (ValueError)       what a call used is not known: its cost is not zero
 ├── MissingDependencyError (ImportError) an extra is not installed
+├── BudgetExceededError                  the request does not fit a budget: not now, or never
 ├── RequestsForbiddenError               a real request was attempted while they are forbidden
 ├── StoreError                           a file or store could not be read or written
 ├── ProviderError                        a provider's answer was not an answer
@@ -39,6 +40,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from decimal import Decimal
 
     from cascadeflow.types import Attempt
 
@@ -46,6 +49,7 @@ __all__ = [
     "AllModelsFailedError",
     "AuthenticationError",
     "BadRequestError",
+    "BudgetExceededError",
     "CascadeFlowError",
     "ConfigurationError",
     "ContentFilteredError",
@@ -99,6 +103,60 @@ class UnknownUsageError(CascadeFlowError, ValueError):
 
 class MissingDependencyError(CascadeFlowError, ImportError):
     """A feature needs a package that is not installed; the message names the extra."""
+
+
+class BudgetExceededError(CascadeFlowError):
+    """A request's worst case does not fit a budget; nothing was sent and nothing was spent.
+
+    Amounts are US dollars.
+
+    Attributes:
+        account: which budget: scope, name and period, such as `"user:u1 day"`.
+        scope: `global`, `tier`, `user`, `team`, `key`, `tag` or `model`.
+        name: which user, team …; empty for `global`.
+        period: `day`, `week`, `month`, `rolling` or `total`.
+        limit: the budget.
+        spent: what is settled in the period.
+        held: what requests under way may still cost.
+        requested: what this request may cost at worst.
+        resets_at: when the period ends (UTC), or `None` where it never does.
+        permanent: `True` when the request is larger than the whole limit: waiting does not help, a
+            smaller `max_tokens`, a cheaper model or a larger budget does.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        scope: str,
+        name: str,
+        period: str,
+        limit: Decimal,
+        spent: Decimal,
+        held: Decimal,
+        requested: Decimal,
+        resets_at: datetime | None,
+        permanent: bool,
+    ) -> None:
+        super().__init__(message)
+        self.scope = scope
+        self.name = name
+        self.period = period
+        self.limit = limit
+        self.spent = spent
+        self.held = held
+        self.requested = requested
+        self.resets_at = resets_at
+        self.permanent = permanent
+
+    @property
+    def account(self) -> str:
+        """Which budget: scope, name and period."""
+        return (
+            f"{self.scope}:{self.name} {self.period}"
+            if self.name
+            else f"{self.scope} {self.period}"
+        )
 
 
 class RequestsForbiddenError(CascadeFlowError):

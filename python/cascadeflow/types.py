@@ -20,8 +20,10 @@ __all__ = [
     "ImagePart",
     "JsonObject",
     "Message",
+    "PeriodKind",
     "ResponseFormat",
     "Role",
+    "ScopeKind",
     "TextPart",
     "Tool",
     "ToolCall",
@@ -59,6 +61,12 @@ EMPTY: Final[JsonObject] = _Empty()
 """The empty mapping, shared: a default that nobody can write to."""
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
+
+ScopeKind = Literal["global", "tier", "user", "team", "key", "tag", "model"]
+"""Whose money a budget counts."""
+
+PeriodKind = Literal["rolling", "day", "week", "month", "total"]
+"""Over which time it is counted."""
 
 FinishReason = Literal[
     "stop", "length", "tool_calls", "content_filter", "refusal", "error", "unknown"

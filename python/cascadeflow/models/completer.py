@@ -7,18 +7,23 @@ that no room imports `providers`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from cascadeflow.types import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from cascadeflow.errors import ProviderError
     from cascadeflow.models.completion import Completion, StreamEvent
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.types import ChatRequest
 
-__all__ = ["Attempt", "Completer", "Reply"]
+__all__ = ["Attempt", "Completer", "Reply", "RetryPermit"]
+
+RetryPermit: TypeAlias = "Callable[[ProviderError], Awaitable[bool]]"
+"""Asked before a failed try is repeated: under a budget, a try that may have been billed is only
+repeated when money for one more was held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +49,12 @@ class Completer(Protocol):
     """Asks a model, however it is reached: over HTTP, or in this process."""
 
     async def complete(
-        self, model: ModelConfig, request: ChatRequest, *, timeout: float | None = None
+        self,
+        model: ModelConfig,
+        request: ChatRequest,
+        *,
+        timeout: float | None = None,
+        may_retry: RetryPermit | None = None,
     ) -> Reply:
         """Asks and waits for the whole answer.
 
@@ -53,13 +63,19 @@ class Completer(Protocol):
             request: what to ask; `stream` is set by the method, not by the caller.
             timeout: seconds for everything, retries included; the shorter of it and the
                 completer's own total deadline counts.
+            may_retry: asked with the error before each further try; `False` ends the trying.
 
         Raises:
             ProviderError: every try failed; its `attempts` attribute holds them all.
         """
 
     def stream(
-        self, model: ModelConfig, request: ChatRequest, *, timeout: float | None = None
+        self,
+        model: ModelConfig,
+        request: ChatRequest,
+        *,
+        timeout: float | None = None,
+        may_retry: RetryPermit | None = None,
     ) -> AsyncIterator[StreamEvent | Reply]:
         """Asks and yields the events, then one `Reply`; closing the iterator closes the connection.
 

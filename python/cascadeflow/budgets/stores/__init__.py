@@ -1,0 +1,1 @@
+"""Where budgets are kept beyond the process."""
