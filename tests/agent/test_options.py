@@ -404,10 +404,12 @@ def test_a_timeout_bounds_the_whole_request(world: Any) -> None:
     inner = w.agent()._completer
 
     class Watching:
-        async def complete(self, model: Any, request: Any, *, timeout: float | None) -> Any:
+        async def complete(
+            self, model: Any, request: Any, *, timeout: float | None, may_retry: Any = None
+        ) -> Any:
             seen.append(timeout)
             clock.advance(2)
-            return await inner.complete(model, request, timeout=timeout)
+            return await inner.complete(model, request, timeout=timeout, may_retry=may_retry)
 
         async def aclose(self) -> None:
             pass

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from cascadeflow.clock import Clock
+    from cascadeflow.models.completer import RetryPermit
     from cascadeflow.models.completion import Completion, StreamEvent
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.providers.protocols import Codec, EncodedRequest, HttpResponse
@@ -172,7 +173,12 @@ class HttpCompleter:
         self._targets: dict[int, _Target] = {}
 
     async def complete(
-        self, model: ModelConfig, request: ChatRequest, *, timeout: float | None = None
+        self,
+        model: ModelConfig,
+        request: ChatRequest,
+        *,
+        timeout: float | None = None,
+        may_retry: RetryPermit | None = None,
     ) -> Reply:
         """Asks and waits for the whole answer.
 
@@ -181,6 +187,8 @@ class HttpCompleter:
             request: what to ask.
             timeout: seconds for everything, retries included; the shorter of it and the total
                 deadline counts.
+            may_retry: asked with the error before the wait for each further try; `False` ends the
+                trying and raises the error. Not asked where there would be no further try anyway.
 
         Raises:
             ProviderError: every try failed; its `attempts` hold them all.
@@ -197,7 +205,7 @@ class HttpCompleter:
                 try:
                     completion = await self._try(target, http, call)
                 except ProviderError as error:
-                    await self._after_failure(target, error, call)
+                    await self._after_failure(target, error, call, may_retry)
         finally:
             call.limiter.close()
         return Reply(
@@ -208,7 +216,12 @@ class HttpCompleter:
         )
 
     async def stream(
-        self, model: ModelConfig, request: ChatRequest, *, timeout: float | None = None
+        self,
+        model: ModelConfig,
+        request: ChatRequest,
+        *,
+        timeout: float | None = None,
+        may_retry: RetryPermit | None = None,
     ) -> AsyncGenerator[StreamEvent | Reply, None]:
         """Asks and yields the events, then one `Reply`; closing the iterator closes the connection.
 
@@ -219,6 +232,7 @@ class HttpCompleter:
             model: which model, where it is and how to reach it.
             request: what to ask.
             timeout: seconds for everything, retries included.
+            may_retry: as for `complete`.
 
         Raises:
             ProviderError: every try failed, or the stream failed half-way.
@@ -246,7 +260,7 @@ class HttpCompleter:
                     if first is not None:
                         self._record(target, error, call)
                         raise
-                    await self._after_failure(target, error, call)
+                    await self._after_failure(target, error, call, may_retry)
                 finally:
                     await batches.aclose()
         finally:
@@ -402,16 +416,29 @@ class HttpCompleter:
         )
         error.attempts = tuple(call.attempts)
 
-    async def _after_failure(self, target: _Target, error: ProviderError, call: _Call) -> None:
+    async def _after_failure(
+        self,
+        target: _Target,
+        error: ProviderError,
+        call: _Call,
+        may_retry: RetryPermit | None,
+    ) -> None:
         """Waits before the next try, or raises the error when there shall be none."""
         self._record(target, error, call)
         wait = self._wait(error, len(call.attempts))
-        left = self._left(call)
-        if wait is None or (left is not None and wait >= left):
+        if wait is None or self._too_late(wait, call):
+            raise error
+        # A permit may take its time, so that the deadline is looked at once more.
+        if may_retry is not None and (not await may_retry(error) or self._too_late(wait, call)):
             raise error
         began = self._clock.monotonic()
         await self._clock.sleep(wait)
         call.waited += self._clock.monotonic() - began
+
+    def _too_late(self, wait: float, call: _Call) -> bool:
+        """Whether the deadline leaves no time for a try after a wait."""
+        left = self._left(call)
+        return left is not None and wait >= left
 
     def _wait(self, error: ProviderError, tries: int) -> float | None:
         """Seconds until the next try: full jitter, and never less than the provider asks for."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from cascadeflow.clock import Clock
     from cascadeflow.config import Deadlines, RetryPolicy
-    from cascadeflow.models.completer import Reply
+    from cascadeflow.models.completer import Reply, RetryPermit
     from cascadeflow.models.completion import StreamEvent
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.providers.local import LocalCompleter
@@ -50,16 +50,28 @@ class Providers:
         self._local: LocalCompleter | None = None
 
     async def complete(
-        self, model: ModelConfig, request: ChatRequest, *, timeout: float | None = None
+        self,
+        model: ModelConfig,
+        request: ChatRequest,
+        *,
+        timeout: float | None = None,
+        may_retry: RetryPermit | None = None,
     ) -> Reply:
         """Asks and waits for the whole answer; see `HttpCompleter.complete`."""
-        return await self._completer(model).complete(model, request, timeout=timeout)
+        return await self._completer(model).complete(
+            model, request, timeout=timeout, may_retry=may_retry
+        )
 
     def stream(
-        self, model: ModelConfig, request: ChatRequest, *, timeout: float | None = None
+        self,
+        model: ModelConfig,
+        request: ChatRequest,
+        *,
+        timeout: float | None = None,
+        may_retry: RetryPermit | None = None,
     ) -> AsyncGenerator[StreamEvent | Reply, None]:
         """Asks and yields the events, then one `Reply`; see `HttpCompleter.stream`."""
-        return self._completer(model).stream(model, request, timeout=timeout)
+        return self._completer(model).stream(model, request, timeout=timeout, may_retry=may_retry)
 
     async def aclose(self) -> None:
         """Closes the connections of the running loop; the completer may be used again."""

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
 
     from cascadeflow.clock import Clock
+    from cascadeflow.models.completer import RetryPermit
     from cascadeflow.models.completion import StreamEvent
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.types import ChatRequest
@@ -308,7 +309,12 @@ class LocalCompleter:
         self._clock: Clock = clock or SystemClock()
 
     async def complete(
-        self, model: ModelConfig, request: ChatRequest, *, timeout: float | None = None
+        self,
+        model: ModelConfig,
+        request: ChatRequest,
+        *,
+        timeout: float | None = None,
+        may_retry: RetryPermit | None = None,
     ) -> Reply:
         """Asks and waits for the whole answer.
 
@@ -316,6 +322,7 @@ class LocalCompleter:
             model: which model; its name is a path or a documented name.
             request: what to ask: text only, and no tools.
             timeout: seconds for everything; the shorter of it and the total deadline counts.
+            may_retry: never asked: a model in this process is tried once.
 
         Raises:
             ProviderError: the model failed, or the deadline passed.
@@ -323,7 +330,9 @@ class LocalCompleter:
             InvalidRequestError: the request has parts that a local model cannot take.
         """
         reply: Reply | None = None
-        async with aclosing(self.stream(model, request, timeout=timeout)) as events:
+        async with aclosing(
+            self.stream(model, request, timeout=timeout, may_retry=may_retry)
+        ) as events:
             async for event in events:
                 if isinstance(event, Reply):
                     reply = event
@@ -332,7 +341,12 @@ class LocalCompleter:
         return reply
 
     async def stream(
-        self, model: ModelConfig, request: ChatRequest, *, timeout: float | None = None
+        self,
+        model: ModelConfig,
+        request: ChatRequest,
+        *,
+        timeout: float | None = None,
+        may_retry: RetryPermit | None = None,  # noqa: ARG002 - the protocol's
     ) -> AsyncGenerator[StreamEvent | Reply, None]:
         """Asks and yields the events, then one `Reply`; closing the iterator ends the generation.
 
@@ -340,6 +354,7 @@ class LocalCompleter:
             model: which model; its name is a path or a documented name.
             request: what to ask: text only, and no tools.
             timeout: seconds for everything; the shorter of it and the total deadline counts.
+            may_retry: never asked: a model in this process is tried once.
 
         Raises:
             ProviderError: the model failed, or the deadline passed.
