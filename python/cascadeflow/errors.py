@@ -7,11 +7,14 @@ CascadeFlowError
 │   ├── UnknownPriceError                the price of a model is not known: state it
 │   └── MissingKeyError                  no API key for a provider
 ├── InvalidRequestError (ValueError)     this request cannot be sent: fix its arguments
+│   └── UnboundedCostError               nobody can say what it costs at most: state it
 ├── UnknownUsageError (ValueError)       what a call used is not known: its cost is not zero
 ├── MissingDependencyError (ImportError) an extra is not installed
 ├── BudgetExceededError                  the request does not fit a budget: not now, or never
 ├── RequestsForbiddenError               a real request was attempted while they are forbidden
 ├── StoreError                           a file or store could not be read or written
+├── AlertDeliveryError                   an alert channel did not take an alert
+├── WebhookSignatureError (ValueError)   a webhook's body was not signed with your secret
 ├── ProviderError                        a provider's answer was not an answer
 │   ├── AuthenticationError              401: the key is wrong
 │   ├── PermissionDeniedError            403: the key may not do this
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
     from cascadeflow.types import Attempt
 
 __all__ = [
+    "AlertDeliveryError",
     "AllModelsFailedError",
     "AuthenticationError",
     "BadRequestError",
@@ -67,9 +71,11 @@ __all__ = [
     "RateLimitedError",
     "RequestsForbiddenError",
     "StoreError",
+    "UnboundedCostError",
     "UnknownModelError",
     "UnknownPriceError",
     "UnknownUsageError",
+    "WebhookSignatureError",
 ]
 
 
@@ -95,6 +101,13 @@ class MissingKeyError(ConfigurationError):
 
 class InvalidRequestError(CascadeFlowError, ValueError):
     """A request's arguments cannot be sent as they are."""
+
+
+class UnboundedCostError(InvalidRequestError):
+    """Nothing bounds what the request may cost, and a budget only lets through what is bounded.
+
+    `max_extra_cost=` states what may be billed beyond the tokens that can be counted.
+    """
 
 
 class UnknownUsageError(CascadeFlowError, ValueError):
@@ -165,6 +178,26 @@ class RequestsForbiddenError(CascadeFlowError):
 
 class StoreError(CascadeFlowError):
     """A file or store could not be read or written; nothing acknowledged was lost."""
+
+
+class AlertDeliveryError(CascadeFlowError):
+    """An alert channel did not take an alert; a channel of your own may raise it too.
+
+    Attributes:
+        retryable: whether the same alert may be taken later.
+        retry_after: seconds the other side asks to wait, or `None`.
+    """
+
+    def __init__(
+        self, message: str, *, retryable: bool = True, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+class WebhookSignatureError(CascadeFlowError, ValueError):
+    """A webhook was not signed with your secret, or too long ago: do not believe its body."""
 
 
 class ProviderError(CascadeFlowError):

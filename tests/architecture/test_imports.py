@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python" / "cascadeflow"
 
-GROUND = {"errors", "types", "money", "clock", "config"}
+GROUND = {"errors", "types", "money", "clock", "config", "guard"}
 ROOMS = {"budgets", "cache", "domains", "experiments", "providers", "quality", "tiers"}
 NATIVE_USERS = {"budgets", "domains", "models", "quality", "tiers"}
 
