@@ -28,6 +28,7 @@ __all__ = [
     "find_row",
     "lookup",
     "reload",
+    "rows_that_may_serve",
     "suggest",
     "table",
     "user_table_path",
@@ -235,6 +236,31 @@ def _find_served(
     if found is not None:
         return found
     return asked if _words(name) == _words(served) else None
+
+
+def rows_that_may_serve(provider: str, name: str) -> tuple[tuple[Row, ...], bool]:
+    """Gives the rows by which a call of a model may be priced, whoever serves it.
+
+    That is the row of the name that is asked, and the provider's rows whose names say that they are
+    the same model (a dated snapshot may cost something else). A name that ends in `latest` may lead
+    to any row that has all of its words.
+
+    Returns:
+        The rows, the asked model's own first, and whether they are the provider's own; no rows when
+        the catalogue does not have the model.
+    """
+    found = find_row(provider, name)
+    if found is None:
+        return (), False
+    row, own = found
+    words = _words(name)
+    latest = name.lower().endswith("latest")
+    others = []
+    for other in table().rows(row.provider):
+        theirs = _words(other.id)
+        if other is not row and (theirs == words or (latest and set(words) <= set(theirs))):
+            others.append(other)
+    return (row, *others), own
 
 
 def _without_variant(name: str) -> str:

@@ -33,8 +33,10 @@ __all__ = [
     "TokenCounter",
     "count_request",
     "count_text",
+    "countable_bound",
     "load_tokenizer",
     "load_vocabulary",
+    "uses_own_tools",
     "vocabulary_for",
 ]
 
@@ -198,16 +200,38 @@ def count_request(request: ChatRequest, model: ModelConfig) -> TokenCount:
     tokens = round(estimate) + _IMAGE_GUESS * parts.images
     bound: int | None = None
     if not unbounded and not (parts.images and image_bound is None):
-        bound = (
-            parts.bound
-            + _PER_MESSAGE_BOUND * parts.messages
-            + family.base_bound
-            + (family.tools_bound if request.tools else 0)
-            + (family.schema_bound if parts.schema else 0)
-            + parts.images * (image_bound or 0)
-        )
+        bound = _most(request, parts, family, image_bound)
         tokens = min(tokens, bound)
     return TokenCount(tokens, bound, exact=False, method=ruler.method)
+
+
+def countable_bound(request: ChatRequest, model: ModelConfig) -> int:
+    """The most input tokens that what can be counted may be, where `upper_bound` is `None`.
+
+    Texts, tools, schemas, and images where their provider states a bound; what else there is
+    (files, tools that run at the provider) is left out.
+
+    Raises:
+        ConfigurationError: the model's `tokenizer` file cannot be read.
+        InvalidRequestError: the rules of that file fail on a text of the request.
+    """
+    family = family_for(model.provider, model.name)
+    chat = chat_format_for(model.provider, model.name) if model.tokenizer is None else None
+    image_bound = family.image_bound if chat is None else chat.image_bound
+    return _most(request, measure(request, ruler_for(model)), family, image_bound)
+
+
+def _most(
+    request: ChatRequest, parts: RequestParts, family: Family, image_bound: int | None
+) -> int:
+    return (
+        parts.bound
+        + _PER_MESSAGE_BOUND * parts.messages
+        + family.base_bound
+        + (family.tools_bound if request.tools else 0)
+        + (family.schema_bound if parts.schema else 0)
+        + parts.images * (image_bound or 0)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,11 +406,12 @@ def _openai_tokens(
 
 def _is_unbounded(request: ChatRequest, parts: RequestParts, model: ModelConfig) -> bool:
     own_words = {*request.extra, *model.extra}
-    return (
-        parts.files
-        or bool(own_words & _UNBOUNDED)
-        or any(each in model.name for each in _UNBOUNDED_MODELS)
-    )
+    return parts.files or bool(own_words & _UNBOUNDED) or uses_own_tools(model.name)
+
+
+def uses_own_tools(name: str) -> bool:
+    """Whether a model's name says that it uses its provider's tools unasked."""
+    return any(each in name for each in _UNBOUNDED_MODELS)
 
 
 def _parts(message: Message) -> Iterator[str | ImagePart | DocumentPart]:
