@@ -165,6 +165,8 @@ class _Delivery:
         self._capacity = capacity
         self._random = random
         self._closed = False
+        # Made here, for what it stands on cannot be imported any more when the interpreter ends.
+        self._executor = daemon_threads()
         self._begin()
 
     def _begin(self) -> None:
@@ -278,12 +280,16 @@ class _Delivery:
         finally:
             with self._idle:
                 self._loop = self._task = self._thread = None
+                for lane in self.lanes:  # of which none is at work any more
+                    lane.failed += lane.busy
+                    lane.busy = False
+                self._idle.notify_all()
 
     async def _main(self) -> None:
         import asyncio  # noqa: PLC0415
 
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(daemon_threads())
+        loop.set_default_executor(self._executor)
         self._stopping = asyncio.Event()
         for lane in self.lanes:
             lane.wake = asyncio.Event()

@@ -9,7 +9,9 @@ with that project's library for its own language.
 from __future__ import annotations
 
 import json
+import math
 import sys
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.clock import SystemClock
@@ -17,6 +19,7 @@ from cascadeflow.errors import AlertDeliveryError, ConfigurationError, WebhookSi
 from cascadeflow.guard import check_request, host_of, is_loopback
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
     from datetime import datetime
 
@@ -299,7 +302,10 @@ async def _post(
         async with (
             asyncio.timeout(timeout),
             httpx2.AsyncClient(
-                timeout=None, trust_env=not is_loopback(host_of(url)), follow_redirects=False
+                verify=_ssl_context() if url.startswith("https:") else False,
+                timeout=None,
+                trust_env=not is_loopback(host_of(url)),
+                follow_redirects=False,
             ) as client,
             client.stream(
                 "POST",
@@ -319,13 +325,21 @@ async def _post(
             asked = _retry_after(response.headers.get("retry-after"), now)
     except TimeoutError:
         raise AlertDeliveryError(f"no answer within {timeout:g} s") from None
-    except (httpx2.HTTPError, httpx2.StreamError, OSError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError) as error:
         raise AlertDeliveryError(f"no connection, or it broke ({type(error).__name__})") from None
     raise AlertDeliveryError(
         f"answered {status}{words}",
         retryable=status in _WORTH_REPEATING or status >= 500,  # noqa: PLR2004 - HTTP's own
         retry_after=asked,
     )
+
+
+@cache
+def _ssl_context() -> ssl.SSLContext:
+    """The usual certificates, read once: that takes some 40 ms and holds up every thread."""
+    import httpx2  # noqa: PLC0415
+
+    return httpx2.create_ssl_context(trust_env=True)
 
 
 async def _short_words(response: Any) -> str:
@@ -343,24 +357,39 @@ def _retry_after(value: str | None, now: datetime) -> float | None:
     """Seconds from now, by `Retry-After` in either of its forms (RFC 9110, 10.2.3)."""
     if value is None:
         return None
-    if value.isascii() and value.isdigit():
-        return float(value)
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - the rare date form
-
     try:
-        return max(0.0, (parsedate_to_datetime(value) - now).total_seconds())
-    except (ValueError, TypeError):
-        return None  # not of either form: as if it were not there
+        seconds = float(value)
+    except ValueError:
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - the rare date form
+
+        try:
+            seconds = (parsedate_to_datetime(value) - now).total_seconds()
+        except (ValueError, TypeError):
+            return None  # of neither form: as if it were not there
+    return max(0.0, seconds) if math.isfinite(seconds) else None
 
 
 def _check(url: str, timeout: float, attempts: int, *, what: str) -> None:
     """Checks what every channel over HTTP is given; the address is not shown."""
-    if not str(url).startswith(("https://", "http://")) or not host_of(url):
-        raise ConfigurationError(f"{what} needs an address that begins with https:// or http://")
+    if not _is_address(str(url)):
+        raise ConfigurationError(
+            f"{what} needs an address that begins with https:// or http:// and a host"
+        )
     if not 0 < timeout < float("inf"):
         raise ConfigurationError(f"{what}.timeout must be more than 0 seconds, not {timeout}")
     if attempts < 1:
         raise ConfigurationError(f"{what}.attempts must be at least 1, not {attempts}")
+
+
+def _is_address(url: str) -> bool:
+    from urllib.parse import urlsplit  # noqa: PLC0415 - with the first channel over HTTP
+
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port != 0 else None
+    except ValueError:
+        return False
+    return bool(host) and url.startswith(("https://", "http://")) and _sendable(url)
 
 
 def _sendable(text: str) -> bool:

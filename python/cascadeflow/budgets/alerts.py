@@ -168,7 +168,7 @@ def _percent(used: int, limit: int | None) -> str:
 
 
 def _exact(nanodollars: int | None) -> str | None:
-    return None if nanodollars is None else str(to_usd(nanodollars))
+    return None if nanodollars is None else f"{to_usd(nanodollars):f}"
 
 
 def _iso(moment: datetime | None) -> str | None:
