@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from importlib.resources import files
 from typing import Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from cascadeflow.errors import ConfigurationError
 
-__all__ = ["LATEST_MS", "Window"]
+__all__ = ["EARLIEST_MS", "LATEST_MS", "Window", "unix_ms", "zone_names"]
 
 Kind = Literal["day", "week", "month", "total", "rolling"]
 
@@ -109,7 +111,7 @@ class Window:
             return 0
         if self.kind == "rolling":
             return now_ms // self.width_ms
-        day = latest_date(at(now_ms), ZoneInfo(self.zone))
+        day = latest_date(at(now_ms), zone_info(self.zone))
         if self.kind == "day":
             return day.toordinal() - EPOCH.toordinal()
         if self.kind == "week":
@@ -128,7 +130,7 @@ class Window:
             day = MONDAY + timedelta(7 * index)
         else:
             day = date(1970 + index // 12, 1 + index % 12, 1)
-        return unix_ms(first_instant(day, ZoneInfo(self.zone)))
+        return unix_ms(first_instant(day, zone_info(self.zone)))
 
     def period(self, now_ms: int) -> tuple[int | None, int | None]:
         """The instance that holds at an instant: from the oldest bucket's start to the newest's
@@ -137,9 +139,19 @@ class Window:
         return self.starts_ms(index - self.buckets + 1), self.starts_ms(index + 1)
 
 
+@cache
+def zone_info(zone: str) -> ZoneInfo:
+    """A zone of the package `tzdata`; a system's own data may be years old."""
+    with files("tzdata").joinpath("zoneinfo", *zone.split("/")).open("rb") as file:
+        return ZoneInfo.from_file(file, key=zone)
+
+
 def known(zone: str) -> str:
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigurationError(f"{zone!r} is no IANA time zone, such as Europe/Oslo") from error
+    if zone not in zone_names():
+        raise ConfigurationError(f"{zone!r} is no IANA time zone, such as Europe/Oslo")
     return zone
+
+
+@cache
+def zone_names() -> tuple[str, ...]:
+    return tuple(files("tzdata").joinpath("zones").read_text().split())

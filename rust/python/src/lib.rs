@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 mod complexity;
 mod embed;
 mod errors;
+mod ledger;
 mod pricing;
 mod quality;
 mod tokens;
@@ -21,5 +22,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     complexity::register(module)?;
     quality::register(module)?;
     embed::register(module)?;
+    ledger::register(module)?;
     Ok(())
 }
