@@ -358,12 +358,13 @@ class Settlement:
         was settled or released before; nothing changed."""
 
     @property
-    def booked(self) -> int:
-        """The largest part's nanodollars that are booked for the hold now."""
+    def booked(self) -> int | None:
+        """The largest part's nanodollars that are booked for the hold now; `None` with `already`,
+        since a hold that was settled or released is not kept."""
 
     @property
     def overrun(self) -> int:
-        """By how much they exceed what was held."""
+        """By how much a part exceeds what was held for it, at most."""
 
 @final
 class Ledger:
@@ -415,8 +416,8 @@ class Ledger:
     ) -> int | Refusal:
         """Holds the amounts on all scopes or on none, and gives the hold's id.
 
-        The same `key` (up to 16 bytes) gives the hold that it gave before. `force` holds even over
-        the limits.
+        The same `key` (up to 16 bytes, shorter ones filled up with zeros) gives the hold that it
+        gave before. `force` holds even over the limits.
         """
 
     def extend(
