@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from datetime import datetime
 
+    from cascadeflow._native import RateCard
     from cascadeflow.models._price import Price, PriceSource
     from cascadeflow.models._table import Row, Table
     from cascadeflow.models.config import ModelConfig
@@ -50,7 +51,7 @@ class Rates:
         input: for input; empty when the price has no rate for it.
         output: for output; empty when the price has no rate for it.
         call: attodollars per million calls.
-        price: which price.
+        price: the price that the model has at the first moment, by its usual name and tier.
     """
 
     input: Steps
@@ -151,11 +152,16 @@ def _of_catalogue(
     for row in rows:
         if not row.priced:
             continue
-        for context in _contexts(row, pinned=pinned, fast=fast) if own else [None]:
-            for moment in _moments(row, *window):
-                rates = _of_price(row.price(moment, context, None), without)
-                if rates.input and rates.output:
-                    found.setdefault((rates.input, rates.output, rates.call), rates)
+        resolutions = {
+            row.schedule.resolve(moment, context)
+            for context in (_contexts(row, pinned=pinned, fast=fast) if own else [None])
+            for moment in _moments(row, *window)
+        }
+        for resolution in resolutions:
+            card = row.schedule.card(*resolution)
+            rates = _of_card(card, without, first.price)
+            if rates.input and rates.output:
+                found.setdefault((rates.input, rates.output, rates.call), rates)
     return tuple(_undominated(found.values()))
 
 
@@ -199,28 +205,27 @@ def _seconds(text: str) -> int:
 
 def _of_price(price: Price, without: frozenset[str]) -> Rates:
     remembered = _of_prices.get(id(price))
-    if remembered is not None and remembered[0] is price and without in remembered[1]:
-        return remembered[1][without]
-    listed, _, call = price._card.listing()  # noqa: SLF001 - the room's own
-    sides: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
-    for unit, above, rate in listed:
-        if unit not in without:
-            sides[unit in _OUTPUT_UNITS].append((-1 if above is None else above, rate))
-    rates = Rates(_steps(sides[0]), _steps(sides[1]), call or 0, price)
-    if price.input is None or price.output is None:
-        # Tokens without a rate of their own, or of the kind that they are a part of, have no price.
-        rates = Rates(
-            rates.input if price.input is not None else (),
-            rates.output if price.output is not None else (),
-            rates.call,
-            price,
-        )
-    if len(_of_prices) >= _MOST_REMEMBERED:
-        _of_prices.clear()
     if remembered is None or remembered[0] is not price:
+        if len(_of_prices) >= _MOST_REMEMBERED:
+            _of_prices.clear()
         remembered = _of_prices[id(price)] = (price, {})
-    remembered[1][without] = rates
+    rates = remembered[1].get(without)
+    if rates is None:
+        card = price._card  # noqa: SLF001 - the room's own
+        rates = remembered[1][without] = _of_card(card, without, price)
     return rates
+
+
+def _of_card(card: RateCard, without: frozenset[str], price: Price) -> Rates:
+    listed, _, call = card.listing()
+    sides: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
+    units = {unit for unit, _, _ in listed}
+    for unit, above, rate in listed:
+        side = unit in _OUTPUT_UNITS
+        # Without a rate of its own, a side's plain tokens have none, whatever its other kinds cost.
+        if unit not in without and ("output" if side else "input") in units:
+            sides[side].append((-1 if above is None else above, rate))
+    return Rates(_steps(sides[0]), _steps(sides[1]), call or 0, price)
 
 
 _of_prices: dict[int, tuple[Price, dict[frozenset[str], Rates]]] = {}

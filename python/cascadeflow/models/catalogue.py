@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cascadeflow.models._paths import cache_dir
@@ -74,6 +75,7 @@ _RESOURCE_PREFIX: Final = re.compile(r"^(?:publishers/google/)?models/")
 
 _table: Table | None = None
 _found: dict[tuple[str, str, str | None], tuple[Row, bool] | None] = {}
+_serving: dict[tuple[str, str], tuple[tuple[Row, ...], bool]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +251,10 @@ def rows_that_may_serve(provider: str, name: str) -> tuple[tuple[Row, ...], bool
         The rows, the asked model's own first, and whether they are the provider's own; no rows when
         the catalogue does not have the model.
     """
+    key = (provider, name)
+    serving = _serving.get(key)
+    if serving is not None:
+        return serving
     found = find_row(provider, name)
     if found is None:
         return (), False
@@ -260,19 +266,23 @@ def rows_that_may_serve(provider: str, name: str) -> tuple[tuple[Row, ...], bool
         theirs = _words(other.id)
         if other is not row and (theirs == words or (latest and set(words) <= set(theirs))):
             others.append(other)
-    return (row, *others), own
+    if len(_serving) >= _MOST_REMEMBERED:
+        _serving.clear()
+    serving = _serving[key] = (row, *others), own
+    return serving
 
 
 def _without_variant(name: str) -> str:
     return name.partition(":")[0]
 
 
-def _words(name: str) -> list[str]:
+@lru_cache(maxsize=_MOST_REMEMBERED)
+def _words(name: str) -> tuple[str, ...]:
     """Gives what a name says of the model itself: no path, no date or version, in any order."""
     bare = _without_variant(name.lower().rpartition("/")[2])
     while (shorter := _VERSION.sub("", bare)) not in (bare, ""):
         bare = shorter
-    return sorted(_WORD.findall(bare))
+    return tuple(sorted(_WORD.findall(bare)))
 
 
 def _find(provider: str, name: str) -> tuple[Row, bool] | None:
@@ -321,6 +331,7 @@ def reload() -> None:
     global _table  # noqa: PLW0603
     _table = None
     _found.clear()
+    _serving.clear()
 
 
 def user_table_path() -> Path:
