@@ -23,6 +23,8 @@ from cascadeflow.money import MAX_NANODOLLARS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MAX_SCOPES = 64
+
 __all__ = ["Ledger", "Refusal", "Settlement", "Window", "WindowStanding"]
 
 
@@ -54,8 +56,11 @@ class Settlement:
     """What became of a settlement."""
 
     outcome: Literal["settled", "released", "corrected", "already"]
-    booked: int
+    booked: int | None
     overrun: int
+
+
+ALREADY = Settlement("already", None, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -156,22 +161,23 @@ class Hold:
     ended_ms: int = 0
     booked: list[int] = field(default_factory=list)
 
-    def outcome(
-        self, outcome: Literal["settled", "released", "corrected", "already"]
-    ) -> Settlement:
+    def outcome(self, outcome: Literal["settled", "released", "corrected"]) -> Settlement:
         over = [b - p.amount for b, p in zip(self.booked, self.parts, strict=True)]
-        return Settlement(outcome, max(self.booked, default=0), max([0, *over]))
+        return Settlement(outcome, max(self.booked), max([0, *over]))
 
 
 class Ledger:
     """Scopes, their windows, and holds on them."""
 
     def __init__(self, *, late_seconds: int = 86_400) -> None:
-        self._late_ms = integer(late_seconds, "late_seconds", 0, 10**9) * 1000
+        if isinstance(late_seconds, bool) or not 0 <= late_seconds <= 10**9:
+            raise ConfigurationError("late_seconds is a whole number from 0 to 10**9")
+        self._late_ms = late_seconds * 1000
         self._scopes: dict[int, Scope] = {}
         self._names: dict[tuple[str, str], Scope] = {}
         self._holds: dict[int, Hold] = {}
         self._keys: dict[bytes, int] = {}
+        self._gone: set[int] = set()
         self._issued = 0
 
     def open_scope(
@@ -188,8 +194,9 @@ class Ledger:
         now_ms = instant(now_ms)
         checked = distinct(limits)
         spends = [money(amount) for amount in spent]
-        if spends and len(spends) != len(checked):
-            raise InvalidRequestError("spent needs one amount for each window, or none")
+        if len(spends) > len(checked):
+            raise InvalidRequestError("spent has an amount for each window at most")
+        spends += [0] * (len(checked) - len(spends))
         life = Sum(money(spent_total))
         granted = None if grant is None else money(grant)
         if (kind, name) in self._names:
@@ -199,7 +206,7 @@ class Ledger:
         accounts = []
         for place, (window, limit) in enumerate(checked):
             account = Account(window, limit, window.index(now_ms))
-            account.at(account.current).spent = spends[place] if spends else 0
+            account.at(account.current).spent = spends[place]
             accounts.append(account)
         self._issued += 1
         scope = Scope(self._issued, kind, name, accounts, life, granted, now_ms)
@@ -242,10 +249,14 @@ class Ledger:
     ) -> int | Refusal:
         amounts = spread(amount, len(scopes))
         now_ms, deadline_ms = instant(now_ms), instant(deadline_ms)
+        if not 1 <= len(scopes) <= MAX_SCOPES:
+            raise InvalidRequestError(f"a hold is on 1 to {MAX_SCOPES} scopes")
         if len(set(scopes)) != len(scopes):
             raise InvalidRequestError("a scope is named twice")
-        if key is not None and not 1 <= len(key) <= 16:
-            raise InvalidRequestError("a key has 1 to 16 bytes")
+        if key is not None:
+            if not 1 <= len(key) <= 16:
+                raise InvalidRequestError("a key has 1 to 16 bytes")
+            key = key.ljust(16, b"\0")
         if key is not None and key in self._keys:
             return self._keys[key]
         for handle, part in zip(scopes, amounts, strict=True):
@@ -272,9 +283,9 @@ class Ledger:
         self, hold: int, amount: int | Sequence[int], now_ms: int, *, force: bool = False
     ) -> Refusal | None:
         found, now_ms = self._hold(hold), instant(now_ms)
-        amounts = spread(amount, len(found.parts))
-        if found.state != "open":
+        if found is None or found.state != "open":
             raise InvalidRequestError("the hold is open no more")
+        amounts = spread(amount, len(found.parts))
         for part in found.parts:
             part.scope.use(now_ms)
         refusal = refused(found.parts, amounts, force=force)
@@ -287,17 +298,21 @@ class Ledger:
 
     def renew(self, hold: int, deadline_ms: int) -> bool:
         found, deadline_ms = self._hold(hold), instant(deadline_ms)
-        if found.state != "open":
+        if found is None or found.state != "open":
             return False
         found.deadline_ms = max(found.deadline_ms, deadline_ms)
         return True
 
     def settle(self, hold: int, actual: int | Sequence[int], now_ms: int) -> Settlement:
         found, now_ms = self._hold(hold), instant(now_ms)
+        if found is None or not self._may_end(found, now_ms):
+            return ALREADY
         return self._end(found, spread(actual, len(found.parts)), now_ms, "settled")
 
     def release(self, hold: int, now_ms: int) -> Settlement:
         found, now_ms = self._hold(hold), instant(now_ms)
+        if found is None or not self._may_end(found, now_ms):
+            return ALREADY
         return self._end(found, [0] * len(found.parts), now_ms, "released")
 
     def expire(self, now_ms: int) -> list[int]:
@@ -305,6 +320,7 @@ class Ledger:
         for hold, found in list(self._holds.items()):
             if found.state != "open" and found.ended_ms + self._late_ms <= now_ms:
                 del self._holds[hold]
+                self._gone.add(hold)
                 if found.key is not None:
                     del self._keys[found.key]
         due = [h for h, f in self._holds.items() if f.state == "open" and f.deadline_ms <= now_ms]
@@ -343,7 +359,9 @@ class Ledger:
 
     def held_amounts(self, hold: int) -> list[tuple[int, int]]:
         found = self._hold(hold)
-        amounts = found.booked if found.state != "open" else [p.amount for p in found.parts]
+        if found is None or found.state == "ended":
+            raise InvalidRequestError("the hold is open no more")
+        amounts = found.booked if found.state == "expired" else [p.amount for p in found.parts]
         return [(p.scope.handle, a) for p, a in zip(found.parts, amounts, strict=True)]
 
     def scopes(self) -> list[int]:
@@ -372,10 +390,17 @@ class Ledger:
             raise InvalidRequestError(f"no scope {scope} is open: open it again")
         return self._scopes[scope]
 
-    def _hold(self, hold: int) -> Hold:
+    def _hold(self, hold: int) -> Hold | None:
+        """A hold, `None` when it is over for so long that it was forgotten."""
+        if hold in self._gone:
+            return None
         if hold not in self._holds:
-            raise InvalidRequestError(f"no hold {hold} is known: it never was, or is long over")
+            raise InvalidRequestError(f"there never was a hold {hold}")
         return self._holds[hold]
+
+    def _may_end(self, hold: Hold, now_ms: int) -> bool:
+        late = hold.state == "expired" and hold.ended_ms + self._late_ms <= now_ms
+        return not late and hold.state != "ended"
 
     def _end(
         self,
@@ -384,10 +409,6 @@ class Ledger:
         now_ms: int,
         outcome: Literal["settled", "released"],
     ) -> Settlement:
-        if hold.state == "ended" or (
-            hold.state == "expired" and hold.ended_ms + self._late_ms <= now_ms
-        ):
-            return hold.outcome("already")
         was_open = hold.state == "open"
         for place, (part, booked) in enumerate(zip(hold.parts, actual, strict=True)):
             if was_open:
@@ -395,14 +416,12 @@ class Ledger:
                 part.add(booked, -part.amount)
             else:
                 part.add(booked - hold.booked[place], 0)
-            if part.scope.handle in self._scopes:
-                part.scope.used_ms = max(part.scope.used_ms, now_ms)
+            part.scope.used_ms = max(part.scope.used_ms, now_ms)
         hold.booked = actual
         hold.state = "ended"
         if was_open:
             hold.ended_ms = now_ms
-            return hold.outcome(outcome)
-        return hold.outcome("corrected")
+        return hold.outcome(outcome if was_open else "corrected")
 
 
 def refused(parts: list[Part], amounts: list[int], *, force: bool) -> Refusal | None:
@@ -468,4 +487,8 @@ def distinct(
 ) -> list[tuple[Window, int | None]]:
     if len({window for window, _ in limits}) != len(limits):
         raise ConfigurationError("a window is named twice")
-    return [(window, None if limit is None else money(limit)) for window, limit in limits]
+    if any(isinstance(limit, bool) for _, limit in limits) or any(
+        not 0 <= limit <= MAX_NANODOLLARS for _, limit in limits if limit is not None
+    ):
+        raise ConfigurationError("a limit is whole nanodollars")
+    return list(limits)
