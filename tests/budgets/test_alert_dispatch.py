@@ -14,48 +14,14 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from alert_samples import LONG, Asleep, Waits, make_alert
 
 from cascadeflow.budgets import alert_dispatch, alert_try
 from cascadeflow.budgets.alerts import Alert, AlertDispatcher
-from cascadeflow.budgets.records import AccountStanding, Scope
 from cascadeflow.errors import AlertDeliveryError
-from cascadeflow.testing import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-LONG = 60.0
-"""Seconds that a test waits for what comes at once."""
-
-AT = ManualClock().now()
-
-
-def alert(name: str = "u1") -> Alert:
-    scope = Scope("user", name)
-    standing = AccountStanding(
-        scope=scope,
-        period="day",
-        limit=100,
-        spent=90,
-        held=0,
-        state="warned",
-        started_at=None,
-        resets_at=None,
-    )
-    return Alert(scope=scope, period="day", state="warned", standing=standing, at=AT, mode="warn")
-
-
-class Waits(ManualClock):
-    """Every wait ends at once; how long it was asked to be is written down."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: list[float] = []
-
-    async def sleep(self, seconds: float) -> None:
-        self.asked.append(seconds)
-        self.advance(seconds)
-        await asyncio.sleep(0)
 
 
 class Scripted:
@@ -121,7 +87,7 @@ def test_plain_and_async_channels_get_every_alert_in_order(dispatch: Any) -> Non
         return take_later(alert)
 
     dispatcher = dispatch(plain.append, take, make, Object())
-    sent = [alert(str(number)) for number in range(50)]
+    sent = [make_alert(str(number)) for number in range(50)]
     for one in sent:
         dispatcher.send(one)
     assert dispatcher.flush(LONG)
@@ -134,7 +100,7 @@ def test_plain_and_async_channels_get_every_alert_in_order(dispatch: Any) -> Non
 def test_channels_of_one_name_are_counted_apart(dispatch: Any) -> None:
     good, bad = Scripted(), Scripted(ValueError(), attempts=1)
     dispatcher = dispatch(good, bad)
-    dispatcher.send(alert())
+    dispatcher.send(make_alert())
     assert dispatcher.flush(LONG)
     assert dispatcher.delivered == {"scripted": 1, "scripted-2": 0}
     assert dispatcher.failed == {"scripted": 0, "scripted-2": 1}
@@ -146,7 +112,7 @@ def test_alerts_may_be_sent_from_any_thread_and_any_loop(dispatch: Any) -> None:
 
     async def from_a_loop(thread: int) -> None:
         for number in range(20):
-            dispatcher.send(alert(f"{thread}/{number}"))
+            dispatcher.send(make_alert(f"{thread}/{number}"))
             await asyncio.sleep(0)
 
     with ThreadPoolExecutor(8) as pool:
@@ -158,7 +124,7 @@ def test_alerts_may_be_sent_from_any_thread_and_any_loop(dispatch: Any) -> None:
 def test_without_channels_nothing_is_kept_and_no_thread_is_started(dispatch: Any) -> None:
     before = threading.active_count()
     dispatcher = dispatch()
-    dispatcher.send(alert())
+    dispatcher.send(make_alert())
     assert dispatcher.flush(0.0)
     assert threading.active_count() == before
 
@@ -190,7 +156,7 @@ def test_a_channel_that_hangs_delays_no_other(dispatch: Any) -> None:
 
     dispatcher = dispatch(hang, hang_politely, take)
     for number in range(20):
-        dispatcher.send(alert(str(number)))
+        dispatcher.send(make_alert(str(number)))
     assert arrived.wait(LONG)
     assert dispatcher.delivered["hang"] == dispatcher.delivered["hang_politely"] == 0
     assert not dispatcher.flush(0.0)
@@ -208,7 +174,7 @@ def test_an_async_channel_that_never_ends_is_cut_off(
         await asyncio.Event().wait()
 
     dispatcher = dispatch(never)
-    dispatcher.send(alert())
+    dispatcher.send(make_alert())
     assert dispatcher.flush(LONG)
     assert dispatcher.failed == {"never": 1}
 
@@ -239,8 +205,8 @@ def test_whatever_a_channel_raises_the_next_alert_is_delivered(
         take(one)
 
     dispatcher = dispatch(take_async if is_async else take)
-    dispatcher.send(alert("bad"))
-    dispatcher.send(alert("good"))
+    dispatcher.send(make_alert("bad"))
+    dispatcher.send(make_alert("good"))
     assert dispatcher.flush(LONG)
     assert [one.scope.name for one in taken] == ["good"]
     assert list(dispatcher.failed.values()) == list(dispatcher.delivered.values()) == [1]
@@ -260,7 +226,7 @@ def test_a_failed_try_is_repeated_with_full_jitter_that_doubles(dispatch: Any) -
     clock = Waits()
     channel = Scripted(*[AlertDeliveryError("no")] * 9, attempts=10)
     dispatcher = dispatch(channel, clock=clock, random=Highest())
-    dispatcher.send(alert())
+    dispatcher.send(make_alert())
     assert dispatcher.flush(LONG)
     assert clock.asked == [1, 2, 4, 8, 16, 32, 60, 60, 60]
     assert len({one.id for one in channel.tried}) == 1
@@ -272,7 +238,7 @@ def test_the_waits_are_drawn_from_the_whole_range(dispatch: Any) -> None:
     channel = Scripted(*[AlertDeliveryError("no")] * 400, attempts=2)
     dispatcher = dispatch(channel, clock=clock, random=Random(7))
     for _ in range(200):
-        dispatcher.send(alert())
+        dispatcher.send(make_alert())
     assert dispatcher.flush(LONG)
     assert 0 <= min(clock.asked) < 0.05
     assert 0.95 < max(clock.asked) <= 1
@@ -283,7 +249,7 @@ def test_what_the_other_side_asks_for_is_waited_for(dispatch: Any) -> None:
     clock = Waits()
     channel = Scripted(AlertDeliveryError("full", retry_after=30.0), None)
     dispatcher = dispatch(channel, clock=clock, random=Highest())
-    dispatcher.send(alert())
+    dispatcher.send(make_alert())
     assert dispatcher.flush(LONG)
     assert clock.asked == [31]
     assert dispatcher.delivered == {"scripted": 1}
@@ -304,7 +270,7 @@ def test_an_alert_that_is_given_up_is_counted_and_logged_once(
 ) -> None:
     channel = Scripted(*[error] * 5)
     dispatcher = dispatch(channel, clock=Waits())
-    dispatcher.send(alert())
+    dispatcher.send(make_alert())
     assert dispatcher.flush(LONG)
     assert len(channel.tried) == tries
     assert dispatcher.failed == {"scripted": 1}
@@ -316,7 +282,7 @@ def test_an_alert_is_given_up_after_a_quarter_of_an_hour(dispatch: Any) -> None:
     clock = Waits()
     channel = Scripted(*[AlertDeliveryError("down")] * 99, attempts=100)
     dispatcher = dispatch(channel, clock=clock, random=Highest())
-    dispatcher.send(alert())
+    dispatcher.send(make_alert())
     assert dispatcher.flush(LONG)
     assert alert_dispatch.GIVE_UP_AFTER - 60 < sum(clock.asked) <= alert_dispatch.GIVE_UP_AFTER
     assert dispatcher.failed == {"scripted": 1}
@@ -328,20 +294,15 @@ def test_an_alert_is_given_up_after_a_quarter_of_an_hour(dispatch: Any) -> None:
 def test_ten_thousand_alerts_at_a_dead_channel_keep_a_thousand(
     dispatch: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    waiting = threading.Event()
-
-    class Asleep(ManualClock):
-        async def sleep(self, seconds: float) -> None:
-            waiting.set()
-            await super().sleep(seconds)
+    clock = Asleep()
 
     dead = Scripted(*[AlertDeliveryError("down")] * 10)
     taken: list[str] = []
-    dispatcher = dispatch(dead, lambda one: taken.append(one.scope.name), clock=Asleep())
-    dispatcher.send(alert("first"))
-    assert waiting.wait(LONG)
+    dispatcher = dispatch(dead, lambda one: taken.append(one.scope.name), clock=clock)
+    dispatcher.send(make_alert("first"))
+    assert clock.reached.wait(LONG)
     for number in range(10_000):
-        dispatcher.send(alert(str(number)))
+        dispatcher.send(make_alert(str(number)))
     gc.collect()
     lane = dispatcher._delivery.lanes[0]
     assert len(lane.queue) == 1000
@@ -367,12 +328,12 @@ def test_a_full_queue_drops_the_oldest_and_counts_exactly(dispatch: Any) -> None
         taken.append(one.scope.name)
 
     dispatcher = dispatch(hold, capacity=3)
-    dispatcher.send(alert("first"))
+    dispatcher.send(make_alert("first"))
     assert began.wait(LONG)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: dispatcher.send(alert("lost")), range(100)))
+        list(pool.map(lambda _: dispatcher.send(make_alert("lost")), range(100)))
     for name in "abc":
-        dispatcher.send(alert(name))
+        dispatcher.send(make_alert(name))
     release.set()
     assert dispatcher.flush(LONG)
     assert taken == ["first", "a", "b", "c"]
@@ -383,7 +344,7 @@ def test_a_signal_s_handler_may_send_in_the_middle_of_a_send(dispatch: Any) -> N
     taken: list[Alert] = []
     dispatcher = dispatch(taken.append)
     with dispatcher._delivery._idle:  # as if interrupted while it holds its lock
-        dispatcher.send(alert())
+        dispatcher.send(make_alert())
     assert dispatcher.flush(LONG)
     assert len(taken) == 1
 
@@ -396,29 +357,23 @@ def test_close_delivers_what_is_left_and_then_takes_no_more(dispatch: Any) -> No
     channel = Scripted()
     dispatcher = dispatch(channel)
     for _ in range(30):
-        dispatcher.send(alert())
+        dispatcher.send(make_alert())
     assert dispatcher.close(LONG)
     assert len(channel.taken) == 30
     assert threading.active_count() == before
-    dispatcher.send(alert())
+    dispatcher.send(make_alert())
     assert dispatcher.dropped == {"scripted": 1}
     assert dispatcher.close(LONG)
     assert len(channel.tried) == 30
 
 
 def test_close_tries_a_last_time_what_waits_for_its_next_try(dispatch: Any) -> None:
-    asleep = threading.Event()
-
-    class Asleep(ManualClock):
-        async def sleep(self, seconds: float) -> None:
-            asleep.set()
-            await super().sleep(seconds)
+    clock = Asleep()
 
     channel = Scripted(AlertDeliveryError("down"), AlertDeliveryError("down"))
-    clock = Asleep()
     dispatcher = dispatch(channel, clock=clock)
-    dispatcher.send(alert())
-    assert asleep.wait(LONG)
+    dispatcher.send(make_alert())
+    assert clock.reached.wait(LONG)
     assert dispatcher.close(LONG)
     assert len(channel.tried) == 2
     assert dispatcher.failed == {"scripted": 1}
@@ -426,17 +381,12 @@ def test_close_tries_a_last_time_what_waits_for_its_next_try(dispatch: Any) -> N
 
 
 def test_close_does_not_press_one_who_asked_for_time(dispatch: Any) -> None:
-    asleep = threading.Event()
-
-    class Asleep(ManualClock):
-        async def sleep(self, seconds: float) -> None:
-            asleep.set()
-            await super().sleep(seconds)
+    clock = Asleep()
 
     channel = Scripted(AlertDeliveryError("full", retry_after=60.0))
-    dispatcher = dispatch(channel, clock=Asleep())
-    dispatcher.send(alert())
-    assert asleep.wait(LONG)
+    dispatcher = dispatch(channel, clock=clock)
+    dispatcher.send(make_alert())
+    assert clock.reached.wait(LONG)
     assert dispatcher.close(LONG)
     assert len(channel.tried) == 1
     assert dispatcher.failed == {"scripted": 1}
@@ -454,7 +404,7 @@ def test_close_waits_no_longer_than_it_is_told(
 
     dispatcher = dispatch(hang)
     for _ in range(3):
-        dispatcher.send(alert())
+        dispatcher.send(make_alert())
     assert began.wait(LONG)
     assert not dispatcher.close(0.0)
     assert dispatcher.dropped == {"hang": 3}
@@ -465,7 +415,7 @@ def test_close_waits_no_longer_than_it_is_told(
 def test_a_dispatcher_that_is_forgotten_delivers_and_ends_its_thread() -> None:
     channel = Scripted()
     dispatcher = AlertDispatcher([channel])
-    dispatcher.send(alert())
+    dispatcher.send(make_alert())
     thread = dispatcher._delivery._thread
     assert thread is not None
     del dispatcher

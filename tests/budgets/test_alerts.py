@@ -6,12 +6,13 @@ import json
 import logging
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import pytest
+from alert_samples import make_alert
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,53 +24,24 @@ from cascadeflow.budgets.alerts import (
     WebhookAlert,
     coerce_channels,
 )
-from cascadeflow.budgets.records import AccountStanding, Scope
+from cascadeflow.budgets.records import Scope
 from cascadeflow.errors import ConfigurationError
-
-
-def alert(
-    *,
-    scope: Scope | None = None,
-    limit: int | None = 1_000_000_000,
-    spent: int = 812_345_678,
-    held: int = 0,
-    **fields: Any,
-) -> Alert:
-    scope = scope or Scope("user", "u1")
-    standing = AccountStanding(
-        scope=scope,
-        period="day",
-        limit=limit,
-        spent=spent,
-        held=held,
-        state=None,
-        started_at=datetime(2026, 3, 1, tzinfo=UTC),
-        resets_at=datetime(2026, 3, 2, tzinfo=UTC),
-    )
-    given: dict[str, Any] = {
-        "scope": scope,
-        "period": "day",
-        "state": "warned",
-        "standing": standing,
-        "at": datetime(2026, 3, 1, 12, tzinfo=UTC),
-        "mode": "block",
-    }
-    return Alert(**(given | fields))
-
 
 # The record
 
 
 def test_the_sentence_says_whose_budget_it_is_and_how_much_of_it_is_used() -> None:
-    assert alert().text == "The daily budget of user:u1 is 81 % used ($0.812346 of $1.00)."
+    assert make_alert().text == "The daily budget of user:u1 is 81 % used ($0.812346 of $1.00)."
 
 
 def test_the_global_budget_needs_no_name() -> None:
-    assert alert(scope=Scope("global")).text.startswith("The global daily budget is 81 % used")
+    assert make_alert(scope=Scope("global")).text.startswith("The global daily budget is 81 % used")
 
 
 def test_money_that_is_held_is_named() -> None:
-    assert "$0.90 of $1.00, $0.10 of it held" in alert(spent=800_000_000, held=100_000_000).text
+    assert (
+        "$0.90 of $1.00, $0.10 of it held" in make_alert(spent=800_000_000, held=100_000_000).text
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,20 +58,20 @@ def test_money_that_is_held_is_named() -> None:
     ],
 )
 def test_each_state_says_what_it_means_in_its_mode(state: Any, mode: Any, words: str) -> None:
-    assert words in alert(state=state, mode=mode).text
+    assert words in make_alert(state=state, mode=mode).text
 
 
 def test_a_share_is_never_shown_higher_than_it_is() -> None:
-    assert "79 % used" in alert(spent=799_999_999).text
+    assert "79 % used" in make_alert(spent=799_999_999).text
 
 
 def test_a_limit_of_zero_is_used_up() -> None:
-    assert "$0.00 of $0.00" in alert(limit=0, spent=0, state="exhausted").text
-    assert "100 % used" in alert(limit=0, spent=0, state="warned").text
+    assert "$0.00 of $0.00" in make_alert(limit=0, spent=0, state="exhausted").text
+    assert "100 % used" in make_alert(limit=0, spent=0, state="warned").text
 
 
 def test_the_dictionary_holds_exact_money_as_text_and_iso_times() -> None:
-    made = alert(held=1)
+    made = make_alert(held=1)
     parts = json.loads(json.dumps(made.to_dict()))
     assert parts == made.to_dict()
     assert (parts["spent"], parts["held"]) == ("0.812345678", "0.000000001")
@@ -113,17 +85,17 @@ def test_the_dictionary_holds_exact_money_as_text_and_iso_times() -> None:
 
 
 def test_without_a_limit_there_is_nothing_left_to_name() -> None:
-    parts = alert(limit=None).to_dict()
+    parts = make_alert(limit=None).to_dict()
     assert (parts["limit"], parts["remaining"]) == (None, None)
 
 
 def test_every_alert_has_an_id_of_its_own() -> None:
-    assert alert().id != alert().id
+    assert make_alert().id != make_alert().id
 
 
 @given(st.text(max_size=200), st.sampled_from(["warned", "exhausted", "refused", "over_limit"]))
 def test_no_name_breaks_the_line_or_makes_it_endless(name: str, state: Any) -> None:
-    made = alert(scope=Scope("user", name), state=state)
+    made = make_alert(scope=Scope("user", name), state=state)
     for text in (made.text, made.account):
         assert len(text.splitlines()) == 1
         assert text.isprintable()
@@ -161,7 +133,7 @@ def test_what_is_no_channel_is_refused_without_showing_a_secret(channels: Any, w
 
 
 def test_a_log_gets_the_sentence_at_its_level(caplog: pytest.LogCaptureFixture) -> None:
-    made = alert()
+    made = make_alert()
     with caplog.at_level(logging.INFO):
         LogAlert().deliver(made)
         LogAlert(logging.getLogger("mine"), logging.INFO).deliver(made)
