@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
 
-    from cascadeflow.budgets.records import LogEvent, Scope, Spender
+    from cascadeflow.budgets.records import LogEvent, ManualEvent, Scope, Spender
     from cascadeflow.types import PeriodKind
 
 __all__ = ["Durability", "Grant", "HeldCall", "ScopeRecord", "Store", "StrictHold"]
@@ -103,19 +103,35 @@ class Store(Protocol):
         """Journals what may be spent; durable when it returns."""
 
     def hold(self, holds: Sequence[StrictHold]) -> None:
-        """Journals holds; durable when it returns."""
+        """Journals holds; durable when it returns.
+
+        A second hold of the same request adds its calls to the first's.
+        """
 
     def append(self, events: Sequence[LogEvent], *, ended: Iterable[str] = ()) -> None:
         """Appends to the log, in one transaction with the sums; durable when it returns.
 
-        An event whose id is in the log already is passed over. `ended` names the requests whose
-        strict holds are over.
+        An event whose id is in the log already is passed over. A usage event takes the place of one
+        held call of its request and model; `ended` names the requests whose strict holds are over,
+        with whatever of them is left.
+        """
+
+    def report(self, spent: Iterable[tuple[Scope, int]]) -> None:
+        """Shrinks grants to what was truly spent (a sum over the scope's life, holds included).
+
+        For scopes that are put aside while the process goes on; `close` does the same at the end.
+        """
+
+    def reclaim(self, scope: Scope, *, actor: str, reason: str, spent: int = 0) -> ManualEvent:
+        """Settles what a crash left granted and not reported: it counts as spent no longer.
+
+        `spent` nanodollars of it were truly spent, and are booked by the event that is logged.
         """
 
     def events(
         self, *, since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[LogEvent]:
-        """The log, oldest first; usage by `at`, half-open."""
+        """The log by `at`, oldest first, half-open; what is logged meanwhile is left out."""
 
-    def close(self, spent: Iterable[tuple[Scope, int]]) -> None:
+    def close(self, spent: Iterable[tuple[Scope, int]] = ()) -> None:
         """Closes: each scope's grant shrinks to what was truly spent (a sum over its life)."""
