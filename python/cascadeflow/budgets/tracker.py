@@ -1,93 +1,67 @@
-"""Adds up what requests cost and says when a limit comes near.
-
-`CostTracker` tracks and warns; it stops nothing. Enforcement, which holds money before it is spent,
-is a later part of this package and will not change these names.
-"""
+"""`CostTracker`: who may spend what, held before it is spent, counted to the nanodollar."""
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
-import sys
 import threading
 import weakref
-from collections import deque
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import ROUND_CEILING, Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from cascadeflow.errors import ConfigurationError, InvalidRequestError
+from cascadeflow.budgets.accounts import ANONYMOUS, GLOBAL, scopes_of
+from cascadeflow.budgets.books import Books, Route, from_ms, to_ms
+from cascadeflow.budgets.changes import Changes, as_scope, signed
+from cascadeflow.budgets.charges import ChargeBook
+from cascadeflow.budgets.clerk import Clerk, settled
+from cascadeflow.budgets.history import CostEntry, History, Standing, TotalState
+from cascadeflow.budgets.options import check, read_budgets, read_store
+from cascadeflow.budgets.records import BudgetState, Charge, Spender
+from cascadeflow.budgets.reservation import Outcome, Reservation
+from cascadeflow.budgets.summary import Summary
+from cascadeflow.errors import InvalidRequestError, StoreError
 from cascadeflow.money import MAX_NANODOLLARS, from_usd, to_usd
 from cascadeflow.types import EMPTY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from decimal import Decimal
 
-__all__ = ["BudgetState", "CostEntry", "CostTracker", "Standing"]
+    from cascadeflow.budgets.accounts import Limit
+    from cascadeflow.budgets.alerts import AlertDispatcher
+    from cascadeflow.budgets.records import AccountStanding, LogEvent, Scope
+    from cascadeflow.budgets.stores.protocol import Durability, Store
+    from cascadeflow.budgets.writer import Writer
+    from cascadeflow.clock import Clock
+    from cascadeflow.config import BudgetConfig, EnforcementMode
+    from cascadeflow.money import Amount
 
 _logger: Final = logging.getLogger(__name__)
 
-BudgetState = Literal["ok", "warned", "exhausted"]
-"""Under the warning threshold, from it on, and from the limit itself on."""
+__all__ = [
+    "ANONYMOUS",
+    "BudgetState",
+    "CostEntry",
+    "CostTracker",
+    "Outcome",
+    "Reservation",
+    "Standing",
+    "TotalState",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class CostEntry:
-    """One recorded cost.
+class CostTracker(Summary):
+    """Holds the worst case of each request on every budget it touches, and counts what was spent.
 
-    Attributes:
-        timestamp: when it was recorded, UTC.
-        model: the model as its provider names it.
-        provider: the provider's id.
-        tokens: input and output together; 0 when the provider did not say.
-        nanodollars: what it cost, or `None` when that is unknown.
-        query_id: the id of the request it belongs to.
-        user_id: the user it belongs to.
-        metadata: what else the caller wanted to keep.
-    """
+    Give it to an agent (`CascadeAgent(cost_tracker=…)`). One tracker may serve several agents,
+    event loops and threads. Sums are exact (integer nanodollars) and count every charge; of the
+    charges themselves only the last `keep` stay in memory. A cost that is not known is counted in
+    `unknown_costs`, not as zero.
 
-    timestamp: datetime
-    model: str
-    provider: str
-    tokens: int
-    nanodollars: int | None
-    query_id: str | None = None
-    user_id: str | None = None
-    metadata: Mapping[str, Any] = EMPTY
-
-    @property
-    def cost(self) -> float | None:
-        """US dollars, for reading; the exact figure is `nanodollars`."""
-        return None if self.nanodollars is None else float(to_usd(self.nanodollars))
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How a tracker stands.
-
-    Attributes:
-        spent: nanodollars spent in all, as far as costs are known.
-        limit: the limit in nanodollars, or `None`.
-        state: where that is, or `None` without a limit.
-        crossed: the states that the entry just recorded was the first to reach.
-    """
-
-    spent: int
-    limit: int | None
-    state: BudgetState | None
-    crossed: tuple[BudgetState, ...] = ()
-
-
-class CostTracker:
-    """Adds up what requests cost, exactly, and warns at 80 % and at 100 % of a limit.
-
-    It tracks and warns **only**: a request that goes over the limit still runs, and nothing is held
-    back for requests under way. Give it to an agent (`CascadeAgent(cost_tracker=…)`), or call
-    `add_cost` yourself. One tracker may serve several agents and threads.
-
-    Sums are exact (integer nanodollars) and count every entry; of the entries themselves only the
-    last `keep` stay in memory. A cost that is not known is counted in `unknown_costs`, not as zero.
+    What a budget does when it runs out is the `enforcement_mode`'s to say: `warn` says so and runs
+    all the same, `block` refuses, `degrade` answers more cheaply as long as that fits, then
+    refuses. In the last two a request that no limit applies to is refused: unknown is not unlimited.
 
     >>> tracker = CostTracker(budget_limit=10.00)
     >>> tracker.add_cost("gpt-4o", "openai", tokens=1200, cost=0.25)
@@ -97,50 +71,232 @@ class CostTracker:
 
     def __init__(
         self,
-        budget_limit: Decimal | float | str | None = None,
+        budget_limit: Amount | None = None,
         warn_threshold: float = 0.8,
         verbose: bool = False,  # noqa: FBT001, FBT002 - v0.1's position
         *,
         keep: int = 10_000,
+        global_budget: Amount | BudgetConfig | None = None,
+        user_budgets: Mapping[str, Amount | BudgetConfig] | None = None,
+        default_user_budget: Amount | BudgetConfig | None = None,
+        budgets: Mapping[str, Amount | BudgetConfig] | None = None,
+        enforcement_mode: EnforcementMode | None = None,
+        alert_channels: Sequence[Any] = (),
+        store: str | Store | None = None,
+        durability: Durability = "default",
+        default_max_output: int = 4096,
+        min_output: int = 256,
+        clock: Clock | None = None,
     ) -> None:
-        """Starts at nothing spent.
+        """Starts at nothing spent, or where its store left off.
 
         Args:
-            budget_limit: US dollars; 0 is a limit of zero, `None` no limit.
-            warn_threshold: the share of the limit, 0 to 1, at which a warning is logged.
-            verbose: log every entry too.
-            keep: how many of the latest entries stay readable.
+            budget_limit: US dollars for everybody together and for ever, v0.1's name of
+                `global_budget=BudgetConfig(total=…, warn_at=warn_threshold)`.
+            warn_threshold: the share of `budget_limit`, 0 to 1, at which a warning is logged.
+            verbose: log every charge too.
+            keep: how many of the latest charges stay readable.
+            global_budget: what all requests together may spend. A bare amount is a total, for ever;
+                0 is a limit of zero.
+            user_budgets: what these users may spend.
+            default_user_budget: what each other user may spend, those without a name included, who
+                are one user together, `"anonymous"`.
+            budgets: further budgets: `"team:research"`, `"tier:pro"`, `"key:k1"`, `"tag:batch"`,
+                `"model:openai:gpt-4o"`; `"team:*"` is that of each team without its own.
+            enforcement_mode: what a budget does when it runs out; without one, `warn` when only
+                `budget_limit` is given, else `block`.
+            alert_channels: where alerts go: `WebhookAlert`, `SlackAlert`, `LogAlert`, a function.
+            store: where budgets outlive the process: `"sqlite:///path"`; `None` or `"memory"` keeps
+                them in this process.
+            durability: with a store: `strict` writes each hold before its provider is called.
+            default_max_output: under a budget, the `max_tokens` of requests that have none.
+            min_output: the fewest output tokens that `degrade` lowers a request to.
+            clock: the time.
 
         Raises:
-            ConfigurationError: an amount is negative, not a number, or out of range.
+            ConfigurationError: an amount is negative, not a number, or out of range; two budgets
+                are given for the same; an option is not one.
+            StoreError: the store cannot be opened.
         """
-        if not 0 <= warn_threshold <= 1:
-            raise ConfigurationError(f"warn_threshold must lie in 0..1, not {warn_threshold}")
-        if keep < 0:
-            raise ConfigurationError(f"keep must be at least 0, not {keep}")
-        try:
-            self._limit = (
-                None if budget_limit is None else from_usd(budget_limit, what="budget_limit")
-            )
-        except InvalidRequestError as error:
-            raise ConfigurationError(str(error)) from None
+        if clock is None:
+            from cascadeflow.clock import SystemClock  # noqa: PLC0415 - it imports asyncio
+
+            clock = SystemClock()
+        self._clock: Clock = clock
+        self._budgets = read_budgets(
+            budget_limit=budget_limit,
+            warn_threshold=warn_threshold,
+            global_budget=global_budget,
+            user_budgets=user_budgets,
+            default_user_budget=default_user_budget,
+            budgets=budgets,
+        )
+        check(
+            keep=keep,
+            mode=enforcement_mode,
+            durability=durability,
+            stored=store not in {None, "memory"} if isinstance(store, str) else store is not None,
+            default_max_output=default_max_output,
+            min_output=min_output,
+        )
         self.warn_threshold = warn_threshold
         self.verbose = verbose
-        self._warn_at = None if self._limit is None else _share(self._limit, warn_threshold)
-        self._keep = keep
+        self._default_max_output = default_max_output
+        self._min_output = min_output
+        if enforcement_mode is None:
+            newer = global_budget is not None or default_user_budget is not None
+            enforcement_mode = "block" if newer or user_budgets or budgets else "warn"
+        self._mode: EnforcementMode = enforcement_mode
+        self._alerts: AlertDispatcher | None = None
+        if alert_channels:
+            from cascadeflow.budgets.alerts import (  # noqa: PLC0415 - off costs nothing
+                AlertDispatcher,
+                coerce_channels,
+            )
+
+            self._alerts = AlertDispatcher(coerce_channels(alert_channels), clock)
         self._lock = threading.Lock()
-        self._clear()
+        """Held by changes by hand, one at a time."""
+        self._closed = False
+        self._history = History(keep)
+        opened = read_store(store, clock)
+        self._books = Books(
+            self._budgets,
+            stored=opened is not None,
+            alert=None if self._alerts is None else self._alert,
+        )
+        self._writer: Writer | None = None
+        if opened is not None:
+            from cascadeflow.budgets.vault import Vault  # noqa: PLC0415 - off costs nothing
+            from cascadeflow.budgets.writer import Writer  # noqa: PLC0415
+
+            vault = Vault(opened, self._books, self._now_ms, strict=durability == "strict")
+            vault.begin(self._history)
+            self._writer = Writer(vault, self._books, strict=durability == "strict")
+            atexit.register(_close_at_exit, weakref.ref(self))
+        self._charges = ChargeBook(
+            self._history,
+            self._writer,
+            clock,
+            self._total_limit,
+            enforces=self.enforces,
+            verbose=verbose,
+        )
+        self._desk = Clerk(self._books, self._charges, self._writer, enforces=self.enforces)
+        self._changes = Changes(
+            self._budgets,
+            self._books,
+            self._desk,
+            self._history,
+            self._charges,
+            self._writer,
+            clock,
+        )
         _trackers.add(self)
 
-    def _clear(self) -> None:
-        self._spent = 0
-        self._count = 0
-        self._unknown = 0
-        self._by_model: dict[str, int] = {}
-        self._by_provider: dict[str, int] = {}
-        self._by_user: dict[str, int] = {}
-        self._entries: deque[CostEntry] = deque(maxlen=self._keep)
-        self._reached: set[BudgetState] = set()
+    # What it is set to
+
+    @property
+    def mode(self) -> EnforcementMode:
+        """What a budget does when it runs out."""
+        return self._mode
+
+    @property
+    def enforces(self) -> bool:
+        """Whether what does not fit is refused."""
+        return self._mode != "warn"
+
+    @property
+    def default_max_output(self) -> int:
+        """Under a budget, the `max_tokens` of requests that have none."""
+        return self._default_max_output
+
+    @property
+    def min_output(self) -> int:
+        """The fewest output tokens that `degrade` lowers a request to."""
+        return self._min_output
+
+    @property
+    def budgeted_models(self) -> frozenset[str]:
+        """The models that have a budget of their own; with `"model:*"` every model is in it."""
+        return self._budgets.models
+
+    def _total_limit(self) -> Limit | None:
+        for limit in self._budgets.limits(GLOBAL):
+            if limit.period == "total":
+                return limit
+        return None
+
+    # Holding
+
+    async def reserve(
+        self,
+        spender: Spender,
+        calls: Sequence[tuple[str, int]],
+        *,
+        request_id: str,
+        at: datetime,
+        force: bool = False,
+    ) -> Reservation:
+        """Holds the most that some calls can cost on every budget they touch, or on none.
+
+        Without a store nothing is waited for. With one, a scope's first use and a grant that is
+        spent wait for the store's thread, many requests for one write; so does every request under
+        `durability="strict"`.
+
+        Args:
+            spender: for whom.
+            calls: each call's model (`provider:name`) and the most it can cost, nanodollars.
+            request_id: this package's id of the request.
+            at: when the request began: the money belongs to the periods that hold then.
+            force: hold it even over the limits (`warn` always does).
+
+        Raises:
+            BudgetExceededError: it does not fit a budget, or no budget applies.
+            InvalidRequestError: an amount is negative or too large.
+            StoreError: the store cannot be written, and the mode enforces.
+        """
+        return await self._desk.reserve(spender, calls, request_id, at, force=force)
+
+    def reserve_sync(
+        self,
+        spender: Spender,
+        calls: Sequence[tuple[str, int]],
+        *,
+        request_id: str,
+        at: datetime,
+        force: bool = False,
+    ) -> Reservation:
+        """As `reserve`, for threads without an event loop."""
+        return self._desk.reserve_sync(spender, calls, request_id, at, force=force)
+
+    def state(self, spender: Spender, models: Sequence[str] = ()) -> BudgetState | None:
+        """The worst state of the budgets that a request touches, holds included.
+
+        `None` when none of them has a limit, or when none was read from the store yet: `prepare`
+        reads them.
+
+        Args:
+            spender: for whom.
+            models: ids of the models that may be called.
+        """
+        now_ms = self._now_ms()
+        route = self._books.route(spender, tuple(models), now_ms, partial=True)
+        assert type(route) is Route  # noqa: S101 - for mypy: a partial one never waits
+        return self._books.worst(route, now_ms)
+
+    async def prepare(self, spender: Spender, models: Sequence[str] = ()) -> BudgetState | None:
+        """Reads the budgets that a request touches from the store, and gives their worst state.
+
+        Without a store, and once they were read, nothing is waited for.
+
+        Raises:
+            StoreError: the store cannot be read, and the mode enforces.
+        """
+        await self._desk.prepare(spender, tuple(models), self._now_ms())
+        return self.state(spender, models)
+
+    # Counting
 
     def record(
         self,
@@ -154,84 +310,48 @@ class CostTracker:
         user_id: str | None = None,
         metadata: Mapping[str, Any] = EMPTY,
     ) -> Standing:
-        """Records one cost and says how the tracker now stands.
+        """Books what was spent elsewhere, over any limit, and says how the total now stands.
+
+        It is booked on the budgets that hold now, whatever `at` says.
 
         Raises:
             InvalidRequestError: the cost or the token count is negative, or too large.
+            StoreError: the tracker is closed.
         """
         if tokens < 0 or (nanodollars is not None and not 0 <= nanodollars <= MAX_NANODOLLARS):
             raise InvalidRequestError(
                 f"a cost needs tokens >= 0 and 0..{MAX_NANODOLLARS} nanodollars, "
                 f"not {tokens} and {nanodollars}"
             )
-        entry = CostEntry(
-            at or datetime.now(UTC),
-            model,
-            provider,
-            tokens,
-            nanodollars,
-            query_id,
-            user_id,
-            metadata,
+        charge = Charge(
+            model=f"{provider}:{model}",
+            nanodollars=nanodollars,
+            confirmed=True,
+            held=nanodollars or 0,
         )
-        with self._lock:
-            self._count += 1
-            self._entries.append(entry)
-            if nanodollars is None:
-                self._unknown += 1
-            else:
-                self._spent += nanodollars
-                _add(self._by_model, model, nanodollars)
-                _add(self._by_provider, provider, nanodollars)
-                if user_id is not None:
-                    _add(self._by_user, user_id, nanodollars)
-            standing = self._stand(mark=True)
-        if self.verbose:
-            _logger.info("%s:%s cost %s nanodollars", provider, model, nanodollars)
-        for state in standing.crossed:
-            _logger.warning(
-                "the budget is %s: %s of %s USD spent (tracked only: nothing is stopped)",
-                state,
-                to_usd(standing.spent),
-                to_usd(standing.limit or 0),
-            )
-        return standing
-
-    def standing(self) -> Standing:
-        """How the tracker stands now."""
-        with self._lock:
-            return self._stand(mark=False)
-
-    def _stand(self, *, mark: bool) -> Standing:
-        """Reads the state; the caller holds the lock. `mark` notes which states are new."""
-        if self._limit is None or self._warn_at is None:
-            return Standing(self._spent, None, None)
-        state: BudgetState = "ok"
-        crossed: list[BudgetState] = []
-        if self._spent >= self._warn_at:
-            state = "warned"
-            crossed.append("warned")
-        if self._spent >= self._limit:
-            state = "exhausted"
-            crossed.append("exhausted")
-        new = tuple(reached for reached in crossed if reached not in self._reached)
-        if mark:
-            self._reached.update(new)
-        return Standing(self._spent, self._limit, state, new if mark else ())
+        return self._desk.record(
+            charge,
+            Spender(user_id=user_id or ANONYMOUS),
+            at=self._clock.now(),
+            given=at,
+            request_id=query_id or "",
+            tokens=tokens,
+            metadata=metadata,
+        )
 
     def add_cost(  # noqa: PLR0917 - v0.1's positions
         self,
         model: str,
         provider: str,
         tokens: int,
-        cost: Decimal | float | str | None,
+        cost: Amount | None,
         query_id: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         user_id: str | None = None,
     ) -> None:
-        """Records a cost given in US dollars, as v0.1 did.
+        """Books a cost given in US dollars, as v0.1 did.
 
-        An agent that was given this tracker records its requests itself: adding them again here
+        An agent that was given this tracker books its requests itself: adding them again here
         counts them twice.
 
         Raises:
@@ -247,142 +367,263 @@ class CostTracker:
             metadata=metadata or EMPTY,
         )
 
-    @property
-    def spent(self) -> Decimal:
-        """US dollars spent in all, exactly, as far as costs are known."""
-        return to_usd(self._spent)
+    # Reading
 
-    @property
-    def total_cost(self) -> float:
-        """US dollars spent in all, for reading; the exact figure is `spent`."""
-        return float(to_usd(self._spent))
+    def accounts(self, scope: str | Scope | None = None) -> list[AccountStanding]:
+        """How accounts stand, each in each of its periods.
 
-    @property
-    def budget_limit(self) -> float | None:
-        """The limit in US dollars, or `None`."""
-        return None if self._limit is None else float(to_usd(self._limit))
+        Args:
+            scope: whose; without one, those of every scope that was given a budget by its name, and
+                of every other that this process has used lately. With a store it may block.
 
-    @property
-    def budget_warned(self) -> bool:
-        """Whether the warning threshold is reached."""
-        return self.standing().state in {"warned", "exhausted"}
-
-    @property
-    def budget_exceeded(self) -> bool:
-        """Whether the limit is reached."""
-        return self.standing().state == "exhausted"
-
-    @property
-    def unknown_costs(self) -> int:
-        """How many entries have no known cost: the sums are short by what these cost."""
-        return self._unknown
-
-    @property
-    def entries(self) -> list[CostEntry]:
-        """The latest entries, oldest first, at most `keep` of them."""
-        with self._lock:
-            return list(self._entries)
-
-    @property
-    def by_model(self) -> dict[str, float]:
-        """US dollars by model name."""
-        return self._dollars(self._by_model)
-
-    @property
-    def by_provider(self) -> dict[str, float]:
-        """US dollars by provider id."""
-        return self._dollars(self._by_provider)
-
-    @property
-    def by_user(self) -> dict[str, float]:
-        """US dollars by user id, of the requests that named one."""
-        return self._dollars(self._by_user)
-
-    def _dollars(self, amounts: dict[str, int]) -> dict[str, float]:
-        with self._lock:
-            return {key: float(to_usd(amount)) for key, amount in amounts.items()}
-
-    def get_summary(self) -> dict[str, Any]:
-        """Everything in one dict, US dollars as floats; the `budget_` keys only with a limit."""
-        with self._lock:
-            standing = self._stand(mark=False)
-            summary: dict[str, Any] = {
-                "total_cost": float(to_usd(self._spent)),
-                "total_entries": self._count,
-                "unknown_costs": self._unknown,
-            }
-            amounts = {
-                "by_model": self._by_model.copy(),
-                "by_provider": self._by_provider.copy(),
-                "by_user": self._by_user.copy(),
-            }
-        for name, by in amounts.items():
-            summary[name] = {key: float(to_usd(amount)) for key, amount in by.items()}
-        limit = standing.limit
-        if limit is not None:
-            summary["budget_limit"] = float(to_usd(limit))
-            summary["budget_remaining"] = float(to_usd(max(0, limit - standing.spent)))
-            summary["budget_used_pct"] = 100 * standing.spent / limit if limit else 100.0
-            summary["budget_exceeded"] = standing.state == "exhausted"
-            summary["budget_state"] = standing.state
-        return summary
-
-    def get_recent_entries(self, n: int = 10) -> list[CostEntry]:
-        """The latest `n` entries, oldest first."""
-        return self.entries[-n:] if n > 0 else []
-
-    def get_entries_by_model(self, model: str) -> list[CostEntry]:
-        """Those of the kept entries that name this model."""
-        return [entry for entry in self.entries if entry.model == model]
-
-    def get_entries_by_provider(self, provider: str) -> list[CostEntry]:
-        """Those of the kept entries that name this provider."""
-        return [entry for entry in self.entries if entry.provider == provider]
-
-    def reset(self) -> None:
-        """Forgets everything that was spent; warnings may be given again."""
-        with self._lock:
-            self._clear()
-
-    def print_summary(self) -> None:
-        """Writes the summary to standard output."""
-        summary = self.get_summary()
-        lines = [
-            f"Total cost:       ${summary['total_cost']:.6f}",
-            f"Entries:          {summary['total_entries']}",
-        ]
-        if summary["unknown_costs"]:
-            lines.append(f"Of unknown cost:  {summary['unknown_costs']}")
-        if "budget_limit" in summary:
-            lines.append(f"Budget limit:     ${summary['budget_limit']:.2f}")
-            lines.append(f"Budget remaining: ${summary['budget_remaining']:.6f}")
-            lines.append(
-                f"Budget used:      {summary['budget_used_pct']:.1f} % ({summary['budget_state']})"
+        Raises:
+            ConfigurationError: no such scope.
+            StoreError: the store cannot be read.
+        """
+        self._catch_up()
+        wanted = self._budgets.scopes if scope is None else [as_scope(scope)]
+        for each in wanted:
+            self._changes.opened(each)
+        with self._books.lock:
+            found = self._books.accounts
+            chosen = (
+                list(found.values()) if scope is None else [found[s] for s in wanted if s in found]
             )
-        for title, name in (("model", "by_model"), ("provider", "by_provider")):
-            ranked = sorted(summary[name].items(), key=lambda item: item[1], reverse=True)
-            lines.extend(f"By {title}: {key:<32} ${cost:.6f}" for key, cost in ranked)
-        sys.stdout.write("\n".join(lines) + "\n")
+        return list(self._books.standings(chosen, self._now_ms()))
+
+    def remaining(
+        self,
+        user_id: str | None = None,
+        *,
+        tier: str | None = None,
+        team: str | None = None,
+        key: str | None = None,
+        tags: Sequence[str] = (),
+        models: Sequence[str] = (),
+    ) -> Decimal | None:
+        """US dollars that one more request may cost at most; `None` when nothing limits it.
+
+        With a store it may block. In a mode that enforces, 0 where no budget applies at all.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        self._catch_up()
+        spender = Spender(user_id=user_id, tier=tier, team=team, key=key, tags=tuple(tags))
+        limited = [
+            account
+            for scope in scopes_of(spender, models)
+            if (account := self._changes.opened(scope)) is not None
+        ]
+        if not limited and self.enforces:
+            return to_usd(0)
+        left = [s.remaining for s in self._books.standings(limited, self._now_ms())]
+        least = min((amount for amount in left if amount is not None), default=None)
+        return None if least is None else to_usd(least)
+
+    def events(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> list[LogEvent]:
+        """The log, oldest first: all of it with a store, else the latest `keep` events.
+
+        Args:
+            since: from when on, by the time a request began; from the beginning without it.
+            until: up to when, that moment excluded.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        self._catch_up()
+        if self._writer is not None:
+            return self._writer.events(since=since, until=until)
+        return [
+            event
+            for event in self._history.events()
+            if (since is None or event.at >= since) and (until is None or event.at < until)
+        ]
+
+    # Changing by hand
+
+    def set_budget(
+        self,
+        scope: str | Scope,
+        config: BudgetConfig | Amount | None,
+        *,
+        actor: str,
+        reason: str,
+    ) -> None:
+        """Gives a scope another budget, at once, also to requests under way.
+
+        It holds over the configured one, with a store after a restart too. Only amounts are
+        changed: time zone and thresholds stay those of the configured budget. Without a store, a
+        period that had no limit is counted from now; with one, too, until it is opened again.
+
+        Args:
+            scope: whose: `"global"`, `"user:u1"`, `"team:*"` …
+            config: the new budget: periods that it does not name have no limit any more. `None`:
+                no limit at all, said on purpose, so that requests are not refused for want of one.
+            actor: who changes it.
+            reason: why.
+
+        Raises:
+            ConfigurationError: no such scope, or the amount cannot be.
+            InvalidRequestError: there is no actor or no reason.
+            StoreError: it could not be written, and nothing changed.
+        """
+        with self._lock:
+            self._changes.set_budget(scope, config, actor=actor, reason=reason)
+
+    def adjust(self, scope: str | Scope, amount: Amount, *, actor: str, reason: str) -> Decimal:
+        """Books an amount on one scope by hand, in all its current periods.
+
+        Args:
+            scope: whose.
+            amount: US dollars; negative to take off.
+            actor: who does it.
+            reason: why.
+
+        Returns:
+            What was booked: no period's spending falls below zero, so less may be taken off.
+
+        Raises:
+            ConfigurationError: no such scope.
+            InvalidRequestError: the amount is not one; there is no actor or no reason.
+            StoreError: it could not be written, and nothing changed.
+        """
+        with self._lock:
+            nanodollars = signed(amount, "amount")
+            event = self._changes.adjust(scope, nanodollars, actor=actor, reason=reason)
+        return to_usd(event.nanodollars or 0)
+
+    def reset(
+        self, *, actor: str = "reset()", reason: str = "everything spent is forgotten"
+    ) -> None:
+        """Forgets everything that was spent; warnings may be given again.
+
+        What requests under way hold stays held. With a store nothing is deleted: what was spent is
+        taken off every scope by an adjustment in the log, as `adjust` does, which in a scope of
+        several periods takes off no more than its least spent period has.
+
+        Args:
+            actor: who does it.
+            reason: why.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        self._catch_up()
+        with self._lock:
+            self._changes.reset(actor=actor, reason=reason)
+
+    # The end
+
+    def flush(self) -> None:
+        """Waits until everything logged so far is in the store.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        self._catch_up()
+        if self._writer is not None:
+            self._writer.flush().result()
+
+    async def aflush(self) -> None:
+        """As `flush`, on an event loop."""
+        self._catch_up()
+        if self._writer is not None:
+            await settled(self._writer.flush())
+
+    def close(self) -> None:
+        """Ends every hold at what was held, writes what is left and closes the store.
+
+        Closing twice is closing once. Without a store only the alerts are waited for, two seconds
+        at most, and the tracker may be used on.
+
+        Raises:
+            StoreError: not everything could be written.
+        """
+        if self._closed:
+            return
+        try:
+            if self._writer is not None:
+                self._closed = True
+                self._desk.settle_everything()
+                self._writer.close("the tracker is closed: make another one", self._books.totals)
+        finally:
+            if self._alerts is not None:
+                self._alerts.close(timeout=2.0)
+
+    async def aclose(self) -> None:
+        """As `close`, on an event loop."""
+        import asyncio  # noqa: PLC0415 - whoever waits has it
+
+        await asyncio.to_thread(self.close)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def _catch_up(self) -> None:
+        self._desk.drain()
+
+    def _now_ms(self) -> int:
+        return self._desk.now_ms(to_ms(self._clock.now()))
+
+    def _alert(self, standing: AccountStanding, state: Any, now_ms: int) -> None:
+        from cascadeflow.budgets.alerts import Alert  # noqa: PLC0415 - off costs nothing
+
+        if self._alerts is not None:
+            self._alerts.send(
+                Alert(
+                    scope=standing.scope,
+                    period=standing.period,
+                    state=state,
+                    standing=standing,
+                    at=from_ms(now_ms),
+                    mode=self._mode,
+                )
+            )
+
+    def _begin_anew_after_fork(self) -> None:
+        """The child's own: fresh locks, an empty ledger; the store is the parent's."""
+        self._lock = threading.Lock()
+        self._history.renew_lock()
+        self._history.clear()
+        self._books.renew()
+        self._charges.renew_after_fork()
+        self._desk.renew_after_fork()
+        if self._writer is not None:
+            self._closed = True
+            self._writer.abandon(
+                "this process was forked from the one that opened the budget's store, and one "
+                "process at a time may spend from it: make the CostTracker after forking"
+            )
 
 
-def _share(limit: int, threshold: float) -> int:
-    """The amount at which a limit's share is reached, rounded up: no warning comes early."""
-    share = Decimal(limit) * Decimal(str(threshold))
-    return int(share.to_integral_value(rounding=ROUND_CEILING))
+_trackers: Final[weakref.WeakSet[CostTracker]] = weakref.WeakSet()
 
 
-def _add(amounts: dict[str, int], key: str, amount: int) -> None:
-    amounts[key] = amounts.get(key, 0) + amount
+def _close_at_exit(reference: weakref.ref[CostTracker]) -> None:
+    tracker = reference()
+    if tracker is not None:
+        try:
+            tracker.close()
+        except StoreError as error:
+            _logger.error("at the end of the process: %s", error)  # noqa: TRY400 - nobody's to trace
 
 
-_trackers: weakref.WeakSet[CostTracker] = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    """In a forked child: another thread may have held a lock at the moment of the fork."""
-    for tracker in _trackers:
-        tracker._lock = threading.Lock()  # noqa: SLF001 - this module's own class
+def _after_fork() -> None:
+    for tracker in list(_trackers):
+        tracker._begin_anew_after_fork()  # noqa: SLF001 - this module's own class
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
+    os.register_at_fork(after_in_child=_after_fork)

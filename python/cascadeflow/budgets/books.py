@@ -1,0 +1,441 @@
+"""The accounts that are open in the ledger: who touches which, how they stand, what they reached.
+
+Scopes without a limit are not opened. Thresholds and alerts follow what is *settled*: a hold is a
+worst case, and most of it comes back.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from cascadeflow.budgets.accounts import named, scopes_of
+from cascadeflow.budgets.records import AccountStanding, BudgetState, Scope, Spender
+from cascadeflow.errors import InvalidRequestError
+from cascadeflow.money import MAX_NANODOLLARS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from cascadeflow._native import Ledger, WindowStanding
+    from cascadeflow.budgets.accounts import Budgets, Limit
+
+__all__ = ["Account", "Books", "Crossing", "Opening", "Route", "from_ms", "to_ms"]
+
+Crossing = tuple[AccountStanding, BudgetState]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_LEVELS: Final[tuple[BudgetState, ...]] = ("ok", "warned", "degraded", "exhausted")
+
+_MOST_ROUTES: Final = 20_000
+"""Spenders whose accounts are remembered; the next one clears the memory, which only costs time."""
+
+IDLE_MS: Final = 900_000
+"""An account that nobody used for a quarter of an hour may be dropped."""
+
+
+def from_ms(moment: int) -> datetime:
+    """Unix milliseconds as a moment in UTC."""
+    return _EPOCH + moment * _MILLISECOND
+
+
+def to_ms(moment: datetime) -> int:
+    """A moment as Unix milliseconds, rounded down.
+
+    Raises:
+        InvalidRequestError: it has no time zone.
+    """
+    try:
+        return (moment - _EPOCH) // _MILLISECOND
+    except TypeError:
+        raise InvalidRequestError("a budget needs times with a time zone, such as UTC") from None
+
+
+class Account:
+    """A scope that is open in the ledger."""
+
+    __slots__ = (
+        "fresh_until_ms",
+        "granted",
+        "handle",
+        "ledger",
+        "limits",
+        "mark",
+        "mark_ms",
+        "next_check",
+        "noted",
+        "per_second",
+        "reached",
+        "scope",
+    )
+
+    def __init__(
+        self, scope: Scope, ledger: Ledger, handle: int, limits: tuple[Limit, ...]
+    ) -> None:
+        self.scope = scope
+        self.ledger = ledger
+        self.handle = handle
+        self.limits = limits
+        self.next_check = 0
+        """No threshold can be reached before the scope has settled so much in its life."""
+        self.reached: dict[str, tuple[int, int]] = {}
+        """By period: which instance, and how many thresholds were reported in it."""
+        self.noted: dict[tuple[str, str], int] = {}
+        """By period and what happened: in which instance it was reported."""
+        # With a store; see `vault`.
+        self.granted = 0
+        self.fresh_until_ms = MAX_NANODOLLARS
+        self.mark_ms = self.mark = 0
+        self.per_second = 0.0
+
+
+class Opening:
+    """What is to be read from a store before a request can be taken on."""
+
+    __slots__ = ("scopes",)
+
+    def __init__(self, scopes: Sequence[Scope]) -> None:
+        self.scopes = scopes
+
+
+class Route:
+    """The accounts that one spender's calls of some models are counted on."""
+
+    __slots__ = ("accounts", "handles", "parts", "spender", "whole")
+
+    def __init__(self, spender: Spender, accounts: tuple[Account, ...]) -> None:
+        self.spender = spender
+        self.accounts = accounts
+        self.handles = [account.handle for account in accounts]
+        self.parts = [
+            account.scope.name if account.scope.kind == "model" else None for account in accounts
+        ]
+        self.whole = not any(self.parts)
+        """Whether every account is counted the whole request, not one model's part."""
+
+    def amounts(self, calls: Iterable[tuple[str, int]]) -> int | list[int]:
+        """What each account is counted of these calls."""
+        if self.whole:
+            total = 0
+            for _, amount in calls:
+                total += amount
+            return total
+        total, by_model = 0, dict[str, int]()
+        for model, amount in calls:
+            total += amount
+            by_model[model] = by_model.get(model, 0) + amount
+        return [total if part is None else by_model.get(part, 0) for part in self.parts]
+
+    def account(self, handle: int) -> Account:
+        """The account with this handle."""
+        return self.accounts[self.handles.index(handle)]
+
+    def stale(self, now_ms: int) -> bool:
+        """Whether a grant must be written anew before it is spent in a new period."""
+        for account in self.accounts:
+            if now_ms >= account.fresh_until_ms:
+                return True
+        return False
+
+    def needs(self, amount: int | list[int]) -> list[tuple[Account, int]]:
+        """What a request needs of each account's grant."""
+        amounts = [amount] * len(self.accounts) if isinstance(amount, int) else amount
+        return list(zip(self.accounts, amounts, strict=True))
+
+
+class Books:
+    """All accounts. May be used from several threads; the lock is never held while waiting."""
+
+    def __init__(
+        self, budgets: Budgets, *, stored: bool, alert: Callable[..., None] | None
+    ) -> None:
+        """Begins with no account open.
+
+        Args:
+            budgets: which limits hold for whom.
+            stored: whether scopes must be read from a store before they are opened.
+            alert: is told account, limit, standing, what happened and when, once for each account,
+                period and thing that happened.
+        """
+        self.budgets = budgets
+        self._stored = stored
+        self._alert = alert
+        self.renew()
+
+    def renew(self) -> None:
+        """Begins anew with an empty ledger: after a fork, and when everything is forgotten."""
+        from cascadeflow._native import Ledger  # noqa: PLC0415 - for a tracker with limits only
+
+        self.lock = threading.RLock()
+        self.ledger: Ledger = Ledger()
+        self.version = 0
+        """Changes whenever the limits do."""
+        self.accounts: dict[Scope, Account] = {}
+        self.pending: dict[Scope, list[int]] = {}
+        """Scopes that are being read from a store, and what is to be booked on them afterwards."""
+        self._routes: dict[object, Route] = {}
+        self.models_matter = bool(self.budgets.models)
+
+    def route(
+        self, spender: Spender, models: tuple[str, ...], now_ms: int, *, partial: bool = False
+    ) -> Route | Opening:
+        """The accounts of a request, opened where they were not.
+
+        Args:
+            spender: for whom.
+            models: ids of the models that are to be called.
+            now_ms: when, Unix milliseconds.
+            partial: do without accounts that would have to be read from a store first.
+        """
+        key: object = (spender, models) if self.models_matter else spender
+        route = self._routes.get(key)
+        if route is not None:
+            return route
+        with self.lock:
+            full = named(spender)
+            found, missing = [], []
+            for scope in scopes_of(full, models):
+                limits = self.budgets.limits(scope)
+                if not limits:
+                    continue
+                account = self.accounts.get(scope)
+                if account is None and not self._stored:
+                    account = self.open(scope, limits, now_ms)
+                if account is None:
+                    missing.append(scope)
+                else:
+                    found.append(account)
+            if missing and not partial:
+                return Opening(missing)
+            route = Route(full, tuple(found))
+            if not missing:
+                if len(self._routes) >= _MOST_ROUTES:
+                    self._routes.clear()
+                self._routes[key] = route
+            return route
+
+    def open(
+        self,
+        scope: Scope,
+        limits: tuple[Limit, ...],
+        now_ms: int,
+        *,
+        spent: Sequence[int] = (),
+        reported: Sequence[int] = (),
+        spent_total: int = 0,
+        grant: int | None = None,
+    ) -> Account:
+        """Opens a scope in the ledger; the lock is held.
+
+        Args:
+            scope: whose money.
+            limits: its limits.
+            now_ms: when, Unix milliseconds.
+            spent: what it has spent already in each limit's current period.
+            reported: the part of it whose thresholds have been reported already.
+            spent_total: what it has spent in its life.
+            grant: what it may spend in its life; `None` without a store.
+        """
+        windows = [(limit.window, limit.nanodollars) for limit in limits]
+        handle = self.ledger.open_scope(
+            scope.kind, scope.name, windows, now_ms,
+            spent=spent, spent_total=spent_total, grant=grant,
+        )  # fmt: skip
+        account = Account(scope, self.ledger, handle, limits)
+        for limit, amount in zip(limits, reported, strict=False):
+            instance = _instance(limit, limit.window.period(now_ms)[0], now_ms)
+            account.reached[limit.period] = (instance, _level(limit, amount))
+        self.accounts[scope] = account
+        return account
+
+    def totals(self) -> list[tuple[Scope, int]]:
+        """What each open scope has spent and held in its life."""
+        with self.lock:
+            return [
+                (scope, sum(self.ledger.total(account.handle)))
+                for scope, account in self.accounts.items()
+            ]
+
+    def set_limits(self, now_ms: int) -> list[Account]:
+        """Takes changed budgets over into the accounts that are open; gives those that changed."""
+        with self.lock:
+            changed = []
+            for account in self.accounts.values():
+                limits = self.budgets.limits(account.scope)
+                if limits == account.limits:
+                    continue
+                self.ledger.set_limits(
+                    account.handle, [(limit.window, limit.nanodollars) for limit in limits], now_ms
+                )
+                account.limits = limits
+                self._rearm(account, now_ms)
+                changed.append(account)
+            self._routes.clear()
+            self.models_matter = bool(self.budgets.models)
+            self.version += 1
+            return changed
+
+    def forget(self, handle: int) -> None:
+        """Drops an account that the ledger has dropped."""
+        with self.lock:
+            for scope, account in list(self.accounts.items()):
+                if account.handle == handle:
+                    del self.accounts[scope]
+            self._routes.clear()
+
+    def free(self, route: Route) -> None:
+        """Lets accounts spend without a grant: `warn` refuses nothing, not even without a store."""
+        with self.lock:
+            for account in route.accounts:
+                if self.accounts.get(account.scope) is account:
+                    self.ledger.set_grant(account.handle, MAX_NANODOLLARS)
+
+    def evict(self, now_ms: int) -> list[tuple[Scope, int]]:
+        """Drops idle accounts; gives each with its life's total."""
+        with self.lock:
+            evicted = []
+            for kind, name, total in self.ledger.evict(now_ms, IDLE_MS):
+                scope = Scope(kind, name)  # type: ignore[arg-type] # the ledger was given it
+                self.accounts.pop(scope, None)
+                evicted.append((scope, total))
+            if evicted:
+                self._routes.clear()
+            return evicted
+
+    def book(self, scopes: Iterable[tuple[Scope, int]], now_ms: int) -> None:
+        """Books by force on those of the scopes that are open, or are just being opened.
+
+        What is not open needs no booking: it is in the log, from which it will be opened.
+        """
+        with self.lock:
+            for scope, amount in scopes:
+                if scope in self.pending:
+                    self.pending[scope].append(amount)
+                    continue
+                account = self.accounts.get(scope)
+                if account is None and not self._stored:
+                    limits = self.budgets.limits(scope)
+                    account = self.open(scope, limits, now_ms) if limits else None
+                if account is not None:
+                    self._adjust(account, amount, now_ms)
+
+    def _adjust(self, account: Account, amount: int, now_ms: int) -> int:
+        booked = self.ledger.adjust(account.handle, amount, now_ms)
+        if booked < 0:
+            self._rearm(account, now_ms)
+        return booked
+
+    def _rearm(self, account: Account, now_ms: int) -> None:
+        """Lets thresholds be reported again that are not reached any more; the lock is held."""
+        account.next_check = 0
+        account.noted.clear()
+        windows = self.ledger.standing(account.handle, now_ms)
+        for limit, window in zip(account.limits, windows, strict=True):
+            if limit.period in account.reached:
+                instance, before = account.reached[limit.period]
+                account.reached[limit.period] = (instance, min(before, _level(limit, window.spent)))
+
+    def adjust(self, account: Account, amount: int, now_ms: int) -> int:
+        """Books an amount by hand, negative too; gives what was booked."""
+        with self.lock:
+            return self._adjust(account, amount, now_ms)
+
+    # How they stand
+
+    def standings(self, accounts: Iterable[Account], now_ms: int) -> tuple[AccountStanding, ...]:
+        """How accounts stand, each in each of its periods; those dropped meanwhile are left out."""
+        with self.lock:
+            found: list[AccountStanding] = []
+            for account in accounts:
+                if self.accounts.get(account.scope) is account:
+                    windows = self.ledger.standing(account.handle, now_ms)
+                    found += [
+                        standing_of(account.scope, limit, window)
+                        for limit, window in zip(account.limits, windows, strict=True)
+                    ]
+            return tuple(found)
+
+    def worst(self, route: Route, now_ms: int) -> BudgetState | None:
+        """The worst state of a route's accounts; `None` when none has a limit."""
+        states = [s.state for s in self.standings(route.accounts, now_ms) if s.state is not None]
+        return max(states, key=_LEVELS.index, default=None)
+
+    def crossings(self, accounts: Iterable[Account], now_ms: int) -> tuple[Crossing, ...]:
+        """The thresholds that were reached since the last look, each given once in its period."""
+        crossed: tuple[Crossing, ...] = ()
+        for account in accounts:
+            try:
+                if account.ledger.total(account.handle)[0] >= account.next_check:
+                    crossed += self._cross(account, now_ms)
+            except InvalidRequestError:
+                continue  # dropped as idle: its periods are over
+        return crossed
+
+    def _cross(self, account: Account, now_ms: int) -> tuple[Crossing, ...]:
+        crossed: list[Crossing] = []
+        with self.lock:
+            life, _ = account.ledger.total(account.handle)
+            room = MAX_NANODOLLARS
+            windows = account.ledger.standing(account.handle, now_ms)
+            for limit, window in zip(account.limits, windows, strict=True):
+                if limit.nanodollars is None:
+                    continue
+                instance = _instance(limit, window.starts_ms, now_ms)
+                level = _level(limit, window.spent)
+                seen, before = account.reached.get(limit.period, (instance, 0))
+                if seen != instance:
+                    before = 0
+                account.reached[limit.period] = (instance, max(level, before))
+                for _, state in limit.thresholds[before:level]:
+                    standing = standing_of(account.scope, limit, window)
+                    crossed.append((standing, state))
+                    if self._alert is not None:
+                        self._alert(standing, state, now_ms)
+                # The next threshold, or the first one of the next period.
+                room = min(room, limit.thresholds[0][0])
+                for amount, _ in limit.thresholds[level : level + 1]:
+                    room = min(room, amount - window.spent)
+            account.next_check = life + max(room, 1)
+        return tuple(crossed)
+
+    def note(self, account: Account, window: WindowStanding, what: str, now_ms: int) -> None:
+        """Alerts of a refusal, or of what ran over its limit: once an account and period."""
+        if self._alert is None:
+            return
+        with self.lock:
+            for limit in account.limits:
+                if limit.period != window.window.kind:
+                    continue
+                instance = _instance(limit, window.starts_ms, now_ms)
+                if account.noted.get((limit.period, what)) != instance:
+                    account.noted[limit.period, what] = instance
+                    self._alert(standing_of(account.scope, limit, window), what, now_ms)
+
+
+def _level(limit: Limit, spent: int) -> int:
+    """How many thresholds so much spending has reached."""
+    return sum(spent >= amount for amount, _ in limit.thresholds)
+
+
+def _instance(limit: Limit, starts_ms: int | None, now_ms: int) -> int:
+    """Which of its periods it is. A rolling one never ends: once in its length is once."""
+    if limit.period == "rolling":
+        starts, ends = limit.window.period(now_ms)
+        return now_ms // max(1, (ends or 0) - (starts or 0))
+    return starts_ms or 0
+
+
+def standing_of(scope: Scope, limit: Limit, window: WindowStanding) -> AccountStanding:
+    """One account's standing as a record."""
+    return AccountStanding(
+        scope=scope,
+        period=limit.period,
+        limit=window.limit,
+        spent=window.spent,
+        held=window.held,
+        state=limit.state(window.spent + window.held),
+        started_at=None if window.starts_ms is None else from_ms(window.starts_ms),
+        resets_at=None if window.resets_ms is None else from_ms(window.resets_ms),
+    )

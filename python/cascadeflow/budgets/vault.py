@@ -1,0 +1,229 @@
+"""What a tracker has of its store: scopes as they were left, and grants that may be spent.
+
+A grant is what a scope may have spent in its whole life, written down before it is spent. It covers
+what is spent and held, what the waiting requests need, and a *slice* in advance:
+
+    slice = min(what is left / 20, max(what is spent in 10 s, one call))
+
+so a busy scope asks its store every ten seconds or so, and near the limit for every call. What a
+crash leaves granted and unreported counts as spent, in the periods that the grant was made in: it
+can hide at most the slice, the requests under way at what they were held at, and what the log's
+last moments had not written yet. For that the grant is written anew, however much is left of it,
+before it is spent in a new period.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from cascadeflow.budgets.accounts import ANONYMOUS, GLOBAL
+from cascadeflow.budgets.books import from_ms, to_ms
+from cascadeflow.budgets.stores.protocol import Grant
+from cascadeflow.money import MAX_NANODOLLARS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from cascadeflow.budgets.accounts import Limit
+    from cascadeflow.budgets.books import Account, Books
+    from cascadeflow.budgets.history import History
+    from cascadeflow.budgets.records import Scope
+    from cascadeflow.budgets.stores.protocol import ScopeRecord, Store
+
+__all__ = ["SLICE_SECONDS", "SMALLEST_SHARE", "Vault", "Wants", "slice_of"]
+
+SLICE_SECONDS: Final = 10.0
+"""A slice is about what is spent in so many seconds."""
+
+SMALLEST_SHARE: Final = 20
+"""A slice is at most one so-manyeth of what is left."""
+
+
+@dataclass(slots=True)
+class Wants:
+    """What waiting requests need of one scope, nanodollars."""
+
+    total: int = 0
+    largest: int = 0
+    forced: int = 0
+    """The part of it that is held even over a limit."""
+    calls: int = 0
+
+    def add(self, amount: int, *, forced: bool) -> None:
+        """Adds one request."""
+        self.calls += 1
+        self.largest = max(self.largest, amount)
+        if forced:
+            self.forced += amount
+        else:
+            self.total += amount
+
+
+def slice_of(left: int, per_second: float, typical: int) -> int:
+    """What is granted in advance, nanodollars.
+
+    Args:
+        left: what the tightest limit leaves after the requests that wait.
+        per_second: nanodollars spent a second of late.
+        typical: what one request holds.
+
+    >>> slice_of(1_000_000, 100.0, 5_000), slice_of(1_000_000, 1e9, 5_000), slice_of(40, 0.0, 30)
+    (5000, 50000, 2)
+    """
+    return max(0, min(left // SMALLEST_SHARE, max(int(per_second * SLICE_SECONDS), typical)))
+
+
+class Vault:
+    """Opens scopes from a store, and asks it for grants. All methods block on the store."""
+
+    def __init__(
+        self, store: Store, books: Books, now_ms: Callable[[], int], *, strict: bool
+    ) -> None:
+        """Looks after one store.
+
+        Args:
+            store: the store.
+            books: where scopes are opened.
+            now_ms: the time that requests go by.
+            strict: every hold is written before its provider is called, so nothing need be granted.
+        """
+        self.store = store
+        self._books = books
+        self._now_ms = now_ms
+        self._strict = strict
+
+    def begin(self, history: History) -> None:
+        """Takes over what the store knows at the start: sums, and limits set by hand."""
+        spent, by_model, by_user = 0, dict[str, int](), dict[str, int]()
+        for record in self.records():
+            scope = record.scope
+            if record.limits:
+                self._books.budgets.set_by_hand(scope, dict(record.limits))
+            if scope == GLOBAL:
+                spent = record.spent
+            elif scope.kind == "model":
+                by_model[scope.name] = record.spent
+            elif scope.kind == "user" and scope.name != ANONYMOUS:
+                by_user[scope.name] = record.spent
+        history.restore(max(0, spent), by_model, by_user)
+        self._books.models_matter = bool(self._books.budgets.models)
+
+    def records(self) -> list[ScopeRecord]:
+        """Every scope that the store knows, without its quarters."""
+        return list(self.store.scopes(since=from_ms(self._now_ms())))
+
+    def open(self, scopes: Iterable[Scope]) -> None:
+        """Opens scopes as the store knows them.
+
+        Each must be in `books.pending`, and everything that was logged before it came there must be
+        written.
+        """
+        for scope in scopes:
+            limits = self._books.budgets.limits(scope)
+            now_ms = self._now_ms()
+            starts = [_started_ms(limit, now_ms) for limit in limits]
+            since = from_ms(min([start for start in starts if start is not None], default=now_ms))
+            record = self.store.scope(scope, since=since)
+            logged, spent = sums_of(record, limits, starts)
+            with self._books.lock:
+                if scope in self._books.accounts or not limits:
+                    self._books.pending.pop(scope, None)
+                    continue
+                account = self._books.open(
+                    scope, limits, now_ms,
+                    spent=spent,
+                    reported=logged,
+                    spent_total=max(0, record.spent),
+                    grant=MAX_NANODOLLARS if self._strict else max(0, record.spent),
+                )  # fmt: skip
+                if not self._strict:
+                    account.fresh_until_ms = now_ms
+                account.mark_ms, account.mark = now_ms, max(0, record.spent)
+                for amount in self._books.pending.pop(scope):
+                    self._books.adjust(account, amount, now_ms)
+
+    def grant(self, wants: Mapping[Account, Wants]) -> None:
+        """Writes down what scopes may spend, then lets them."""
+        now_ms = self._now_ms()
+        made = [
+            (account, self._up_to(account, want, now_ms))
+            for account, want in wants.items()
+            if self._books.accounts.get(account.scope) is account
+        ]
+        if not made:
+            return
+        at = from_ms(now_ms)
+        self.store.grant([Grant(account.scope, up_to, at) for account, up_to in made])
+        with self._books.lock:
+            for account, up_to in made:
+                if self._books.accounts.get(account.scope) is account:
+                    self._books.ledger.set_grant(account.handle, up_to)
+                    account.granted = up_to
+                    account.fresh_until_ms = min(
+                        (_fresh_ms(limit, now_ms) for limit in account.limits),
+                        default=MAX_NANODOLLARS,
+                    )
+
+    def _up_to(self, account: Account, want: Wants, now_ms: int) -> int:
+        with self._books.lock:
+            ledger = self._books.ledger
+            settled, held = ledger.total(account.handle)
+            windows = ledger.standing(account.handle, now_ms)
+        left = min(
+            (w.limit - w.spent - w.held for w in windows if w.limit is not None),
+            default=MAX_NANODOLLARS,
+        )
+        # What waits and does not fit will be refused; but never so that one request waits for ever.
+        needed = want.forced + max(want.largest, min(want.total, left))
+        seconds = (now_ms - account.mark_ms) / 1000
+        if seconds >= 1:
+            account.per_second = max(0.0, (settled - account.mark) / seconds)
+            account.mark_ms, account.mark = now_ms, settled
+        typical = (want.total + want.forced) // max(1, want.calls)
+        ahead = slice_of(left - needed, account.per_second, typical)
+        up_to = max(account.granted, settled + held + needed + ahead)
+        return min(up_to, MAX_NANODOLLARS)
+
+
+def sums_of(
+    record: ScopeRecord, limits: Sequence[Limit], starts: Sequence[int | None]
+) -> tuple[list[int], list[int]]:
+    """What a scope has spent in each limit's current period: as logged, and as it counts.
+
+    What was granted and never reported counts in the periods it was granted in.
+    """
+    logged, counted = [], []
+    granted_ms = None if record.granted_at is None else to_ms(record.granted_at)
+    for limit, start in zip(limits, starts, strict=True):
+        if start is None:
+            logged.append(max(0, record.spent - record.unreported))
+            counted.append(max(0, record.spent))
+            continue
+        # A quarter that lies partly before a rolling window counts.
+        amount = sum(n for quarter, n in record.by_quarter if to_ms(quarter) + 900_000 > start)
+        logged.append(max(0, amount))
+        unreported = granted_ms is not None and granted_ms >= start - _stale_ms(limit, start)
+        counted.append(max(0, amount) + (record.unreported if unreported else 0))
+    return logged, counted
+
+
+def _started_ms(limit: Limit, now_ms: int) -> int | None:
+    """When the current period began; `None` for a total."""
+    return limit.window.period(now_ms)[0]
+
+
+def _stale_ms(limit: Limit, now_ms: int) -> int:
+    """How long a grant is spent without being written anew while its period goes on."""
+    if limit.period != "rolling":
+        return 0
+    starts, ends = limit.window.period(now_ms)
+    return ((ends or 0) - (starts or 0)) // 48
+
+
+def _fresh_ms(limit: Limit, now_ms: int) -> int:
+    """Until when a grant made now need not be written anew."""
+    if limit.period == "rolling":
+        return now_ms + _stale_ms(limit, now_ms)
+    ends = limit.window.period(now_ms)[1]
+    return MAX_NANODOLLARS if ends is None else ends
