@@ -232,7 +232,8 @@ class SqliteCache:
             try:
                 yield connection
             except BaseException:
-                connection.execute("rollback")
+                if connection.in_transaction:  # a full disk has ended it already
+                    connection.execute("rollback")
                 raise
             connection.execute("commit")
         except sqlite3.Error as error:
@@ -272,6 +273,12 @@ class SqliteCache:
         except sqlite3.Error as error:
             connection.close()
             raise self._explained(error, "opening it") from None
+        except OSError as error:
+            connection.close()
+            raise StoreError(
+                f"the cache {self._path} cannot be kept from others' eyes: {error.strerror}. Name "
+                "a file that belongs to this user"
+            ) from None
         except BaseException:
             connection.close()
             raise
