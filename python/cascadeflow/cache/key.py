@@ -120,18 +120,21 @@ def cache_key(request: ChatRequest, *, configuration: str, scope: str) -> CacheK
         request.tool_choice,
         None if form is None else [form.kind, form.schema, form.name, form.strict],
         request.logprobs,
-        request.extra,
+        request.extra or None,  # an empty one is none; the encoder is slow at our own mappings
     ]
     return CacheKey(hashlib.sha256(_json(content)).digest(), scope)
 
 
 def _message(message: Message) -> list[Any]:
-    content = message.content
+    content: Any = message.content
+    if not isinstance(content, str):
+        content = [_part(part) for part in content]
+    if not (message.tool_calls or message.extras) and message.tool_call_id is message.name is None:
+        return [message.role, content]  # by far the most, and no other list is as short
     return [
-        message.role,
-        content if isinstance(content, str) else [_part(part) for part in content],
+        *(message.role, content),
         [[call.id, call.name, call.arguments] for call in message.tool_calls],
-        *(message.tool_call_id, message.name, message.extras),
+        *(message.tool_call_id, message.name, message.extras or None),
     ]
 
 

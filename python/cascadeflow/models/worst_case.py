@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cascadeflow.errors import InvalidRequestError, UnboundedCostError
@@ -203,18 +204,17 @@ def _reckon(
         model, at=at, until=until, tier=own.tier, fast=own.fast, without=own.without
     )
     count = _counted(model, request, counts)
-    costs_nothing = all(each.free and each.source == "local" for each in rates)
-    if own.refused and not costs_nothing:
-        raise InvalidRequestError(own.refused)
-    searching = _searches(model, rates)
+    searching = _searches(model.name) and not all(each.call for each in rates)
     most = count.upper_bound
-    if most is not None and not own.unbounded and not searching:
+    if most is not None and not (own.refused or own.unbounded or searching):
         return own, rates, count, most + own.more_input, 0
     if most is None:
         most = countable_bound(request, model)
     most += own.more_input
-    if costs_nothing:
+    if all(each.free and each.source == "local" for each in rates):
         return own, rates, count, most, 0
+    if own.refused:
+        raise InvalidRequestError(own.refused)
     if extra is None:
         raise UnboundedCostError(
             f"nobody can say what this request costs at most at {model.id}: "
@@ -224,9 +224,10 @@ def _reckon(
     return own, rates, count, most, extra
 
 
-def _searches(model: ModelConfig, rates: tuple[Rates, ...]) -> bool:
-    name = model.name.lower()
-    return any(each in name for each in _SEARCHING) and not all(each.call for each in rates)
+@lru_cache(maxsize=256)
+def _searches(name: str) -> bool:
+    lowered = name.lower()
+    return any(each in lowered for each in _SEARCHING)
 
 
 def _why(request: ChatRequest, own: OwnWords, *, searching: bool) -> str:
@@ -251,16 +252,25 @@ def _counted(model: ModelConfig, request: ChatRequest, counts: Counts | None) ->
     key = (
         *(id(request.messages), id(request.tools), id(request.response_format)),
         *(id(request.extra), id(model.extra), model.tokenizer),
-        vocabulary_for(model.provider, model.name),
-        chat_format_for(model.provider, model.name),
-        family_for(model.provider, model.name).name,
-        uses_own_tools(model.name),
+        _way_of_counting(model.provider, model.name),
     )
     found = counts.get(key)
     if found is None:
         # The entry keeps what the key names by its identity.
         found = counts[key] = (request, model, count_request(request, model))
     return found[2]
+
+
+@lru_cache(maxsize=256)
+def _way_of_counting(provider: str, name: str) -> str:
+    """Models of which this is the same count every request alike."""
+    ways = (
+        vocabulary_for(provider, name),
+        chat_format_for(provider, name),
+        family_for(provider, name).name,
+        uses_own_tools(name),
+    )
+    return repr(ways)
 
 
 def _total(rates: Rates, input_tokens: int, output_tokens: int) -> int:
