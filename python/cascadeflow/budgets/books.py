@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
 
 from cascadeflow.budgets.accounts import named, scopes_of
 from cascadeflow.budgets.records import AccountStanding, BudgetState, Scope, Spender
@@ -91,6 +91,7 @@ class Account:
         self.per_second = 0.0
 
 
+@final
 class Opening:
     """What is to be read from a store before a request can be taken on."""
 
@@ -100,6 +101,7 @@ class Opening:
         self.scopes = scopes
 
 
+@final
 class Route:
     """The accounts that one spender's calls of some models are counted on."""
 
@@ -134,10 +136,7 @@ class Route:
 
     def stale(self, now_ms: int) -> bool:
         """Whether a grant must be written anew before it is spent in a new period."""
-        for account in self.accounts:
-            if now_ms >= account.fresh_until_ms:
-                return True
-        return False
+        return any(now_ms >= account.fresh_until_ms for account in self.accounts)
 
     def needs(self, amount: int | list[int]) -> list[tuple[Account, int]]:
         """What a request needs of each account's grant."""
@@ -162,6 +161,8 @@ class Books:
         self.budgets = budgets
         self._stored = stored
         self._alert = alert
+        self.version = 0
+        """Changes whenever the limits do."""
         self.renew()
 
     def renew(self) -> None:
@@ -170,8 +171,7 @@ class Books:
 
         self.lock = threading.RLock()
         self.ledger: Ledger = Ledger()
-        self.version = 0
-        """Changes whenever the limits do."""
+        self.version += 1
         self.accounts: dict[Scope, Account] = {}
         self.pending: dict[Scope, list[int]] = {}
         """Scopes that are being read from a store, and what is to be booked on them afterwards."""

@@ -41,6 +41,7 @@ class Changes:
         budgets: Budgets,
         books: Books,
         desk: Desk,
+        *,
         history: History,
         charges: ChargeBook,
         writer: Writer | None,
@@ -75,7 +76,15 @@ class Changes:
             new |= dict(given.limits)
         _, now_ms = self._desk.moment(self._clock.now())
         events = [
-            self._event("limit", found, period, amount, old.get(period), who, why)
+            self._event(
+                "limit",
+                found,
+                period,
+                nanodollars=amount,
+                previous=old.get(period),
+                actor=who,
+                reason=why,
+            )
             for period, amount in new.items()
             if period not in old or old[period] != amount
         ]
@@ -103,7 +112,7 @@ class Changes:
         found = as_scope(scope)
         who, why = said(actor, "actor"), said(reason, "reason")
         account = self.opened(found)
-        return self._adjust(found, account, nanodollars, "adjust", who, why)
+        return self._adjust(found, account, nanodollars, "adjust", actor=who, reason=why)
 
     def _adjust(
         self,
@@ -111,6 +120,7 @@ class Changes:
         account: Account | None,
         nanodollars: int,
         kind: Literal["adjust", "reset"],
+        *,
         actor: str,
         reason: str,
     ) -> ManualEvent:
@@ -122,7 +132,15 @@ class Changes:
             booked = self._books.adjust(account, nanodollars, now_ms)
         elif scope == GLOBAL:
             booked = max(nanodollars, -self._history.spent)
-        event = self._event(kind, scope, None, booked, previous, actor, reason)
+        event = self._event(
+            kind,
+            scope,
+            None,
+            nanodollars=booked,
+            previous=previous,
+            actor=actor,
+            reason=reason,
+        )
         try:
             self._write([event])
         except BaseException:
@@ -148,7 +166,9 @@ class Changes:
             if record.spent <= 0:
                 continue
             account = self.opened(record.scope)
-            event = self._adjust(record.scope, account, -record.spent, "reset", who, why)
+            event = self._adjust(
+                record.scope, account, -record.spent, "reset", actor=who, reason=why
+            )
             events.append(event)
         self._history.clear()
         return events
@@ -174,6 +194,7 @@ class Changes:
         kind: Literal["limit", "adjust", "reset"],
         scope: Scope,
         period: PeriodKind | None,
+        *,
         nanodollars: int | None,
         previous: int | None,
         actor: str,
@@ -209,7 +230,7 @@ def said(text: str, what: str) -> str:
     Raises:
         InvalidRequestError: it is empty.
     """
-    if not isinstance(text, str) or not text.strip():
+    if not text.strip():
         raise InvalidRequestError(f"a change by hand needs {what}=: who did it, and why")
     return text
 

@@ -12,7 +12,6 @@ from cascadeflow.money import to_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
     from datetime import datetime
 
     from cascadeflow.budgets.accounts import Limit

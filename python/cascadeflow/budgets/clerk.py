@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
-from cascadeflow.budgets.books import Route
+from cascadeflow.budgets.books import Opening
 from cascadeflow.budgets.desk import Desk
 from cascadeflow.budgets.reservation import Reservation
 from cascadeflow.errors import StoreError
@@ -109,7 +109,7 @@ class Clerk(Desk):
                     await self._wait(wait, must=self._enforces)
                     continue
             found = self._books.route(spender, models, now_ms)
-            if type(found) is Route or self._writer is None or self._writer.failing:
+            if not isinstance(found, Opening) or self._writer is None or self._writer.failing:
                 return
             await self._wait(self._writer.load(found.scopes, 0), must=self._enforces)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, get_args
 
 from cascadeflow.budgets.accounts import GLOBAL, Budgets, parse_scope
 from cascadeflow.budgets.records import Scope
@@ -105,8 +105,8 @@ def read_store(store: str | Store | None, clock: Clock) -> Store | None:
     if not isinstance(store, str):
         return store
     if store.startswith("sqlite:"):
-        from cascadeflow.budgets.stores.sqlite import open_store  # noqa: PLC0415 - only with one
+        from cascadeflow.budgets.stores import open_store  # noqa: PLC0415 - only with one
 
-        return cast("Store", open_store(store, clock=clock))
+        return open_store(store, clock=clock)
     # It may hold a password, so it is not shown.
     raise ConfigurationError('store is "memory", "sqlite:///path" or an object of your own')

@@ -49,8 +49,9 @@ def does_not_fit(scope: Scope, window: WindowStanding, requested: int) -> Budget
         wait = f"wait {' or '.join(waits)}, " if waits else ""
         todo = f"{wait}lower max_tokens, use a cheaper model, or raise the budget"
     return BudgetExceededError(
-        f"this request may cost up to ${dollars(requested)}, and of the {_PERIODS[window.window.kind]}"
-        f" of {_shown(scope)}, ${dollars(limit)}, ${dollars(left)} is left "
+        f"this request may cost up to ${dollars(requested)}, and of the "
+        f"{_PERIODS[window.window.kind]} of {_shown(scope)}, ${dollars(limit)}, "
+        f"${dollars(left)} is left "
         f"(${dollars(window.spent)} spent, ${dollars(window.held)} held): {todo}",
         scope=scope.kind,
         name=scope.name,

@@ -94,9 +94,9 @@ class Hold:
         route: Route,
         calls: Sequence[tuple[str, int]],
         request_id: str,
+        *,
         at: datetime,
         at_ms: int,
-        version: int,
     ) -> None:
         held = 0
         for _, amount in calls:
@@ -110,7 +110,7 @@ class Hold:
         self.request_id = request_id
         self.at = at
         self.at_ms = at_ms
-        self.version = version
+        self.version = 0
         """Which limits held when it was made."""
         self.deadline_ms = at_ms + HOLD_MS
         self.live_until_ms = at_ms + LIVE_MS

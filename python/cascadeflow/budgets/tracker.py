@@ -9,28 +9,27 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from cascadeflow.budgets.accounts import ANONYMOUS, GLOBAL, scopes_of
+from cascadeflow.budgets.accounts import ANONYMOUS, GLOBAL
 from cascadeflow.budgets.books import Books, Route, from_ms, to_ms
-from cascadeflow.budgets.changes import Changes, as_scope, signed
+from cascadeflow.budgets.changes import Changes
 from cascadeflow.budgets.charges import ChargeBook
 from cascadeflow.budgets.clerk import Clerk, settled
 from cascadeflow.budgets.history import CostEntry, History, Standing, TotalState
 from cascadeflow.budgets.options import check, read_budgets, read_store
+from cascadeflow.budgets.readings import Readings
 from cascadeflow.budgets.records import BudgetState, Charge, Spender
 from cascadeflow.budgets.reservation import Outcome, Reservation
-from cascadeflow.budgets.summary import Summary
 from cascadeflow.errors import InvalidRequestError, StoreError
-from cascadeflow.money import MAX_NANODOLLARS, from_usd, to_usd
+from cascadeflow.money import MAX_NANODOLLARS, from_usd
 from cascadeflow.types import EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
-    from decimal import Decimal
 
     from cascadeflow.budgets.accounts import Limit
     from cascadeflow.budgets.alerts import AlertDispatcher
-    from cascadeflow.budgets.records import AccountStanding, LogEvent, Scope
+    from cascadeflow.budgets.records import AccountStanding
     from cascadeflow.budgets.stores.protocol import Durability, Store
     from cascadeflow.budgets.writer import Writer
     from cascadeflow.clock import Clock
@@ -51,7 +50,7 @@ __all__ = [
 ]
 
 
-class CostTracker(Summary):
+class CostTracker(Readings):
     """Holds the worst case of each request on every budget it touches, and counts what was spent.
 
     Give it to an agent (`CascadeAgent(cost_tracker=…)`). One tracker may serve several agents,
@@ -61,7 +60,8 @@ class CostTracker(Summary):
 
     What a budget does when it runs out is the `enforcement_mode`'s to say: `warn` says so and runs
     all the same, `block` refuses, `degrade` answers more cheaply as long as that fits, then
-    refuses. In the last two a request that no limit applies to is refused: unknown is not unlimited.
+    refuses. In the last two a request that no limit applies to is refused: unknown is not
+    unlimited.
 
     >>> tracker = CostTracker(budget_limit=10.00)
     >>> tracker.add_cost("gpt-4o", "openai", tokens=1200, cost=0.25)
@@ -154,7 +154,7 @@ class CostTracker(Summary):
                 coerce_channels,
             )
 
-            self._alerts = AlertDispatcher(coerce_channels(alert_channels), clock)
+            self._alerts = AlertDispatcher(coerce_channels(alert_channels), clock=clock)
         self._lock = threading.Lock()
         """Held by changes by hand, one at a time."""
         self._closed = False
@@ -187,10 +187,10 @@ class CostTracker(Summary):
             self._budgets,
             self._books,
             self._desk,
-            self._history,
-            self._charges,
-            self._writer,
-            clock,
+            history=self._history,
+            charges=self._charges,
+            writer=self._writer,
+            clock=clock,
         )
         _trackers.add(self)
 
@@ -366,154 +366,6 @@ class CostTracker(Summary):
             user_id=user_id,
             metadata=metadata or EMPTY,
         )
-
-    # Reading
-
-    def accounts(self, scope: str | Scope | None = None) -> list[AccountStanding]:
-        """How accounts stand, each in each of its periods.
-
-        Args:
-            scope: whose; without one, those of every scope that was given a budget by its name, and
-                of every other that this process has used lately. With a store it may block.
-
-        Raises:
-            ConfigurationError: no such scope.
-            StoreError: the store cannot be read.
-        """
-        self._catch_up()
-        wanted = self._budgets.scopes if scope is None else [as_scope(scope)]
-        for each in wanted:
-            self._changes.opened(each)
-        with self._books.lock:
-            found = self._books.accounts
-            chosen = (
-                list(found.values()) if scope is None else [found[s] for s in wanted if s in found]
-            )
-        return list(self._books.standings(chosen, self._now_ms()))
-
-    def remaining(
-        self,
-        user_id: str | None = None,
-        *,
-        tier: str | None = None,
-        team: str | None = None,
-        key: str | None = None,
-        tags: Sequence[str] = (),
-        models: Sequence[str] = (),
-    ) -> Decimal | None:
-        """US dollars that one more request may cost at most; `None` when nothing limits it.
-
-        With a store it may block. In a mode that enforces, 0 where no budget applies at all.
-
-        Raises:
-            StoreError: the store cannot be read.
-        """
-        self._catch_up()
-        spender = Spender(user_id=user_id, tier=tier, team=team, key=key, tags=tuple(tags))
-        limited = [
-            account
-            for scope in scopes_of(spender, models)
-            if (account := self._changes.opened(scope)) is not None
-        ]
-        if not limited and self.enforces:
-            return to_usd(0)
-        left = [s.remaining for s in self._books.standings(limited, self._now_ms())]
-        least = min((amount for amount in left if amount is not None), default=None)
-        return None if least is None else to_usd(least)
-
-    def events(
-        self, *, since: datetime | None = None, until: datetime | None = None
-    ) -> list[LogEvent]:
-        """The log, oldest first: all of it with a store, else the latest `keep` events.
-
-        Args:
-            since: from when on, by the time a request began; from the beginning without it.
-            until: up to when, that moment excluded.
-
-        Raises:
-            StoreError: the store cannot be read.
-        """
-        self._catch_up()
-        if self._writer is not None:
-            return self._writer.events(since=since, until=until)
-        return [
-            event
-            for event in self._history.events()
-            if (since is None or event.at >= since) and (until is None or event.at < until)
-        ]
-
-    # Changing by hand
-
-    def set_budget(
-        self,
-        scope: str | Scope,
-        config: BudgetConfig | Amount | None,
-        *,
-        actor: str,
-        reason: str,
-    ) -> None:
-        """Gives a scope another budget, at once, also to requests under way.
-
-        It holds over the configured one, with a store after a restart too. Only amounts are
-        changed: time zone and thresholds stay those of the configured budget. Without a store, a
-        period that had no limit is counted from now; with one, too, until it is opened again.
-
-        Args:
-            scope: whose: `"global"`, `"user:u1"`, `"team:*"` …
-            config: the new budget: periods that it does not name have no limit any more. `None`:
-                no limit at all, said on purpose, so that requests are not refused for want of one.
-            actor: who changes it.
-            reason: why.
-
-        Raises:
-            ConfigurationError: no such scope, or the amount cannot be.
-            InvalidRequestError: there is no actor or no reason.
-            StoreError: it could not be written, and nothing changed.
-        """
-        with self._lock:
-            self._changes.set_budget(scope, config, actor=actor, reason=reason)
-
-    def adjust(self, scope: str | Scope, amount: Amount, *, actor: str, reason: str) -> Decimal:
-        """Books an amount on one scope by hand, in all its current periods.
-
-        Args:
-            scope: whose.
-            amount: US dollars; negative to take off.
-            actor: who does it.
-            reason: why.
-
-        Returns:
-            What was booked: no period's spending falls below zero, so less may be taken off.
-
-        Raises:
-            ConfigurationError: no such scope.
-            InvalidRequestError: the amount is not one; there is no actor or no reason.
-            StoreError: it could not be written, and nothing changed.
-        """
-        with self._lock:
-            nanodollars = signed(amount, "amount")
-            event = self._changes.adjust(scope, nanodollars, actor=actor, reason=reason)
-        return to_usd(event.nanodollars or 0)
-
-    def reset(
-        self, *, actor: str = "reset()", reason: str = "everything spent is forgotten"
-    ) -> None:
-        """Forgets everything that was spent; warnings may be given again.
-
-        What requests under way hold stays held. With a store nothing is deleted: what was spent is
-        taken off every scope by an adjustment in the log, as `adjust` does, which in a scope of
-        several periods takes off no more than its least spent period has.
-
-        Args:
-            actor: who does it.
-            reason: why.
-
-        Raises:
-            StoreError: it could not be written.
-        """
-        self._catch_up()
-        with self._lock:
-            self._changes.reset(actor=actor, reason=reason)
 
     # The end
 

@@ -20,7 +20,6 @@ from cascadeflow.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
     from datetime import datetime
 
     from cascadeflow.budgets.books import Account, Books
@@ -143,10 +142,10 @@ class Writer:
     def hold(self, hold: Hold, calls: Sequence[tuple[str, int]]) -> Future[None]:
         """Writes down a hold."""
         record = StrictHold(
-            hold.request_id,
-            hold.at,
-            hold.route.spender,
-            tuple(HeldCall(model=model, nanodollars=amount) for model, amount in calls),
+            request_id=hold.request_id,
+            at=hold.at,
+            spender=hold.route.spender,
+            calls=tuple(HeldCall(model=model, nanodollars=amount) for model, amount in calls),
         )
         with self._state:
             self._round.holds.append(record)
@@ -253,18 +252,21 @@ class Writer:
 
     def _wait(self) -> None:
         """Waits until there is something to do; the lock is held."""
-        while not self._urgent and not self._closing:
+        while not self._pressing():
             if self._queue or self._unwritten or self._round.reports:
-                waited = time.monotonic()
-                until = self._retry_at if self._failure is not None else waited + BATCH_SECONDS
-                while not self._urgent and not self._closing and waited < until:
-                    self._state.wait(until - waited)
-                    waited = time.monotonic()
+                now = time.monotonic()
+                until = now + BATCH_SECONDS if self._failure is None else self._retry_at
+                while now < until and not self._pressing():
+                    self._state.wait(until - now)
+                    now = time.monotonic()
                 return
             self._idle = True
-            if not self._queue:  # what was queued after the flag was set has seen it
+            if not self._queue:  # whoever queued it after the flag was set has seen the flag
                 self._state.wait()
             self._idle = False
+
+    def _pressing(self) -> bool:
+        return self._urgent or self._closing
 
     def _do(self, turn: _Round) -> None:
         """One round: the log first, then what was asked for, each with everything of its kind."""

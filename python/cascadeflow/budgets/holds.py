@@ -1,0 +1,286 @@
+"""The holds that are open: renewed while they live, and ended once.
+
+"Now" is the latest moment that any request began at: holds, their deadlines and the periods all go
+by the requests' own time.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from cascadeflow.budgets.accounts import scopes_of
+from cascadeflow.budgets.books import from_ms, to_ms
+from cascadeflow.budgets.records import Charge
+from cascadeflow.budgets.reservation import HOLD_MS, LIVE_MS, Bookkeeper, Hold, Outcome
+from cascadeflow.errors import InvalidRequestError
+from cascadeflow.money import MAX_NANODOLLARS
+from cascadeflow.types import EMPTY
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from cascadeflow.budgets.books import Books, Crossing
+    from cascadeflow.budgets.charges import ChargeBook
+    from cascadeflow.budgets.records import AccountStanding
+    from cascadeflow.budgets.writer import Writer
+
+__all__ = ["QUARTER_MS", "Holds", "unconfirmed"]
+
+QUARTER_MS: Final = 900_000
+"""Periods of every time zone begin at a quarter of an hour of UTC."""
+
+_SWEEP_MS: Final = 30_000
+_EVICT_MS: Final = 60_000
+_LONG_AGO: Final = -(2**62)
+
+
+class Holds(Bookkeeper):
+    """Keeps and ends holds; may be used from several threads and event loops."""
+
+    def __init__(
+        self, books: Books, charges: ChargeBook, writer: Writer | None, *, enforces: bool
+    ) -> None:
+        """Begins with nothing held.
+
+        Args:
+            books: the accounts.
+            charges: takes what was charged into the history and the log.
+            writer: asks the store, if there is one.
+            enforces: whether what does not fit is refused.
+        """
+        self._books = books
+        self._charges = charges
+        self._writer = writer
+        self._enforces = enforces
+        self._serials = itertools.count(1)
+        self.renew_after_fork()
+
+    def renew_after_fork(self) -> None:
+        """Begins anew: what the parent holds is the parent's to settle."""
+        self._late_lock = threading.Lock()
+        self._sweeping = threading.Lock()
+        self._open: dict[int, Hold] = {}
+        self._dropped: deque[Hold] = deque()
+        self._quarter = self._latest_ms = self._sweep_at = self._evict_at = _LONG_AGO
+
+    def moment(self, at: datetime) -> tuple[datetime, int]:
+        """A moment as the ledger takes it: never in a quarter of an hour that is over there.
+
+        Another request may have begun a later period, and that cannot be undone: what comes later
+        belongs to it too, in the ledger and in the log.
+        """
+        at_ms = to_ms(at)
+        quarter = at_ms // QUARTER_MS
+        if quarter < self._quarter:
+            at_ms = self._quarter * QUARTER_MS
+            return from_ms(at_ms), at_ms
+        self._quarter = quarter
+        self._latest_ms = max(self._latest_ms, at_ms)
+        return at, at_ms
+
+    def now_ms(self, clock_ms: int) -> int:
+        """The time to read accounts at: the clock's, or a later one that a request came from."""
+        return max(clock_ms, self._latest_ms)
+
+    # Living
+
+    def renew(self, hold: Hold) -> bool:
+        """Puts a hold's deadlines off; `False` when it has ended."""
+        if hold.serial not in self._open:
+            return False
+        now_ms = max(self._latest_ms, hold.at_ms)
+        hold.live_until_ms = now_ms + LIVE_MS
+        return self._renew(hold, now_ms)
+
+    @staticmethod
+    def _renew(hold: Hold, now_ms: int) -> bool:
+        hold.deadline_ms = now_ms + HOLD_MS
+        if hold.place is None:
+            return True
+        ledger, hold_id, _ = hold.place
+        try:
+            renewed = ledger.renew(hold_id, hold.deadline_ms)
+            for other, _ in hold.beside:
+                ledger.renew(other, hold.deadline_ms)
+        except InvalidRequestError:
+            return False  # it was ended meanwhile
+        return renewed
+
+    def sweep(self, now_ms: int) -> None:
+        """Renews what is under way, ends what is forgotten, drops idle accounts."""
+        if not self._sweeping.acquire(blocking=False):
+            return
+        try:
+            self._sweep_at = now_ms + _SWEEP_MS
+            holds = list(self._open.values())
+            for hold in holds:
+                if hold.deadline_ms - now_ms < HOLD_MS // 2 and now_ms < hold.live_until_ms:
+                    self._renew(hold, now_ms)
+            expired = set(self._books.ledger.expire(now_ms))
+            for hold in holds:
+                gone = (
+                    hold.deadline_ms <= now_ms
+                    if hold.place is None
+                    else (bool(expired) and hold.place[1] in expired)
+                )
+                if gone:
+                    self._expire(hold)
+            if now_ms >= self._evict_at:
+                self._evict_at = now_ms + _EVICT_MS
+                evicted = self._books.evict(now_ms)
+                if evicted and self._writer is not None:
+                    self._writer.report(evicted)
+        finally:
+            self._sweeping.release()
+
+    def _expire(self, hold: Hold) -> None:
+        with self._late_lock:
+            if self._open.pop(hold.serial, None) is None:
+                return
+            hold.late = self._charges.book(hold, unconfirmed(hold), EMPTY)
+        self._after(hold)
+
+    # Ending
+
+    def is_open(self, hold: Hold) -> bool:
+        """Whether it has not ended."""
+        return hold.serial in self._open
+
+    def standings(self, hold: Hold) -> tuple[AccountStanding, ...]:
+        """How the accounts that it touches stand now."""
+        return self._books.standings(hold.accounts, max(self._latest_ms, hold.at_ms))
+
+    def dropped(self, hold: Hold) -> None:
+        """Notes that nobody refers to it any more. Takes no lock: a finaliser calls it."""
+        if hold.serial in self._open:
+            self._dropped.append(hold)
+
+    def drain(self) -> None:
+        """Ends what was dropped: booked at what was held."""
+        while self._dropped:
+            try:
+                hold = self._dropped.popleft()
+            except IndexError:  # another thread was faster
+                return
+            self._settle_in_full(hold)
+
+    def settle_everything(self) -> None:
+        """Ends every hold, booked at what was held: the tracker closes."""
+        for hold in list(self._open.values()):
+            self._settle_in_full(hold)
+        self._dropped.clear()
+
+    def _settle_in_full(self, hold: Hold) -> None:
+        if self._open.pop(hold.serial, None) is not None:
+            self._end(hold, unconfirmed(hold), hold.held, EMPTY)
+
+    def settle(
+        self, hold: Hold, charges: Sequence[Charge], metadata: Mapping[str, object]
+    ) -> Outcome:
+        """Books what was spent and gives the rest back."""
+        total = 0
+        for charge in charges:
+            amount = charge.nanodollars
+            if amount is not None:
+                if not 0 <= amount <= MAX_NANODOLLARS:
+                    raise InvalidRequestError(f"a charge of {amount} nanodollars cannot be")
+                total += amount
+        if total > MAX_NANODOLLARS:
+            raise InvalidRequestError(f"charges of {total} nanodollars cannot be")
+        if self._open.pop(hold.serial, None) is None:
+            return self._settle_late(hold, charges, total, metadata)
+        return self._end(hold, charges, total, metadata)
+
+    def _end(
+        self,
+        hold: Hold,
+        charges: Sequence[Charge],
+        total: int,
+        metadata: Mapping[str, object],
+    ) -> Outcome:
+        self._settle_in_ledger(hold, charges, total)
+        self._charges.book(hold, charges, metadata)
+        crossed = self._after(hold, charges)
+        overrun = total - hold.held
+        outcome = Outcome(total, max(0, overrun), crossed, self, hold)
+        hold.outcome = outcome
+        return outcome
+
+    def _settle_in_ledger(self, hold: Hold, charges: Sequence[Charge], total: int) -> bool:
+        """Settles in the ledger; `False` when that knows the hold no more."""
+        if hold.place is None:
+            return True
+        ledger, hold_id, route = hold.place
+        now_ms = max(self._latest_ms, hold.at_ms)
+        if route.whole:
+            done = ledger.settle(hold_id, total, now_ms)
+        else:
+            amounts = route.amounts([(c.model, c.nanodollars or 0) for c in charges])
+            done = ledger.settle(hold_id, amounts, now_ms)
+        for other, account in hold.beside:
+            model = account.scope.name
+            part = sum(c.nanodollars or 0 for c in charges if c.model == model)
+            ledger.settle(other, part, now_ms)
+        return done.outcome != "already"
+
+    def _after(self, hold: Hold, charges: Sequence[Charge] = ()) -> tuple[Crossing, ...]:
+        """Books on accounts that came after the hold, and gives the thresholds reached."""
+        books = self._books
+        if books.models_matter or books.pending or books.version != hold.version:
+            self._book_missing(hold, charges)
+        if hold.place is None:
+            return ()
+        return books.crossings(hold.place[2].accounts, hold.at_ms)
+
+    def _book_missing(self, hold: Hold, charges: Sequence[Charge]) -> None:
+        known = {account.scope for account in hold.accounts}
+        known |= {account.scope for _, account in hold.beside}
+        total, by_model = 0, dict[str, int]()
+        for charge in charges:
+            total += charge.nanodollars or 0
+            by_model[charge.model] = by_model.get(charge.model, 0) + (charge.nanodollars or 0)
+        missing = [
+            (scope, by_model[scope.name] if scope.kind == "model" else total)
+            for scope in scopes_of(hold.route.spender, by_model)
+            if scope not in known
+        ]
+        if missing and total:
+            self._books.book(missing, hold.at_ms)
+
+    def _settle_late(
+        self,
+        hold: Hold,
+        charges: Sequence[Charge],
+        total: int,
+        metadata: Mapping[str, object],
+    ) -> Outcome:
+        """Corrects what an expired hold was booked at, once; else changes nothing."""
+        with self._late_lock:
+            late, hold.late = hold.late, ()
+        if late:
+            try:
+                corrected = self._settle_in_ledger(hold, charges, total)
+            except InvalidRequestError:
+                corrected = False  # long over
+            if corrected:
+                self._charges.correct(hold, late, charges, metadata)
+                crossed = self._after(hold)
+                hold.outcome = Outcome(total, max(0, total - hold.held), crossed, self, hold)
+                return hold.outcome
+        before = hold.outcome
+        if before is not None:
+            return Outcome(before.booked, before.overrun, (), self, hold)
+        return Outcome(hold.held, 0, (), self, hold)
+
+
+def unconfirmed(hold: Hold) -> list[Charge]:
+    """A hold's calls, each booked at what was held for it."""
+    return [
+        # Where nothing was held, nothing is known: that is not zero.
+        Charge(model=model, nanodollars=amount or None, confirmed=False, held=amount)
+        for model, amount in hold.calls
+    ]
