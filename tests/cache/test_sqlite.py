@@ -165,13 +165,14 @@ def test_the_disk_is_not_waited_for_on_the_event_loop(
 
 
 def test_threads_end_with_the_cache(tmp_path: Path, make: SimpleNamespace) -> None:
-    def ours() -> list[threading.Thread]:
-        return [t for t in threading.enumerate() if t.name.startswith("cascadeflow-cache")]
-
-    before = len(ours())
+    before = set(threading.enumerate())  # those of other tests may still be ending
     with make.opened("sqlite", tmp_path) as cache:
         cache.get(make.key())
-        (thread,) = ours()[before:]
+        (thread,) = (
+            each
+            for each in set(threading.enumerate()) - before
+            if each.name.startswith("cascadeflow-cache")
+        )
     thread.join(10)
     assert not thread.is_alive()
 

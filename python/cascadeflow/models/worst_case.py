@@ -2,7 +2,7 @@
 
 The input is bounded by `count_request`, the output by the `max_tokens` that is sent, the price by
 the dearest that may apply: any tier, dated snapshot or hour that may serve, the dearest kind of
-token that the price has a rate for, and the fee for the call. `docs/budgets.md` says what is
+token that the price has a rate for, and the fee for the call. `docs/prices.md` says what is
 assumed of providers.
 """
 
