@@ -177,6 +177,9 @@ class EveryModel(frozenset[str]):
     def __contains__(self, model: object) -> bool:
         return isinstance(model, str)
 
+    def __bool__(self) -> bool:
+        return True
+
 
 class Budgets:
     """Which limits hold for whom."""
@@ -194,7 +197,12 @@ class Budgets:
         """
         if scope in self._configured:
             raise ConfigurationError(f"{what}: {scope} is given two budgets; give it one")
-        self._configured[scope] = read_budget(value, what)
+        config = read_budget(value, what)
+        try:
+            limits_of(config, {})
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{what}: {error}") from None
+        self._configured[scope] = config
 
     def config(self, scope: Scope) -> BudgetConfig | None:
         """The configured budget of a scope: its own, or the default of its kind."""

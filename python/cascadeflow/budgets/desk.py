@@ -213,7 +213,6 @@ class Desk(Holds):
         if not books.models_matter:
             return []
         known = {account.scope for account in hold.accounts}
-        known |= {account.scope for _, account in hold.beside}
         models = tuple(dict.fromkeys(model for model, _ in calls))
         route = books.route(hold.route.spender, models, hold.at_ms, partial=blind)
         if isinstance(route, Opening):

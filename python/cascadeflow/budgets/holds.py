@@ -221,10 +221,12 @@ class Holds(Bookkeeper):
         else:
             amounts = route.amounts([(c.model, c.nanodollars or 0) for c in charges])
             done = ledger.settle(hold_id, amounts, now_ms)
+        left = {account.scope.name for _, account in hold.beside}
         for other, account in hold.beside:
             model = account.scope.name
             part = sum(c.nanodollars or 0 for c in charges if c.model == model)
-            ledger.settle(other, part, now_ms)
+            ledger.settle(other, part if model in left else 0, now_ms)
+            left.discard(model)
         return done.outcome != "already"
 
     def _after(self, hold: Hold, charges: Sequence[Charge] = ()) -> tuple[Crossing, ...]:
