@@ -37,7 +37,7 @@ class AuditReport:
         rows: rows that were read; all of them when it is `ok`.
         ok: whether the log is as it was written, as far as its chain can prove.
         first_bad: the number of the first row that is not; `None` when it is ok, or when the fault
-            is in no row (the sums).
+            is in no row (the sums, an index).
         reason: what is wrong; empty when it is ok.
         head: the newest row and its hash, as text to note elsewhere.
         keyed: whether the chain has a key: without, a forger who computed all hashes anew would not
@@ -53,7 +53,7 @@ class AuditReport:
 
 
 def verify(log: ChainedLog, *, head: str | None = None) -> AuditReport:
-    """Walks the chain from its first row, and reckons the sums anew.
+    """Walks the chain from its first row, then looks for damage and reckons the sums anew.
 
     Found are rows that were changed, taken out, put in or moved, an index that names another event
     or time than its row, a log that ends before its head, and sums that are not those of the log.
@@ -75,9 +75,7 @@ def verify(log: ChainedLog, *, head: str | None = None) -> AuditReport:
         )
     count, first_bad, reason = _walk(log, claimed, noted)
     if not reason:
-        wrong_sum = log.check_sums()
-        if wrong_sum is not None:
-            reason = f"{wrong_sum}: the sums were changed beside the log; reckon them anew"
+        reason = log.check_beside_chain() or ""
     return AuditReport(
         rows=count,
         ok=not reason,

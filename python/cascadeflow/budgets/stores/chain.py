@@ -157,5 +157,5 @@ class ChainedLog(Protocol):
     def rows(self) -> Iterator[ChainRow]:
         """The log as it is kept, in the order it was written."""
 
-    def check_sums(self) -> str | None:
-        """Reckons the sums anew from the log; says where they disagree, `None` when nowhere."""
+    def check_beside_chain(self) -> str | None:
+        """Says what is wrong beside the chain: damage, or sums that are not those of the log."""

@@ -302,15 +302,15 @@ class MemoryStore:
         with self._mutex:
             return iter(tuple(self._open().log))
 
-    def check_sums(self) -> str | None:
-        """Reckons the sums anew from the log; says where they disagree, `None` when nowhere."""
+    def check_beside_chain(self) -> str | None:
+        """Says what is wrong beside the chain: damage, or sums that are not those of the log."""
         with self._mutex:
             kept, reckoned = self._open().sums, self._reckoned()
         for scope in {**kept.spent, **reckoned.spent}:
             if kept.spent.get(scope, 0) != reckoned.spent.get(scope, 0):
-                return f"the life's sum of {scope} is not what the log adds up to"
+                return f"the life's sum of {scope} is not what the log adds up to: reckon it anew"
         if kept != reckoned:
-            return "the sums by quarter or the limits are not what the log adds up to"
+            return "the sums by quarter or the limits are not what the log adds up to: reckon anew"
         return None
 
     def close(self, spent: Iterable[tuple[Scope, int]] = ()) -> None:

@@ -457,12 +457,12 @@ class SqliteStore:
                 return
             last = page[-1][0]
 
-    def check_sums(self) -> str | None:
-        """Reckons the sums anew from the log; says where they disagree, `None` when nowhere."""
+    def check_beside_chain(self) -> str | None:
+        """Says what is wrong beside the chain: damage, or sums that are not those of the log."""
         with (
             connections_here.during(self.path),
             closing(connect(self.path, read_only=True)) as connection,
-            self._explained("checking its sums"),
+            self._explained("checking it"),
         ):
             return differences(connection)
 

@@ -19,7 +19,7 @@ __all__ = ["MIGRATIONS", "connect", "create", "make_summary_tables", "migrate"]
 _OLDEST_SQLITE: Final = (3, 31, 0)
 _CACHE_KIB: Final = 16 * 1024
 _WAL_KEPT: Final = 64 * 1024 * 1024
-_BUSY_BESIDESS: Final = 5.0
+_BUSY_SECONDS: Final = 5.0
 
 _SUMMARIES: Final = """
 CREATE TABLE {place}scopes (
@@ -124,7 +124,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
             uri=True,
             isolation_level=None,
             check_same_thread=False,
-            timeout=_BUSY_BESIDESS,
+            timeout=_BUSY_SECONDS,
         )
     except sqlite3.Error as error:
         raise explain(error, path, "opening it") from None

@@ -192,8 +192,14 @@ _COMPARED: Final = (
 
 
 def differences(connection: sqlite3.Connection) -> str | None:
-    """Says where the sums disagree with the log; the connection is the caller's alone."""
+    """Says where the file is damaged, or its sums disagree with the log; `None` when nowhere.
+
+    The connection is the caller's alone.
+    """
     connection.execute("BEGIN")  # one view of the file throughout
+    (damage,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if damage != "ok":
+        return f"the file is damaged ({damage}): restore it from a backup"
     rebuild(connection, place="temp")
     for what, query in _COMPARED:
         kept, reckoned = query.format("main"), query.format("temp")
@@ -201,7 +207,7 @@ def differences(connection: sqlite3.Connection) -> str | None:
             row = connection.execute(f"{one} EXCEPT {other} LIMIT 1").fetchone()
             if row is not None:
                 scope = Scope(row[0], text_of(row[1]))
-                return f"the {what} of {scope} is not what the log adds up to"
+                return f"the {what} of {scope} is not what the log adds up to: reckon it anew"
     return None
 
 
