@@ -13,13 +13,20 @@ if TYPE_CHECKING:
     from cascadeflow.agent import CascadeAgent, RunOptions
     from cascadeflow.agent_batch import BatchProgress, BatchResult
     from cascadeflow.agent_v01 import StreamEvent, StreamEventType
+    from cascadeflow.budgets.alert_channels import AlertChannel, LogAlert
+    from cascadeflow.budgets.alert_http import SlackAlert, WebhookAlert, verify_webhook
+    from cascadeflow.budgets.alerts import Alert
+    from cascadeflow.budgets.records import AccountStanding, Charge, Scope, Spender, UsageEvent
+    from cascadeflow.budgets.reservation import Reservation
     from cascadeflow.budgets.tracker import CostEntry, CostTracker
+    from cascadeflow.cache import MemoryCache, ResponseCache, SqliteCache
     from cascadeflow.clock import Clock, SystemClock
-    from cascadeflow.config import Deadlines, QualityConfig, RetryPolicy
+    from cascadeflow.config import BudgetConfig, Deadlines, QualityConfig, RetryPolicy
     from cascadeflow.errors import (
         AllModelsFailedError,
         AuthenticationError,
         BadRequestError,
+        BudgetExceededError,
         CascadeFlowError,
         ConfigurationError,
         ContentFilteredError,
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
         RateLimitedError,
         RequestsForbiddenError,
         StoreError,
+        UnboundedCostError,
         UnknownModelError,
         UnknownPriceError,
         UnknownUsageError,
@@ -62,6 +70,7 @@ if TYPE_CHECKING:
         ToolCallChunk,
     )
     from cascadeflow.pipeline.result import (
+        AccountReport,
         BudgetReport,
         CascadeResult,
         CostReport,
@@ -82,6 +91,10 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "AccountReport",
+    "AccountStanding",
+    "Alert",
+    "AlertChannel",
     "AllModelsFailedError",
     "AnswerReplaced",
     "Attempt",
@@ -89,6 +102,8 @@ __all__ = [
     "BadRequestError",
     "BatchProgress",
     "BatchResult",
+    "BudgetConfig",
+    "BudgetExceededError",
     "BudgetReport",
     "BudgetWarned",
     "CallFailed",
@@ -97,6 +112,7 @@ __all__ = [
     "CascadeAgent",
     "CascadeFlowError",
     "CascadeResult",
+    "Charge",
     "ChatRequest",
     "CheckReport",
     "Clock",
@@ -114,7 +130,9 @@ __all__ = [
     "Event",
     "ImagePart",
     "InvalidRequestError",
+    "LogAlert",
     "MalformedResponseError",
+    "MemoryCache",
     "Message",
     "MissingDependencyError",
     "MissingKeyError",
@@ -134,12 +152,18 @@ __all__ = [
     "RequestFailed",
     "RequestStarted",
     "RequestsForbiddenError",
+    "Reservation",
+    "ResponseCache",
     "ResponseFormat",
     "RetryPolicy",
     "Routed",
     "RoutingReport",
     "RuleValidator",
     "RunOptions",
+    "Scope",
+    "SlackAlert",
+    "Spender",
+    "SqliteCache",
     "StoreError",
     "StreamEvent",
     "StreamEventType",
@@ -150,12 +174,16 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolCallChunk",
+    "UnboundedCostError",
     "UnknownModelError",
     "UnknownPriceError",
     "UnknownUsageError",
     "Usage",
+    "UsageEvent",
     "Validator",
+    "WebhookAlert",
     "__version__",
+    "verify_webhook",
 ]
 
 _HOMES = {
@@ -171,15 +199,39 @@ _HOMES = {
         "StreamEvent",
         "StreamEventType",
     ),
+    "budgets.alert_channels": (
+        "AlertChannel",
+        "LogAlert",
+    ),
+    "budgets.alert_http": (
+        "SlackAlert",
+        "WebhookAlert",
+        "verify_webhook",
+    ),
+    "budgets.alerts": ("Alert",),
+    "budgets.records": (
+        "AccountStanding",
+        "Charge",
+        "Scope",
+        "Spender",
+        "UsageEvent",
+    ),
+    "budgets.reservation": ("Reservation",),
     "budgets.tracker": (
         "CostEntry",
         "CostTracker",
+    ),
+    "cache": (
+        "MemoryCache",
+        "ResponseCache",
+        "SqliteCache",
     ),
     "clock": (
         "Clock",
         "SystemClock",
     ),
     "config": (
+        "BudgetConfig",
         "Deadlines",
         "QualityConfig",
         "RetryPolicy",
@@ -188,6 +240,7 @@ _HOMES = {
         "AllModelsFailedError",
         "AuthenticationError",
         "BadRequestError",
+        "BudgetExceededError",
         "CascadeFlowError",
         "ConfigurationError",
         "ContentFilteredError",
@@ -205,6 +258,7 @@ _HOMES = {
         "RateLimitedError",
         "RequestsForbiddenError",
         "StoreError",
+        "UnboundedCostError",
         "UnknownModelError",
         "UnknownPriceError",
         "UnknownUsageError",
@@ -234,6 +288,7 @@ _HOMES = {
         "ToolCallChunk",
     ),
     "pipeline.result": (
+        "AccountReport",
         "BudgetReport",
         "CascadeResult",
         "CostReport",

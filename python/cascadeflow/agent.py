@@ -14,11 +14,14 @@ from cascadeflow.agent_setup import (
     one_of,
     quality_of,
     read_models,
+    recall_of,
     seconds,
+    spender_of,
 )
 from cascadeflow.clock import SystemClock
 from cascadeflow.errors import InvalidRequestError
 from cascadeflow.models.prices import require_price
+from cascadeflow.money import from_usd
 from cascadeflow.pipeline.drive import complete, stream
 from cascadeflow.pipeline.request import normalise
 from cascadeflow.pipeline.route import Router
@@ -39,12 +42,15 @@ if TYPE_CHECKING:
 
     from cascadeflow.agent_batch import BatchProgress, BatchResult, Question
     from cascadeflow.agent_listeners import Listener
+    from cascadeflow.agent_setup import CacheOption
     from cascadeflow.agent_v01 import StreamEvent
     from cascadeflow.budgets.tracker import CostTracker
+    from cascadeflow.cache.key import CacheScope
     from cascadeflow.clock import Clock
     from cascadeflow.config import Deadlines, QualityConfig, QualityMode, RetryPolicy
     from cascadeflow.models.completer import Completer
     from cascadeflow.models.config import ModelConfig
+    from cascadeflow.money import Amount
     from cascadeflow.pipeline.events import Event
     from cascadeflow.pipeline.result import CascadeResult
     from cascadeflow.pipeline.route import Level, Order
@@ -80,6 +86,8 @@ class CascadeAgent:
         on_verifier_failure: OnVerifierFailure = "error",
         unknown_price: UnknownPrice = "error",
         cost_tracker: CostTracker | None = None,
+        cache: CacheOption = None,
+        cache_scope: CacheScope = "user",
         validator: Validator | None = None,
         on_event: Listener | Sequence[Listener] | None = None,
         transport: Transport | None = None,
@@ -104,7 +112,12 @@ class CascadeAgent:
                 `AllModelsFailedError`; `draft` returns it, its `quality.accepted` being `False`.
             unknown_price: `error` refuses a model whose price is not known; `allow` takes it, and
                 its costs are `None`.
-            cost_tracker: adds up what requests cost.
+            cost_tracker: the budgets: holds money before it is spent, and adds up what was.
+            cache: answers exact repeats without asking a model: `"memory"`, `"sqlite:///…"` or a
+                cache of `cascadeflow.cache`. Without it nothing is kept, except in memory under a
+                tracker in mode `degrade`, which answers from it when the budget has run out;
+                `False` keeps nothing even then.
+            cache_scope: who shares answers: nobody (`user`), a team (`tenant`), or all (`global`).
             validator: judges drafts in the place of the built-in rules.
             on_event: called with every event, on the request's way; one that raises is logged.
             transport: sends the HTTP requests; anything with its one method.
@@ -135,13 +148,23 @@ class CascadeAgent:
             enable_cascade=enable_cascade,
             draft_up_to=draft_up_to,
         )
+        quality = quality_of(quality_config, quality_mode)
+        judge = validator or RuleValidator()
         self._completer = completer_of(completer, transport, retry, deadlines, self._clock)
         self._engine = Engine(
             completer=self._completer,
-            validator=validator or RuleValidator(),
-            quality=quality_of(quality_config, quality_mode),
+            validator=judge,
+            quality=quality,
             clock=self._clock,
             tracker=cost_tracker,
+            recall=recall_of(
+                cache,
+                cache_scope,
+                cost_tracker,
+                models=self._router.models,
+                quality=quality,
+                validator=judge,
+            ),
             notify=notifier_of(on_event, verbose=verbose),
             keep_rejected=on_verifier_failure == "draft",
         )
@@ -196,6 +219,12 @@ class CascadeAgent:
         force_direct: bool = False,
         complexity_hint: str | None = None,
         user_id: str | None = None,
+        user_tier: str | None = None,
+        team: str | None = None,
+        key_id: str | None = None,
+        tags: Sequence[str] = (),
+        max_extra_cost: Amount | None = None,
+        use_cache: bool = True,
         timeout: float | None = None,
     ) -> CascadeResult:
         """Answers one request.
@@ -219,7 +248,16 @@ class CascadeAgent:
             force_direct: make no draft.
             complexity_hint: how hard the request is (`trivial`, `simple`, `moderate`, `hard`,
                 `expert`), when the caller knows better than the rules.
-            user_id: whose request it is, for the cost tracker and the events; it is not sent.
+            user_id: whose request it is. This and the next four say whose budgets pay for it; they
+                come from the server's own knowledge, never from the client, and are not sent.
+            user_tier: the user's tier.
+            team: the user's team, customer or tenant.
+            key_id: a name for the API key that the request came with; never the key itself.
+            tags: what else the cost shall be found under.
+            max_extra_cost: US dollars that each call may cost beyond what its tokens do: what
+                server-side tools such as web search take. An enforced budget refuses such a request
+                without it.
+            use_cache: whether the agent's cache may answer and remember this request.
             timeout: seconds for the whole request, fallbacks included. When they have passed,
                 the call under way ends and nobody else is asked.
 
@@ -247,6 +285,12 @@ class CascadeAgent:
             force_direct=force_direct,
             complexity_hint=complexity_hint,
             user_id=user_id,
+            user_tier=user_tier,
+            team=team,
+            key_id=key_id,
+            tags=tags,
+            max_extra_cost=max_extra_cost,
+            use_cache=use_cache,
             timeout=timeout,
         )
         return await complete(run)
@@ -410,8 +454,13 @@ class CascadeAgent:
         )
 
     async def aclose(self) -> None:
-        """Closes the connections of the running event loop; the agent may be used again."""
+        """Closes the connections of the running event loop; the agent may be used again.
+
+        A cache that was named in words is closed too; a tracker is its owner's to close.
+        """
         await self._completer.aclose()
+        if self._engine.recall is not None:
+            await self._engine.recall.aclose()
 
     def close(self) -> None:
         """Closes the connections that `run_sync` made; the agent may be used again."""
@@ -461,6 +510,12 @@ class CascadeAgent:
         force_direct: bool = False,
         complexity_hint: str | None = None,
         user_id: str | None = None,
+        user_tier: str | None = None,
+        team: str | None = None,
+        key_id: str | None = None,
+        tags: Sequence[str] = (),
+        max_extra_cost: Amount | None = None,
+        use_cache: bool = True,
         timeout: float | None = None,
     ) -> Run:
         """Reads a request, plans it and opens its books."""
@@ -482,14 +537,17 @@ class CascadeAgent:
         plan = self._router.plan(
             request, model=model, force_direct=force_direct, complexity_hint=complexity_hint
         )
-        if user_id is not None and not isinstance(user_id, str):
-            raise InvalidRequestError(f"user_id must be text, not {user_id!r}")
         return Run(
             self._engine,
             request,
             plan,
             started=started,
             timeout=seconds(timeout),
-            user_id=user_id,
+            spender=spender_of(user_id, user_tier, team, key_id, tags),
+            pinned=model is not None,
+            max_extra_cost=(
+                None if max_extra_cost is None else from_usd(max_extra_cost, what="max_extra_cost")
+            ),
+            use_cache=use_cache,
             streamed=streamed,
         )

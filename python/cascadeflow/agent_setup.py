@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
 
+from cascadeflow.budgets.records import NOBODY, Spender
 from cascadeflow.config import QualityConfig
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.models.config import ModelConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from cascadeflow.agent_listeners import Listener
+    from cascadeflow.budgets.tracker import CostTracker
+    from cascadeflow.cache.key import CacheScope
+    from cascadeflow.cache.protocol import ResponseCache
     from cascadeflow.clock import Clock
     from cascadeflow.config import Deadlines, QualityMode, RetryPolicy
     from cascadeflow.models.completer import Completer
+    from cascadeflow.money import Amount
     from cascadeflow.pipeline.events import Event
+    from cascadeflow.pipeline.recall import Recall
     from cascadeflow.providers.protocols import Transport
     from cascadeflow.types import JsonObject, ResponseFormat, Tool
 
 __all__ = [
+    "CacheOption",
     "OnVerifierFailure",
     "RunOptions",
     "UnknownPrice",
@@ -30,9 +37,12 @@ __all__ = [
     "one_of",
     "quality_of",
     "read_models",
+    "recall_of",
     "seconds",
+    "spender_of",
 ]
 
+CacheOption: TypeAlias = "str | bool | ResponseCache | None"
 OnVerifierFailure = Literal["error", "draft"]
 UnknownPrice = Literal["error", "allow"]
 
@@ -54,6 +64,12 @@ class RunOptions(TypedDict, total=False):
     force_direct: bool
     complexity_hint: str | None
     user_id: str | None
+    user_tier: str | None
+    team: str | None
+    key_id: str | None
+    tags: Sequence[str]
+    max_extra_cost: Amount | None
+    use_cache: bool
     timeout: float | None
 
 
@@ -127,6 +143,73 @@ def quality_of(config: QualityConfig | None, mode: QualityMode | None) -> Qualit
             f"quality_config must be a QualityConfig, not {type(config).__name__}"
         )
     return config
+
+
+def spender_of(
+    user_id: str | None,
+    user_tier: str | None,
+    team: str | None,
+    key_id: str | None,
+    tags: Sequence[str],
+) -> Spender:
+    """Reads for whom a request is made.
+
+    Raises:
+        InvalidRequestError: a name is no text, or empty.
+    """
+    if user_tier is None and team is None and key_id is None and not tags:
+        if user_id is None:
+            return NOBODY
+        if isinstance(user_id, str) and user_id:
+            return Spender(user_id=user_id)
+    given: Any = tags  # whatever the annotation says
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise InvalidRequestError(f"tags must be a list of texts, not {tags!r}")
+    names: dict[str, Any] = {"user_id": user_id, "user_tier": user_tier, "team": team, "key_id": key_id}
+    for what, name in [*names.items(), *(("a tag", tag) for tag in tags)]:
+        if (name is not None or what == "a tag") and (not isinstance(name, str) or not name):
+            raise InvalidRequestError(f"{what} must be text that is not empty, not {name!r}")
+    return Spender(
+        user_id=user_id, tier=user_tier, team=team, key=key_id, tags=tuple(dict.fromkeys(tags))
+    )
+
+
+def recall_of(
+    cache: CacheOption,
+    scope: CacheScope,
+    tracker: CostTracker | None,
+    *,
+    models: Sequence[ModelConfig],
+    quality: QualityConfig,
+    validator: object,
+) -> Recall | None:
+    """Gives what keeps answers: what was asked for, or memory where a budget may need it.
+
+    Raises:
+        ConfigurationError: there is no such cache, or no such scope.
+        StoreError: the cache's file cannot be opened.
+    """
+    one_of("cache_scope", scope, Literal["user", "tenant", "global"])
+    degrades = tracker is not None and tracker.mode == "degrade"
+    if cache is None and not degrades:
+        return None
+    from cascadeflow.cache import open_cache  # noqa: PLC0415 - off costs nothing
+    from cascadeflow.pipeline.recall import Recall  # noqa: PLC0415 - off costs nothing
+
+    opened = open_cache("memory" if cache is None else cache)
+    if opened is None:  # `False`: not even for a budget
+        return None
+    return Recall(
+        opened,
+        always=cache is not None,
+        scope=scope,
+        models=models,
+        quality=quality,
+        validator=validator,
+        default_output=(
+            tracker.default_max_output if tracker is not None and tracker.enforces else None
+        ),
+    )
 
 
 def completer_of(

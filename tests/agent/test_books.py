@@ -14,6 +14,7 @@ from cascadeflow.budgets.tracker import CostTracker
 from cascadeflow.config import RetryPolicy
 from cascadeflow.models.config import ModelConfig
 from cascadeflow.models.prices import Price
+from cascadeflow.money import to_usd
 from cascadeflow.pipeline import events
 from cascadeflow.quality.report import QualityReport
 from cascadeflow.testing import CannedResponse, ManualClock, RecordingTransport
@@ -172,8 +173,14 @@ def test_what_a_broken_stream_is_known_to_have_used_is_booked() -> None:
     # 1,000 tokens at 1 dollar a million and one token at 2: what the stream had said by then.
     assert result.cost.other == Decimal("0.001002")
     assert result.cost.verifier == Decimal("0.0103")
-    assert result.cost.total == Decimal("0.011302") == tracker.spent
+    assert result.cost.total == Decimal("0.011302")
     assert not result.cost.confirmed
+    # The books have what was held for the broken call, since it may have cost as much.
+    broken, whole = [event.charge for event in tracker.events()]
+    assert (broken.confirmed, broken.estimate) == (False, 1_002_000)
+    assert broken.nanodollars == broken.held > 1_002_000
+    assert whole.confirmed
+    assert tracker.spent == to_usd(broken.held) + Decimal("0.0103") == result.budget.booked
 
 
 @pytest.mark.parametrize("cancel", [False, True])
@@ -211,7 +218,9 @@ def test_what_a_dropped_stream_is_known_to_have_used_is_booked(cancel: bool) -> 
             await task
 
     asyncio.run(main())
-    assert tracker.spent == Decimal("0.001002")
+    (event,) = tracker.events()
+    assert (event.charge.confirmed, event.charge.estimate) == (False, 1_002_000)
+    assert tracker.spent == to_usd(event.charge.held) > Decimal("0.001002")
     assert isinstance(told[-1], events.RequestFailed)
     assert told[-1].cost == 1_002_000
     assert told[-1].cancelled

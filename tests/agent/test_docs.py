@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "agent.md"
 EXAMPLES = [
-    ROOT / "examples" / f"{name}.py" for name in ("quickstart", "streaming", "batch", "v01")
+    ROOT / "examples" / f"{name}.py"
+    for name in ("quickstart", "streaming", "batch", "budgets", "v01")
 ]
 
 

@@ -302,14 +302,14 @@ def test_the_tracker_adds_up_every_call_and_reports_its_state(world: Any) -> Non
     assert first.budget.mode == "warn"
     assert first.budget.limit == Decimal("0.003")
     assert first.budget.spent == Decimal("0.0027")
-    assert first.budget.state == "warned"
+    assert first.budget.state == "degraded"  # 90 %
     assert tracker.by_user == {"ann": 0.0027}
     assert tracker.by_model == {"small": 0.0002, "big": 0.0025}
     assert {entry.query_id for entry in tracker.entries} == {first.request_id}
     second = answer(agent, user_id="ben")
     assert second.budget.state == "exhausted"  # it tracks, it stops nothing
     warned = [event for event in w.events if isinstance(event, events.BudgetWarned)]
-    assert [event.state for event in warned] == ["warned", "exhausted"]
+    assert [event.state for event in warned] == ["warned", "degraded", "exhausted"]
     assert answer(world(small=["a"]).agent()).budget.mode == "off"
 
 

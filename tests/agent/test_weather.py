@@ -115,10 +115,14 @@ def test_in_any_weather_the_books_are_right(
     # A reader may leave between a call's announcement and its request.
     assert sent == started or (mode == "left" and sent == started[:-1])
     assert max(map(w.asked.count, w.asked), default=0) <= tries
-    # The tracker has what the calls cost, as far as anybody knows.
+    # The tracker has what the calls cost, and for those nobody knows of, what was held for them.
     finished = [event for event in w.events if isinstance(event, events.CallFinished)]
     known = sum(event.cost for event in finished if event.cost is not None)
-    assert tracker.spent == to_usd(known)
+    charges = [event.charge for event in tracker.events()]
+    assert sum(charge.nanodollars or 0 for charge in charges if charge.confirmed) == known
+    lost = [charge for charge in charges if not charge.confirmed]
+    assert all(charge.nanodollars == max(charge.held, charge.estimate or 0) for charge in lost)
+    assert tracker.spent == to_usd(known + sum(charge.nanodollars or 0 for charge in lost))
     if isinstance(ends[0], events.RequestFailed):
         assert ends[0].cost == known
         assert ends[0].cancelled == (mode == "left" and result is None)

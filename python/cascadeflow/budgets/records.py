@@ -7,7 +7,7 @@ of them, and every report, forecast, total and audit is read from it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cascadeflow.types import PeriodKind, ScopeKind
 
 __all__ = [
+    "NOBODY",
     "AccountStanding",
     "BudgetState",
     "Charge",
@@ -50,6 +51,10 @@ class Spender:
     team: str | None = None
     key: str | None = None
     tags: tuple[str, ...] = ()
+
+
+NOBODY: Final = Spender()
+"""Nobody in particular: counted on the global account and on the anonymous user's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

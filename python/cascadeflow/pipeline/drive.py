@@ -17,13 +17,13 @@ from cascadeflow.pipeline.cascade import Ask
 from cascadeflow.pipeline.report import close
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
+    from cascadeflow.cache.answer import CachedAnswer
     from cascadeflow.pipeline.cascade import Ending, Outcome
     from cascadeflow.pipeline.result import CascadeResult
     from cascadeflow.pipeline.run import Run
-    from cascadeflow.pipeline.settle import Call
-    from cascadeflow.types import ChatRequest
+    from cascadeflow.types import ChatRequest, ToolCall
 
 __all__ = ["complete", "stream"]
 
@@ -37,16 +37,23 @@ async def complete(run: Run) -> CascadeResult:
     completer = run.engine.completer
     outcome: Outcome = None
     try:
-        run.open()
+        await run.admit()
+        if run.cached is not None:
+            return run.recalled(run.cached)
         while True:
             try:
                 command = run.course.send(outcome)
             except StopIteration as stop:
-                return close(run, stop.value)
+                return await _remembered(run, stop.value)
             if isinstance(command, Ask):
+                if not await run.covered(command):
+                    outcome = None
+                    continue
                 request = run.ask(command)
                 try:
-                    reply = await completer.complete(command.model, request, timeout=run.left())
+                    reply = await completer.complete(
+                        command.model, request, timeout=run.left(), may_retry=run.may_retry
+                    )
                 except ProviderError as error:
                     run.failed(command, error)
                     outcome = None
@@ -57,6 +64,15 @@ async def complete(run: Run) -> CascadeResult:
     except BaseException as error:
         run.abandon(error)
         raise
+
+
+async def _remembered(run: Run, ending: Ending) -> CascadeResult:
+    """Closes the books, and keeps the answer where one is kept."""
+    result = close(run, ending)
+    recall = run.engine.recall
+    if recall is not None and ending.answer is not None:
+        await recall.remember(run, ending.answer, result)
+    return result
 
 
 async def stream(run: Run, *, show_draft: bool) -> AsyncGenerator[events.Event]:
@@ -77,7 +93,9 @@ async def stream(run: Run, *, show_draft: bool) -> AsyncGenerator[events.Event]:
     clock = run.engine.clock.monotonic
     run.take_up()
     try:
-        run.open()
+        await run.admit()
+        if run.cached is not None:
+            driver.recall(run.cached)
         while True:
             for event in run.drain():
                 before = clock()
@@ -115,13 +133,19 @@ class _Pieces:
         try:
             command = self._run.course.send(self._outcome)
         except StopIteration as stop:
-            self._end(stop.value)
+            await self._end(stop.value)
             return
         if isinstance(command, Ask):
+            if not await self._run.covered(command):
+                self._outcome = None
+                return
             self._command = command
             self._request = self._run.ask(command)
             self._pieces = self._run.engine.completer.stream(
-                command.model, self._request, timeout=self._run.left()
+                command.model,
+                self._request,
+                timeout=self._run.left(),
+                may_retry=self._run.may_retry,
             )
         else:
             quality = await self._run.judge(command.draft)
@@ -160,6 +184,12 @@ class _Pieces:
         if close_pieces is not None:
             await close_pieces()
 
+    def recall(self, answer: CachedAnswer) -> None:
+        """Shows an answer that was given before, and ends."""
+        result = self._run.recalled(answer)
+        self._show_whole(result.routing.model_used, result.content, result.tool_calls)
+        self.result = result
+
     def _show(self, model: str, piece: Any) -> None:
         run = self._run
         if isinstance(piece, TextDelta):
@@ -197,17 +227,17 @@ class _Pieces:
         self._shown_by = model
         run.first_shown_ms = run.elapsed_ms()
 
-    def _end(self, ending: Ending) -> None:
+    async def _end(self, ending: Ending) -> None:
         """Shows what was held back, and closes the books."""
         answer = ending.answer
         if answer is not None and self._shown_by != answer.model.id:
-            self._show_whole(answer)
-        self.result = close(self._run, ending)
+            completion = answer.reply.completion
+            self._show_whole(answer.model.id, completion.text, completion.tool_calls)
+        self.result = await _remembered(self._run, ending)
 
-    def _show_whole(self, answer: Call) -> None:
-        model, completion = answer.model.id, answer.reply.completion
+    def _show_whole(self, model: str, text: str, tool_calls: Sequence[ToolCall]) -> None:
         if self._shown_by is not None:
             self._turn_to(model)
-        self._show(model, TextDelta(completion.text))
-        for index, call in enumerate(completion.tool_calls):
+        self._show(model, TextDelta(text))
+        for index, call in enumerate(tool_calls):
             self._show(model, ToolCallDelta(index, call.id, call.name, call.arguments))

@@ -127,10 +127,14 @@ class AnswerReplaced:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetWarned:
-    """The tracker's budget has just reached a state for the first time. Amounts in nanodollars."""
+    """An account has just reached a state for the first time in its period.
+
+    `account` is its scope and period, such as `user:u1 day`; amounts are in nanodollars.
+    """
 
     request_id: str
-    state: Literal["ok", "warned", "exhausted"]
+    account: str
+    state: Literal["ok", "warned", "degraded", "exhausted"]
     spent: int
     limit: int
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from cascadeflow.money import to_usd
 from cascadeflow.pipeline.result import (
+    AccountReport,
     BudgetReport,
     CascadeResult,
     RoutingReport,
@@ -15,13 +18,15 @@ from cascadeflow.pipeline.settle import cost_report
 from cascadeflow.quality.report import QualityReport
 
 if TYPE_CHECKING:
+    from cascadeflow.budgets.records import AccountStanding
+    from cascadeflow.budgets.reservation import Outcome
     from cascadeflow.models.usage import Usage
     from cascadeflow.pipeline.cascade import Ending
     from cascadeflow.pipeline.route import Plan
     from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call, Failure
 
-__all__ = ["close"]
+__all__ = ["budget_report", "close", "finish", "timing_report"]
 
 _NOT_JUDGED = QualityReport()
 
@@ -33,6 +38,7 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         AllModelsFailedError: nobody in line answered, or in time.
     """
     answer = ending.answer
+    outcome = run.settle()
     calls, failures = run.calls, run.failures
     if answer is None:
         raise run.no_answer() from (failures[-1].error if failures else None)
@@ -47,18 +53,21 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         reasoning=completion.reasoning,
         refusal=completion.refusal,
         streamed=run.streamed,
-        cost=cost_report(
-            calls, failures, answer=answer, verifier=run.plan.verifiers[0], at=run.created
-        ),
+        cost=cost_report(calls, failures, answer=answer, verifier=run.baseline, at=run.created),
         quality=ending.quality or _NOT_JUDGED,
         routing=_routing(run.plan, failures, answer, escalated=ending.escalated),
-        budget=_budget(run),
+        budget=budget_report(run, outcome),
         usage=usage,
         usage_by_model=usage_by_model,
         attempts=tuple([attempt for tried in run.tried for attempt in tried.attempts]),
         response_ids={call.model.id: call.reply.completion.response_id for call in calls},
-        timing=_timing(run),
+        timing=timing_report(run),
     )
+    return finish(run, result)
+
+
+def finish(run: Run, result: CascadeResult) -> CascadeResult:
+    """Tells that a run has its result."""
     run.succeed(result)
     return result
 
@@ -92,20 +101,52 @@ def _routing(
     )
 
 
-def _budget(run: Run) -> BudgetReport:
-    standing = run.standing
-    if standing is None:
+def budget_report(run: Run, outcome: Outcome | None) -> BudgetReport:
+    """Says what the budgets had to say; `outcome` is how its money was settled, if any was held."""
+    tracker, purse = run.engine.tracker, run.purse
+    if tracker is None:
         return BudgetReport(max_tokens_sent=run.max_tokens_sent)
+    if purse is None or outcome is None:
+        return BudgetReport(
+            mode=tracker.mode,
+            spent=tracker.spent,
+            held=Decimal(0),
+            booked=Decimal(0),
+            action=run.budget_action,
+        )
+    accounts = [standing for standing in outcome.standings if standing.limit is not None]
+    tightest = min(accounts, key=lambda standing: standing.remaining or 0, default=None)
     return BudgetReport(
-        mode="warn",
-        limit=usd(standing.limit),
-        spent=usd(standing.spent),
-        state=standing.state,
+        mode=tracker.mode,
+        limit=None if tightest is None else usd(tightest.limit),
+        spent=tracker.spent if tightest is None else to_usd(tightest.spent),
+        remaining=None if tightest is None else usd(tightest.remaining),
+        state=None if tightest is None else tightest.state,
+        held=to_usd(purse.held),
+        booked=to_usd(outcome.booked),
+        unconfirmed=sum(not charge.confirmed for charge in purse.charges),
+        overrun=to_usd(outcome.overrun),
+        over_limit=purse.over_limit,
+        action=run.budget_action,
+        accounts=tuple([_account(standing) for standing in accounts]),
         max_tokens_sent=run.max_tokens_sent,
     )
 
 
-def _timing(run: Run) -> TimingReport:
+def _account(standing: AccountStanding) -> AccountReport:
+    return AccountReport(
+        account=f"{standing.scope} {standing.period}",
+        limit=usd(standing.limit),
+        spent=to_usd(standing.spent),
+        held=to_usd(standing.held),
+        remaining=usd(standing.remaining),
+        state=standing.state,
+        resets_at=standing.resets_at,
+    )
+
+
+def timing_report(run: Run) -> TimingReport:
+    """Says where the time went."""
     draft_ms: float | None = None
     verifier_ms: float | None = None
     transport_ms = 0.0

@@ -9,25 +9,34 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cascadeflow.money import to_usd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cascadeflow.budgets.records import BudgetState
     from cascadeflow.models.completer import Attempt
     from cascadeflow.models.usage import Usage
     from cascadeflow.quality.report import QualityReport
     from cascadeflow.types import FinishReason, ToolCall
 
 __all__ = [
+    "AccountReport",
+    "BudgetAction",
     "BudgetReport",
     "CascadeResult",
     "CostReport",
     "RoutingReport",
     "TimingReport",
 ]
+
+
+BudgetAction: TypeAlias = Literal[
+    "none", "cheaper_plan", "smaller_max_tokens", "cache", "free_model"
+]
+"""How a budget in mode `degrade` changed what was done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +81,7 @@ class RoutingReport:
     """Where the request went and why.
 
     Attributes:
-        route: `cascade` (draft first) or `direct` (one model).
+        route: `cascade` (draft first), `direct` (one model) or `cache` (asked before).
         reason: why this route, in words.
         complexity: `trivial`, `simple`, `moderate`, `hard` or `expert`.
         complexity_score: 0 to 1.
@@ -84,7 +93,7 @@ class RoutingReport:
         fallbacks: models that failed and were passed over, in order.
     """
 
-    route: Literal["cascade", "direct"]
+    route: Literal["cascade", "direct", "cache"]
     reason: str
     complexity: str
     complexity_score: float
@@ -97,21 +106,65 @@ class RoutingReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AccountReport:
+    """How one account stood when the request ended, in US dollars.
+
+    Attributes:
+        account: whose money and over which time, such as `user:u1 day`.
+        limit: the budget; `None` where spending is only counted.
+        spent: what is settled in the current period, this request included.
+        held: what requests under way may still cost.
+        remaining: what may still be held; `None` without a limit.
+        state: `ok`, `warned`, `degraded` or `exhausted`; `None` without a limit.
+        resets_at: when the period ends (UTC); `None` where it never does.
+    """
+
+    account: str
+    limit: Decimal | None
+    spent: Decimal
+    held: Decimal
+    remaining: Decimal | None
+    state: BudgetState | None
+    resets_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetReport:
-    """What a budget had to say.
+    """What the budgets had to say. Amounts are exact US dollars.
+
+    `limit`, `spent`, `remaining` and `state` are those of the tightest of the accounts: the one
+    with the least left.
 
     Attributes:
         mode: `off` without a tracker, else its enforcement mode.
-        limit: the limit in US dollars, or `None`.
-        spent: spent in all, this request included, in US dollars, or `None`.
-        state: `ok`, `warned`, `exhausted`, or `None` without a limit.
+        limit: the tightest account's limit; `None` without one.
+        spent: what is settled on it, this request included; without any limit, in all.
+        remaining: what is left of it.
+        state: `ok`, `warned`, `degraded`, `exhausted`, or `None` without a limit.
+        held: what was held for this request, in all; `None` without a tracker.
+        booked: what was booked for it: what its calls cost, and for those that nobody confirmed,
+            what was held for them; `None` without a tracker.
+        unconfirmed: how many of its calls are booked at what was held for them.
+        overrun: by how much calls cost more than was held for them.
+        over_limit: in mode `warn`: it ran although it did not fit.
+        action: how the budget changed what was done: `none`, `cheaper_plan` (one cheap model),
+            `smaller_max_tokens`, `cache` (an earlier answer) or `free_model`.
+        accounts: every limited account that the request was counted on.
         max_tokens_sent: the `max_tokens` that each model was sent; `None` where none was sent.
     """
 
-    mode: Literal["off", "warn"] = "off"
+    mode: Literal["off", "warn", "block", "degrade"] = "off"
     limit: Decimal | None = None
     spent: Decimal | None = None
-    state: Literal["ok", "warned", "exhausted"] | None = None
+    remaining: Decimal | None = None
+    state: BudgetState | None = None
+    held: Decimal | None = None
+    booked: Decimal | None = None
+    unconfirmed: int = 0
+    overrun: Decimal = Decimal(0)
+    over_limit: bool = False
+    action: BudgetAction = "none"
+    accounts: tuple[AccountReport, ...] = ()
     max_tokens_sent: Mapping[str, int | None] = field(default_factory=dict)
 
 
@@ -222,7 +275,7 @@ class CascadeResult:
 
     @property
     def routing_strategy(self) -> str:
-        """The route: `cascade` or `direct`."""
+        """The route: `cascade`, `direct` or `cache`."""
         return self.routing.route
 
     @property

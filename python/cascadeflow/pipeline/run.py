@@ -12,7 +12,12 @@ from dataclasses import dataclass
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Final
 
-from cascadeflow.errors import AllModelsFailedError, ConfigurationError
+from cascadeflow.errors import (
+    AllModelsFailedError,
+    ConfigurationError,
+    InvalidRequestError,
+    UnknownPriceError,
+)
 from cascadeflow.models.catalogue import lookup
 from cascadeflow.models.completion import Completion
 from cascadeflow.pipeline import events
@@ -24,16 +29,21 @@ from cascadeflow.quality.report import CheckReport, QualityReport
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from cascadeflow.budgets.tracker import CostTracker, Standing
+    from cascadeflow.budgets.records import Spender
+    from cascadeflow.budgets.reservation import Outcome as Settled
+    from cascadeflow.budgets.tracker import CostTracker
+    from cascadeflow.cache.answer import CachedAnswer
     from cascadeflow.clock import Clock
     from cascadeflow.config import QualityConfig
     from cascadeflow.errors import ProviderError
-    from cascadeflow.models.completer import Completer, Reply
+    from cascadeflow.models.completer import Completer, Reply, RetryPermit
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.models.usage import Usage
     from cascadeflow.pipeline.cascade import Ask, Command, Ending, Outcome
+    from cascadeflow.pipeline.purse import Purse
+    from cascadeflow.pipeline.recall import Recall
     from cascadeflow.pipeline.request import Request
-    from cascadeflow.pipeline.result import CascadeResult
+    from cascadeflow.pipeline.result import BudgetAction, CascadeResult
     from cascadeflow.pipeline.route import Plan
     from cascadeflow.quality.validator import Validator
     from cascadeflow.types import ChatRequest
@@ -52,7 +62,8 @@ class Engine:
         validator: judges drafts.
         quality: how it judges them.
         clock: the time.
-        tracker: adds up costs, or `None`.
+        tracker: holds and adds up money, or `None`.
+        recall: keeps answers to exact repeats, or `None`.
         notify: is handed every event, or `None` when nobody listens.
         keep_rejected: whether a rejected draft is returned when every verifier fails.
     """
@@ -62,6 +73,7 @@ class Engine:
     quality: QualityConfig
     clock: Clock
     tracker: CostTracker | None
+    recall: Recall | None
     notify: Callable[[events.Event], None] | None
     keep_rejected: bool
 
@@ -77,7 +89,10 @@ class Run:
         *,
         started: float,
         timeout: float | None,
-        user_id: str | None,
+        spender: Spender,
+        pinned: bool = False,
+        max_extra_cost: int | None = None,
+        use_cache: bool = True,
         streamed: bool = False,
     ) -> None:
         """Opens the books.
@@ -88,13 +103,21 @@ class Run:
             plan: what will be done.
             started: `engine.clock.monotonic()` when the caller called.
             timeout: seconds for everything, from `started`.
-            user_id: whose request it is.
+            spender: for whom.
+            pinned: whether the caller named the model.
+            max_extra_cost: nanodollars that each call may cost beyond what its tokens do.
+            use_cache: whether this request reads and feeds the cache, if there is one.
             streamed: whether the answer comes in pieces.
         """
         self.engine = engine
         self.request = request
         self.plan = plan
-        self.user_id = user_id
+        self.planned = plan  # before a budget changed it
+        self.baseline = plan.verifiers[0]  # what savings are counted against
+        self.spender = spender
+        self.pinned = pinned
+        self.max_extra_cost = max_extra_cost
+        self.use_cache = use_cache
         self.streamed = streamed
         self.request_id = os.urandom(16).hex()
         self.created = engine.clock.now()
@@ -102,7 +125,12 @@ class Run:
         self.tried: list[Call | Failure] = []
         self.max_tokens_sent: dict[str, int | None] = {}
         self.validation_ms: float | None = None
-        self.standing: Standing | None = None
+        self.purse: Purse | None = None  # the money held, once it is
+        self.output_default: int | None = None  # sent under a budget where nobody says anything
+        self.output_cap: int | None = None  # what the budget can pay for
+        self.budget_action: BudgetAction = "none"
+        self.cached: CachedAnswer | None = None  # the answer, when nobody need be asked
+        self.uncovered: list[str] = []  # models that were not asked for want of money
         self.outbox: list[events.Event] = []  # told, but not yet read by a stream's reader
         self.reader_ms = 0.0  # time a stream's reader took between events
         self.first_shown_ms: float | None = None
@@ -116,9 +144,7 @@ class Run:
         self._opened_at = self._clock()
         # Without a listener no event is made at all.
         self._heard = streamed or engine.notify is not None
-        self.course: Generator[Command, Outcome, Ending] = course(
-            plan, out_of_time=self._out_of_time, keep_rejected=engine.keep_rejected
-        )
+        self.course: Generator[Command, Outcome, Ending]  # from `open` on
 
     @property
     def calls(self) -> list[Call]:
@@ -156,26 +182,79 @@ class Run:
         if self._deadline is not None:
             self._deadline += waited
 
-    def open(self) -> None:
-        """Says that the request was taken on, and what is planned."""
-        if not self._heard:
-            return
-        self.tell(events.RequestStarted(request_id=self.request_id, user_id=self.user_id))
-        self.tell(
-            events.Routed(
-                request_id=self.request_id,
-                route=self.plan.route,
-                reason=self.plan.reason,
-                complexity=self.plan.complexity,
-                draft_model=self.plan.draft_model,
-                verifier_model=self.plan.verifier_model,
+    async def admit(self) -> None:
+        """Takes the request on: says so, looks whether it was answered before, holds its money.
+
+        Raises:
+            BudgetExceededError: its worst case does not fit a budget.
+            CascadeFlowError: what else `pipeline.reserve` raises.
+        """
+        if self._heard:
+            self.tell(
+                events.RequestStarted(request_id=self.request_id, user_id=self.spender.user_id)
             )
+        engine = self.engine
+        if engine.recall is not None and engine.recall.always:
+            self.cached = await engine.recall.look_up(self)
+        if engine.tracker is not None and self.cached is None:
+            from cascadeflow.pipeline.reserve import reserve  # noqa: PLC0415 - off costs nothing
+
+            await reserve(self, engine.tracker)
+        self.course = course(
+            self.plan, out_of_time=self._out_of_time, keep_rejected=engine.keep_rejected
         )
+        if self._heard:
+            self.tell(
+                events.Routed(
+                    request_id=self.request_id,
+                    route=self.plan.route if self.cached is None else "cache",
+                    reason=self.plan.reason if self.cached is None else "asked before",
+                    complexity=self.plan.complexity,
+                    draft_model=self.plan.draft_model,
+                    verifier_model=self.plan.verifier_model,
+                )
+            )
+
+    def recalled(self, answer: CachedAnswer) -> CascadeResult:
+        """Makes the result of an answer that was given before."""
+        from cascadeflow.pipeline.recall import recalled  # noqa: PLC0415 - off costs nothing
+
+        return recalled(self, answer)
+
+    async def covered(self, command: Ask) -> bool:
+        """Whether the budget pays for what is to be done next; without one it always does."""
+        if self.purse is None:
+            return True
+        try:
+            paid = await self.purse.cover(command.model, command.role)
+        except (InvalidRequestError, UnknownPriceError):
+            paid = False  # what it costs at most cannot be said: it cannot stand in for another
+        if not paid:
+            self.uncovered.append(command.model.id)
+        return paid
+
+    @property
+    def may_retry(self) -> RetryPermit | None:
+        """Who is asked before a try is repeated."""
+        return None if self.purse is None else self.purse.may_retry
+
+    def output_limit(self, model: ModelConfig, default: int | None, cap: int | None) -> int | None:
+        """Gives the `max_tokens` to send; `None` sends none.
+
+        Args:
+            model: to whom.
+            default: what the budget asks to be sent where nobody else says anything.
+            cap: what the budget can pay for.
+        """
+        limit = output_limit(self.request, model, default=default)
+        if cap is None:
+            return limit
+        return cap if limit is None else min(limit, cap)
 
     def ask(self, command: Ask) -> ChatRequest:
         """Writes what a model is asked, and notes that it is."""
         model = command.model
-        limit = output_limit(self.request, model)
+        limit = self.output_limit(model, self.output_default, self.output_cap)
         chat = self.request.for_model(model, max_tokens=limit)
         self.max_tokens_sent[model.id] = limit
         self.asking = command
@@ -207,13 +286,16 @@ class Run:
                     cost=cost.nanodollars,
                 )
             )
-        self._track(model, cost.nanodollars, completion.usage)
+        if self.purse is not None:
+            self.purse.answered(cost, completion.usage, completion.response_id)
         return call
 
     def failed(self, command: Ask, error: ProviderError) -> None:
         """Notes that a model did not answer; what it is known to have used is settled."""
         partial = error.partial
-        cost = self._settle_partial(command, partial if isinstance(partial, Completion) else None)
+        cost = self._settle_partial(
+            command, partial if isinstance(partial, Completion) else None, billed=error.billed
+        )
         # The time its reader took between two pieces is not the model's.
         read_ms = self.reader_ms - self._read_ms_when_asked
         duration_ms = (self._clock() - self._asked_at) * 1000 - read_ms
@@ -230,15 +312,20 @@ class Run:
                 )
             )
 
-    def _settle_partial(self, command: Ask, partial: Completion | None) -> int | None:
-        """Settles what a call that broke off is known to have used: the least it can have cost."""
+    def _settle_partial(
+        self, command: Ask, partial: Completion | None, *, billed: bool | None
+    ) -> int | None:
+        """Gives what a call that broke off is known to have used: the least it can have cost.
+
+        A budget books more: what was held for the call, since nobody can say that it was less.
+        """
         if partial is None or partial.usage is None:
             partial = Completion(usage=self.usage_so_far)
-        if partial.usage is None and partial.reported_cost is None:
-            return None
-        cost = settle(command.model, partial, at=self.created).nanodollars
-        if cost is not None:
-            self._track(command.model, cost, partial.usage)
+        cost: int | None = None
+        if partial.usage is not None or partial.reported_cost is not None:
+            cost = settle(command.model, partial, at=self.created).nanodollars
+        if self.purse is not None:
+            self.purse.failed(billed=billed, known=cost, usage=partial.usage)
         return cost
 
     async def judge(self, draft: Call) -> QualityReport:
@@ -271,30 +358,24 @@ class Run:
             )
         return report
 
-    def _track(self, model: ModelConfig, cost: int | None, usage: Usage | None) -> None:
-        tracker = self.engine.tracker
-        if tracker is None:
-            return
-        self.standing = tracker.record(
-            model=model.name,
-            provider=model.provider,
-            nanodollars=cost,
-            tokens=0 if usage is None else usage.total_tokens,
-            at=self.created,
-            query_id=self.request_id,
-            user_id=self.user_id,
-        )
-        if not self._heard:
-            return
-        for state in self.standing.crossed:
-            self.tell(
-                events.BudgetWarned(
-                    request_id=self.request_id,
-                    state=state,
-                    spent=self.standing.spent,
-                    limit=self.standing.limit or 0,
+    def settle(self) -> Settled | None:
+        """Books what the run cost and gives the rest of its money back; `None` without a budget."""
+        if self.purse is None:
+            return None
+        again = self.purse.outcome is not None
+        outcome = self.purse.close()
+        if self._heard and not again:
+            for standing, state in outcome.crossed:
+                self.tell(
+                    events.BudgetWarned(
+                        request_id=self.request_id,
+                        account=f"{standing.scope} {standing.period}",
+                        state=state,
+                        spent=standing.spent,
+                        limit=standing.limit or 0,
+                    )
                 )
-            )
+        return outcome
 
     def drain(self) -> list[events.Event]:
         """Gives what was told since the last time, in order."""
@@ -314,6 +395,9 @@ class Run:
             why = f"the request's timeout of {self._timeout} s passed" + (
                 f" ({why})" if why else ""
             )
+        if self.uncovered:
+            short = f"the budget did not cover asking {', '.join(self.uncovered)}"
+            why = f"{why}; {short}" if why else short
         rejected = any(call.role == "draft" for call in self.calls)
         return AllModelsFailedError(
             ("the draft was rejected and " if rejected else "") + f"no model answered: {why}",
@@ -324,8 +408,9 @@ class Run:
         """Closes the books of a run that has no answer."""
         broken: int | None = None
         if self.asking is not None:
-            broken = self._settle_partial(self.asking, None)
+            broken = self._settle_partial(self.asking, None, billed=None)
             self.asking = None
+        self.settle()
         if not self._heard:
             return
         costs = [call.cost.nanodollars for call in self.calls] + [f.cost for f in self.failures]
@@ -346,22 +431,31 @@ def _checked(report: object) -> QualityReport:
     return report
 
 
-def output_limit(request: Request, model: ModelConfig) -> int | None:
+def output_limit(request: Request, model: ModelConfig, *, default: int | None = None) -> int | None:
     """Gives the `max_tokens` to send: the call's, at most the model's own; `None` sends none.
 
     A protocol that demands a limit is given the most the model can put out, by the catalogue, else
     the provider's documented default; `result.budget.max_tokens_sent` reports either.
+
+    Args:
+        request: what is asked.
+        model: of whom.
+        default: what is sent instead, at most what the model can put out, where nobody said
+            anything.
     """
     asked, cap = request.max_tokens, model.max_tokens
     if asked is not None:
         return asked if cap is None else min(asked, cap)
     if cap is not None:
         return cap
+    if default is not None:
+        facts = lookup(model.provider, model.name)
+        return min(default, (facts and facts.max_output_tokens) or default)
     try:
-        default = get_provider(model.provider).quirks.default_max_tokens
+        demanded = get_provider(model.provider).quirks.default_max_tokens
     except ConfigurationError:
         return None  # in this process, or behind a completer of the user's own
-    if default is None:
+    if demanded is None:
         return None
     facts = lookup(model.provider, model.name)
-    return default if facts is None else facts.max_output_tokens or default
+    return demanded if facts is None else facts.max_output_tokens or demanded

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from cascadeflow.models.completer import Attempt, Reply
     from cascadeflow.models.completion import Completion
     from cascadeflow.models.config import ModelConfig
+    from cascadeflow.models.usage import Usage
     from cascadeflow.types import ChatRequest
 
-__all__ = ["Call", "Failure", "cost_report", "settle"]
+__all__ = ["Call", "Failure", "cost_report", "price_alone", "settle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +161,18 @@ def _verifier_alone(
     """
     if final is not None and final.model.id == verifier.id:
         return final.cost.nanodollars, "measured"
-    usage = answer.reply.completion.usage
+    return price_alone(verifier, answer.reply.completion.usage, at), "estimated"
+
+
+def price_alone(verifier: ModelConfig, usage: Usage | None, at: datetime) -> int | None:
+    """Gives what a model would have cost on the tokens that another one used, if that is known."""
     price = price_of(verifier, at=at)
     if usage is None or price is None:
-        return None, "estimated"
+        return None
     try:
-        return price.cost(usage), "estimated"
+        return price.cost(usage)
     except (UnknownPriceError, UnknownUsageError, InvalidRequestError):
-        return None, "estimated"  # it has no price for something the other one used
+        return None  # it has no price for something the other one used
 
 
 def _confirmed(call: Call) -> bool:

@@ -1,0 +1,190 @@
+"""Answers to exact repeats: what is kept, under which key, and the result that they make again."""
+
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from cascadeflow.cache.answer import CachedAnswer
+from cascadeflow.cache.key import cache_key, fingerprint, scope_of
+from cascadeflow.errors import InvalidRequestError, StoreError
+from cascadeflow.money import from_usd
+from cascadeflow.pipeline.report import budget_report, finish, timing_report
+from cascadeflow.pipeline.result import CascadeResult, CostReport, RoutingReport, usd
+from cascadeflow.pipeline.settle import price_alone
+from cascadeflow.quality.report import QualityReport
+from cascadeflow.types import ChatRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cascadeflow.cache.key import CacheKey, CacheScope
+    from cascadeflow.cache.protocol import ResponseCache
+    from cascadeflow.config import QualityConfig
+    from cascadeflow.models.config import ModelConfig
+    from cascadeflow.pipeline.run import Run
+    from cascadeflow.pipeline.settle import Call
+
+__all__ = ["Recall", "recalled"]
+
+_DECISIVE: Final = ("id", "base_url", "system_prompt", "temperature", "max_tokens", "extra")
+"""What of a model's configuration changes its answers."""
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class Recall:
+    """An agent's cache, and what it needs to use it.
+
+    A cache that cannot be read or written costs money, but never an answer: it is logged, and the
+    request goes its way.
+    """
+
+    __slots__ = ("_cache", "_configuration", "_scope", "always")
+
+    def __init__(
+        self,
+        cache: ResponseCache,
+        *,
+        always: bool,
+        scope: CacheScope,
+        models: Sequence[ModelConfig],
+        quality: QualityConfig,
+        validator: object,
+        default_output: int | None,
+    ) -> None:
+        """Notes what decides, besides the request and its plan, what an answer is.
+
+        Args:
+            cache: where answers are kept.
+            always: whether it answers whenever it can, or only when a budget has run out.
+            scope: who shares answers.
+            models: the agent's.
+            quality: how drafts are judged.
+            validator: who judges them.
+            default_output: the `max_tokens` that a budget sends where nobody else says anything.
+        """
+        self.always = always
+        self._cache = cache
+        self._scope = scope
+        self._configuration = fingerprint(
+            {
+                "models": [
+                    [
+                        model.id,
+                        model.base_url,
+                        model.system_prompt,
+                        model.temperature,
+                        model.max_tokens,
+                        model.extra,
+                    ]
+                    for model in models
+                ],
+                "quality": [quality.mode, quality.threshold],
+                "validator": f"{type(validator).__module__}.{type(validator).__qualname__}",
+                "default_output": default_output,
+            }
+        )
+
+    def _key(self, run: Run) -> CacheKey | None:
+        request, plan, spender = run.request, run.planned, run.spender
+        chat = ChatRequest(
+            model="",
+            messages=request.messages,
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            top_p=request.top_p,
+            stop=request.stop,
+            seed=request.seed,
+            tools=request.tools,
+            tool_choice=request.tool_choice,
+            response_format=request.response_format,
+            extra=request.extra,
+        )
+        line = [[model.id for model in line] for line in (plan.drafters, plan.verifiers)]
+        try:
+            return cache_key(
+                chat,
+                configuration=f"{self._configuration} {plan.route} {line}",
+                scope=scope_of(self._scope, user_id=spender.user_id, team=spender.team),
+            )
+        except InvalidRequestError:
+            return None  # something in it is no JSON: it is never the same as another one
+
+    async def look_up(self, run: Run) -> CachedAnswer | None:
+        """Gives the answer that the same request was given before, if it is known."""
+        key = self._key(run) if run.use_cache else None
+        if key is None:
+            return None
+        try:
+            return await self._cache.get(key, now=run.created)
+        except StoreError as error:
+            _logger.warning("the cache cannot be read, and the request goes on: %s", error)
+            return None
+
+    async def remember(self, run: Run, answer: Call, result: CascadeResult) -> None:
+        """Keeps an answer, unless a budget made it a lesser one, or nobody accepted it."""
+        rejected = answer.role == "draft" and result.quality.accepted is not True
+        if run.budget_action != "none" or rejected or not run.use_cache:
+            return
+        kept = CachedAnswer.of(
+            answer.reply.completion,
+            model=answer.model.id,
+            created=run.created,
+            usage=result.usage,
+            nanodollars=None if result.cost.total is None else from_usd(result.cost.total),
+        )
+        key = None if kept is None else self._key(run)
+        if kept is None or key is None:
+            return
+        try:
+            await self._cache.put(key, kept, now=run.created)
+        except StoreError as error:
+            _logger.warning("an answer could not be cached: %s", error)
+
+    async def aclose(self) -> None:
+        """Lets go of the cache's files and threads."""
+        await self._cache.aclose()
+
+
+def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
+    """Makes the result of an answer that was given before; it costs nothing."""
+    alone = price_alone(run.baseline, answer.usage, run.created)
+    model = answer.model
+    plan = run.planned
+    return finish(
+        run,
+        CascadeResult(
+            content=answer.text,
+            request_id=run.request_id,
+            created=run.created,
+            finish_reason=answer.finish_reason,
+            tool_calls=answer.tool_calls,
+            reasoning=answer.reasoning,
+            streamed=run.streamed,
+            cost=CostReport(
+                total=Decimal(0),
+                verifier_alone=usd(alone),
+                saved=usd(alone),
+                saved_fraction=1.0 if alone else None,
+                saved_basis=None if alone is None else "estimated",
+            ),
+            quality=QualityReport(),
+            routing=RoutingReport(
+                route="cache",
+                reason=f"asked before: answered at {answer.created.isoformat()}",
+                complexity=plan.complexity,
+                complexity_score=plan.complexity_score,
+                draft_model=plan.draft_model,
+                verifier_model=plan.verifier_model,
+                model_used=model,
+                provider_used=model.partition(":")[0],
+                escalated=False,
+            ),
+            budget=budget_report(run, None),
+            timing=timing_report(run),
+            usage=None,
+            response_ids={model: answer.response_id},
+        ),
+    )
