@@ -14,7 +14,7 @@ from cascadeflow.models.completer import Reply
 from cascadeflow.models.completion import TextDelta, ToolCallDelta, UsageUpdate
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.cascade import Ask
-from cascadeflow.pipeline.report import close
+from cascadeflow.pipeline.report import close, finish
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -39,7 +39,7 @@ async def complete(run: Run) -> CascadeResult:
     try:
         await run.admit()
         if run.cached is not None:
-            return run.recalled(run.cached)
+            return finish(run, run.recalled(run.cached))
         while True:
             try:
                 command = run.course.send(outcome)
@@ -188,7 +188,7 @@ class _Pieces:
         """Shows an answer that was given before, and ends."""
         result = self._run.recalled(answer)
         self._show_whole(result.routing.model_used, result.content, result.tool_calls)
-        self.result = result
+        self.result = finish(self._run, result)
 
     def _show(self, model: str, piece: Any) -> None:
         run = self._run

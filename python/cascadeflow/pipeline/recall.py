@@ -10,7 +10,7 @@ from cascadeflow.cache.answer import CachedAnswer
 from cascadeflow.cache.key import cache_key, fingerprint, scope_of
 from cascadeflow.errors import InvalidRequestError, StoreError
 from cascadeflow.money import from_usd
-from cascadeflow.pipeline.report import budget_report, finish, timing_report
+from cascadeflow.pipeline.report import budget_report, timing_report
 from cascadeflow.pipeline.result import CascadeResult, CostReport, RoutingReport, usd
 from cascadeflow.pipeline.settle import price_alone
 from cascadeflow.quality.report import QualityReport
@@ -149,42 +149,39 @@ class Recall:
 
 
 def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
-    """Makes the result of an answer that was given before; it costs nothing."""
+    """Makes the result of an answer that was given before; it costs nothing. Nobody is told yet."""
     alone = price_alone(run.baseline, answer.usage, run.created)
     model = answer.model
     plan = run.planned
-    return finish(
-        run,
-        CascadeResult(
-            content=answer.text,
-            request_id=run.request_id,
-            created=run.created,
-            finish_reason=answer.finish_reason,
-            tool_calls=answer.tool_calls,
-            reasoning=answer.reasoning,
-            streamed=run.streamed,
-            cost=CostReport(
-                total=Decimal(0),
-                verifier_alone=usd(alone),
-                saved=usd(alone),
-                saved_fraction=1.0 if alone else None,
-                saved_basis=None if alone is None else "estimated",
-            ),
-            quality=QualityReport(),
-            routing=RoutingReport(
-                route="cache",
-                reason=f"asked before: answered at {answer.created.isoformat()}",
-                complexity=plan.complexity,
-                complexity_score=plan.complexity_score,
-                draft_model=plan.draft_model,
-                verifier_model=plan.verifier_model,
-                model_used=model,
-                provider_used=model.partition(":")[0],
-                escalated=False,
-            ),
-            budget=budget_report(run, None),
-            timing=timing_report(run),
-            usage=None,
-            response_ids={model: answer.response_id},
+    return CascadeResult(
+        content=answer.text,
+        request_id=run.request_id,
+        created=run.created,
+        finish_reason=answer.finish_reason,
+        tool_calls=answer.tool_calls,
+        reasoning=answer.reasoning,
+        streamed=run.streamed,
+        cost=CostReport(
+            total=Decimal(0),
+            verifier_alone=usd(alone),
+            saved=usd(alone),
+            saved_fraction=1.0 if alone else None,
+            saved_basis=None if alone is None else "estimated",
         ),
+        quality=QualityReport(),
+        routing=RoutingReport(
+            route="cache",
+            reason=f"asked before: answered at {answer.created.isoformat()}",
+            complexity=plan.complexity,
+            complexity_score=plan.complexity_score,
+            draft_model=plan.draft_model,
+            verifier_model=plan.verifier_model,
+            model_used=model,
+            provider_used=model.partition(":")[0],
+            escalated=False,
+        ),
+        budget=budget_report(run, None),
+        timing=timing_report(run),
+        usage=None,
+        response_ids={model: answer.response_id},
     )
