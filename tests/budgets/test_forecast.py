@@ -201,6 +201,26 @@ def test_the_same_history_gives_the_same_forecast_in_any_order() -> None:
 AMOUNTS = st.integers(-DOLLAR, 1000 * DOLLAR)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"period": "total", "window_start": None, "window_end": None},
+        {
+            "period": "rolling",
+            "window_start": NOW - timedelta(days=366),
+            "window_end": NOW + timedelta(days=366),
+        },
+    ],
+)
+@pytest.mark.parametrize("growth", [0.5, 2.0])
+def test_no_growth_goes_on_for_ever(change: dict[str, Any], growth: float) -> None:
+    history = every_hour(14, lambda local: growth ** (local - NOW).days)
+    made = month(history, limit=10**17, **change)
+    assert made.method == "rate"
+    if made.high is not None:
+        assert made.high < 366 * 100 * 2**14 * DOLLAR
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     past=st.lists(st.tuples(st.integers(0, 90 * 96), AMOUNTS), max_size=60),
@@ -473,12 +493,12 @@ def backtest(request: pytest.FixtureRequest) -> Any:
 )
 def test_most_accounts_end_inside_their_interval(backtest: Any, kind: str, error: float) -> None:
     assert kind in backtest.WELL_SPECIFIED
-    outcomes = backtest.backtest(kind, 40, seed=3)
-    assert len(outcomes) >= 35
+    outcomes = backtest.backtest(kind, 30, seed=3)
+    assert len(outcomes) >= 27
     assert backtest.coverage(outcomes) >= 0.65
     assert backtest.median([outcome.error for outcome in outcomes]) <= error
 
 
 def test_a_less_sure_interval_holds_fewer(backtest: Any) -> None:
-    half = backtest.coverage(backtest.backtest("weekly", 40, seed=3, level=0.4))
+    half = backtest.coverage(backtest.backtest("weekly", 30, seed=3, level=0.4))
     assert 0.2 <= half <= 0.7

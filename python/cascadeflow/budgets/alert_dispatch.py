@@ -100,7 +100,8 @@ class AlertDispatcher:
         """Takes no more alerts, and waits at most `timeout` seconds for those that are left.
 
         One that waits to be tried again is tried a last time at once, unless the other side asked
-        for the wait. What is left then is counted as dropped.
+        for the wait. What is left then is counted as dropped, and the thread is given a tenth of a
+        second to end.
 
         Returns:
             Whether nothing was left.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, time, timedelta
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from cascadeflow.budgets.records import ManualEvent, UsageEvent
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from zoneinfo import ZoneInfo
 
     from cascadeflow.budgets.records import LogEvent, Scope
@@ -32,10 +33,11 @@ def quarters_of(
     """
     sums: dict[int, int] = {}
     last = now.timestamp()
+    is_own = _own(scope)
     for item in history:
         if isinstance(item, tuple):
             at, amount = item
-        elif isinstance(item, ManualEvent) or not _concerns(item, scope):
+        elif isinstance(item, ManualEvent) or not is_own(item):
             continue  # what was set right by hand was not spent
         else:
             at, amount = item.at, item.booked
@@ -48,23 +50,23 @@ def quarters_of(
     return sums
 
 
-def _concerns(event: UsageEvent, scope: Scope) -> bool:
-    """Whether an event is the scope's spending."""
+def _own(scope: Scope) -> Callable[[UsageEvent], bool]:
+    """Tells whether an event is the scope's spending."""
     kind, name = scope.kind, scope.name
     if kind == "global":
-        return True
-    if kind == "model":
-        return event.charge.model == name
-    spender = event.spender
+        return lambda _: True
     if kind == "tag":
-        return name in spender.tags
-    own = {
-        "tier": spender.tier,
-        "user": spender.user_id,
-        "team": spender.team,
-        "key": spender.key,
-    }
-    return own[kind] == name
+        return lambda event: name in event.spender.tags
+    value = attrgetter(
+        {
+            "model": "charge.model",
+            "tier": "spender.tier",
+            "user": "spender.user_id",
+            "team": "spender.team",
+            "key": "spender.key",
+        }[kind]
+    )
+    return lambda event: bool(value(event) == name)
 
 
 def complete_days(

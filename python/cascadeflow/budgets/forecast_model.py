@@ -44,6 +44,9 @@ LOWEST_WEEKDAY: Final = 0.1
 STEEPEST: Final = 0.1
 """The most that a level may be taken to grow or shrink, as a share a day."""
 
+FURTHEST: Final = math.log(100.0)
+"""No level is drawn further from the last one than a hundredfold, whatever the growth."""
+
 BLOCK: Final = 2
 """Days that are drawn together: what is unusual often lasts for more than one."""
 
@@ -178,16 +181,19 @@ def simulate(found: Fit, parts: Sequence[DayPart], *, paths: int, seed: int) -> 
                 found.fitted, found.weekdays, _draw(random, pool, count), strict=True
             )
         ]
-        level = found.level + _dot(found.to_level, errors)
-        growth = found.growth + _dot(found.to_growth, errors)
-        growth = min(STEEPEST, max(-STEEPEST, growth))
+        off = _within(_dot(found.to_level, errors), FURTHEST)
+        growth = _within(found.growth + _dot(found.to_growth, errors), STEEPEST)
         amounts = []
         reaches = _reaches(random.uniform(*GROWTH_FADES), parts[-1].ahead)
         for (ahead, factor, ratios), index in zip(
             prepared, _draw(random, pool, len(prepared)), strict=True
         ):
             chance = max(0.0, middle + scale * (ratios[index] - middle))
-            amounts.append(math.exp(level + growth * reaches[ahead]) * factor * chance)
+            amounts.append(
+                math.exp(found.level + _within(off + growth * reaches[ahead], FURTHEST))
+                * factor
+                * chance
+            )
         drawn.append(amounts)
     return drawn
 
@@ -307,6 +313,10 @@ def _draw(random: Random, pool: Sequence[int], wanted: int) -> list[int]:
         start = int(random.random() * count)
         drawn.extend(pool[(start + step) % count] for step in range(BLOCK))
     return drawn[:wanted]
+
+
+def _within(value: float, bound: float) -> float:
+    return min(bound, max(-bound, value))
 
 
 def _dot(left: Sequence[float], right: Sequence[float]) -> float:
