@@ -66,9 +66,9 @@ class Account:
         "mark_ms",
         "next_check",
         "noted",
-        "per_second",
         "reached",
         "scope",
+        "wished",
     )
 
     def __init__(
@@ -88,7 +88,7 @@ class Account:
         self.granted = 0
         self.fresh_until_ms = MAX_NANODOLLARS
         self.mark_ms = self.mark = 0
-        self.per_second = 0.0
+        self.wished = 0
 
 
 @final

@@ -166,12 +166,12 @@ class CostTracker(Readings):
             alert=None if self._alerts is None else self._alert,
         )
         self._writer: Writer | None = None
+        vault: Vault | None = None
         if opened is not None:
             from cascadeflow.budgets.vault import Vault  # noqa: PLC0415 - off costs nothing
             from cascadeflow.budgets.writer import Writer  # noqa: PLC0415
 
             vault = Vault(opened, self._books, self._now_ms, strict=durability == "strict")
-            vault.begin(self._history)
             self._writer = Writer(vault, self._books, strict=durability == "strict")
             atexit.register(_close_at_exit, weakref.ref(self))
         self._charges = ChargeBook(
@@ -183,6 +183,8 @@ class CostTracker(Readings):
             verbose=verbose,
         )
         self._desk = Clerk(self._books, self._charges, self._writer, enforces=self.enforces)
+        if vault is not None:
+            vault.begin(self._history)
         self._changes = Changes(
             self._budgets,
             self._books,

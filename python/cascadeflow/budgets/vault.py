@@ -3,9 +3,10 @@
 A grant is what a scope may have spent in its whole life, written down before it is spent. It covers
 what is spent and held, what the waiting requests need, and a *slice* in advance:
 
-    slice = min(what is left / 20, max(what is spent in 10 s, one call))
+    slice = min(what is left / 20, max(what is spent in about 10 s, one call))
 
-so a busy scope asks its store every ten seconds or so, and near the limit for every call. What a
+so a busy scope asks its store every ten seconds or so, and near the limit for every call. (How much
+is spent in ten seconds is found out by doubling the slice until one lasts so long.) What a
 crash leaves granted and unreported counts as spent, in the periods that the grant was made in: it
 can hide at most the slice, the requests under way at what they were held at, and what the log's
 last moments had not written yet. For that the grant is written anew, however much is left of it,
@@ -60,18 +61,18 @@ class Wants:
             self.total += amount
 
 
-def slice_of(left: int, per_second: float, typical: int) -> int:
+def slice_of(left: int, wished: int, typical: int) -> int:
     """What is granted in advance, nanodollars.
 
     Args:
         left: what the tightest limit leaves after the requests that wait.
-        per_second: nanodollars spent a second of late.
+        wished: what is spent in `SLICE_SECONDS`, as far as that is known.
         typical: what one request holds.
 
-    >>> slice_of(1_000_000, 100.0, 5_000), slice_of(1_000_000, 1e9, 5_000), slice_of(40, 0.0, 30)
+    >>> slice_of(1_000_000, 0, 5_000), slice_of(1_000_000, 10**9, 5_000), slice_of(40, 0, 30)
     (5000, 50000, 2)
     """
-    return max(0, min(left // SMALLEST_SHARE, max(int(per_second * SLICE_SECONDS), typical)))
+    return max(0, min(left // SMALLEST_SHARE, max(wished, typical)))
 
 
 class Vault:
@@ -176,12 +177,14 @@ class Vault:
         )
         # What waits and does not fit will be refused; but never so that one request waits for ever.
         needed = want.forced + max(want.largest, min(want.total, left))
-        seconds = (now_ms - account.mark_ms) / 1000
-        if seconds >= 1:
-            account.per_second = max(0.0, (settled - account.mark) / seconds)
-            account.mark_ms, account.mark = now_ms, settled
         typical = (want.total + want.forced) // max(1, want.calls)
-        ahead = slice_of(left - needed, account.per_second, typical)
+        seconds = (now_ms - account.mark_ms) / 1000
+        if seconds < SLICE_SECONDS:
+            account.wished = max(2 * account.wished, typical)
+        else:
+            account.wished = max(0, int((settled - account.mark) / seconds * SLICE_SECONDS))
+        account.mark_ms, account.mark = now_ms, settled
+        account.wished = ahead = slice_of(left - needed, account.wished, typical)
         up_to = max(account.granted, settled + held + needed + ahead)
         return min(up_to, MAX_NANODOLLARS)
 
@@ -200,11 +203,15 @@ def sums_of(
             logged.append(max(0, record.spent - record.unreported))
             counted.append(max(0, record.spent))
             continue
-        # A quarter that lies partly before a rolling window counts.
-        amount = sum(n for quarter, n in record.by_quarter if to_ms(quarter) + 900_000 > start)
-        logged.append(max(0, amount))
+        amount = 0
+        for quarter, change in sorted(record.by_quarter):
+            # A quarter that lies partly before a rolling window counts. What was taken off beyond
+            # what the period had spent (a reset of a longer one) is no credit for what came later.
+            if to_ms(quarter) + 900_000 > start:
+                amount = max(0, amount + change)
+        logged.append(amount)
         unreported = granted_ms is not None and granted_ms >= start - _stale_ms(limit, start)
-        counted.append(max(0, amount) + (record.unreported if unreported else 0))
+        counted.append(amount + (record.unreported if unreported else 0))
     return logged, counted
 
 

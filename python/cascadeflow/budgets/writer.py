@@ -283,10 +283,6 @@ class Writer:
                 if not future.done():
                     future.set_exception(failed)
             return
-        if self._failure is not None:
-            _logger.warning("the budget's store can be written again")
-        self._failure = None
-        self._delay = _FIRST_RETRY
         turn.done.set_result(None)
 
     def _work(self, turn: _Round) -> None:
@@ -312,6 +308,10 @@ class Writer:
             self._vault.grant(turn.wants)
         if turn.holds:
             store.hold(turn.holds)
+        if self._failure is not None:
+            _logger.warning("the budget's store can be written again")
+            self._failure = None
+            self._delay = _FIRST_RETRY
         for future, job in turn.jobs:
             try:
                 future.set_result(job())

@@ -1,0 +1,645 @@
+"""With a store: nothing is lost, a crash never frees money, and a disk never stands in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import subprocess
+import sys
+import textwrap
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tracker_stores import TestStore
+
+from cascadeflow.budgets import writer as writer_module
+from cascadeflow.budgets.records import NOBODY, Charge, ManualEvent, Scope, Spender, UsageEvent
+from cascadeflow.budgets.reservation import Reservation
+from cascadeflow.budgets.tracker import CostTracker
+from cascadeflow.budgets.vault import slice_of
+from cascadeflow.config import BudgetConfig
+from cascadeflow.errors import BudgetExceededError, StoreError
+from cascadeflow.testing import ManualClock
+
+USD = 10**9
+MODEL = "openai:small"
+START = datetime(2026, 3, 10, 12, tzinfo=UTC)
+ME = {"actor": "ada", "reason": "asked for"}
+
+
+class Site:
+    """A clock, and stores that follow one another as processes do."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(START)
+        self.store = TestStore(clock=self.clock)
+        self.trackers: list[CostTracker] = []
+
+    def tracker(self, **options: Any) -> CostTracker:
+        self.trackers.append(CostTracker(store=self.store, clock=self.clock, **options))
+        return self.trackers[-1]
+
+    def crash(self) -> None:
+        """What the next process finds when this one dies now."""
+        for tracker in self.trackers:
+            assert tracker._writer is not None
+            tracker._writer.abandon("it has crashed")
+        self.trackers.clear()
+        self.store.gate.set()
+        self.store = TestStore(clock=self.clock, left=self.store)
+
+
+def hold(
+    tracker: CostTracker, amount: int, spender: Spender = NOBODY, request_id: str = "r"
+) -> Reservation:
+    now = tracker._clock.now()
+    return tracker.reserve_sync(spender, [(MODEL, amount)], request_id=request_id, at=now)
+
+
+def paid(amount: int) -> list[Charge]:
+    return [Charge(model=MODEL, nanodollars=amount, confirmed=True, held=amount)]
+
+
+def spent(tracker: CostTracker, scope: str = "global") -> dict[str, int]:
+    return {standing.period: standing.spent for standing in tracker.accounts(scope)}
+
+
+# From one process to the next
+
+
+@pytest.mark.parametrize("durability", ["default", "strict"])
+def test_what_was_spent_is_there_again(durability: Any) -> None:
+    site = Site()
+    budgets = {"global_budget": BudgetConfig(daily=5, total=10), "default_user_budget": 3}
+    with site.tracker(durability=durability, **budgets) as tracker:
+        hold(tracker, USD, Spender(user_id="u")).settle(paid(USD // 4))
+        hold(tracker, USD).settle(paid(USD))
+    site.crash()
+    with site.tracker(durability=durability, **budgets) as tracker:
+        assert tracker.spent == Decimal("1.25")
+        assert tracker.by_user == {"u": 0.25}
+        assert tracker.by_model == {"small": 1.25}
+        assert spent(tracker) == {"day": USD + USD // 4, "total": USD + USD // 4}
+        assert spent(tracker, "user:u") == {"total": USD // 4}
+        assert len(tracker.events()) == 2
+        with pytest.raises(BudgetExceededError):
+            hold(tracker, 4 * USD)
+
+
+def test_a_store_on_disk_is_opened_by_its_url(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/budgets.db"
+    for expected in (0, 1, 2):
+        with CostTracker(global_budget=5, store=url) as tracker:
+            assert tracker.spent == expected
+            hold(tracker, USD).settle(paid(USD))
+    with CostTracker(global_budget=5, store=url) as tracker, pytest.raises(StoreError):
+        CostTracker(global_budget=5, store=url)
+    assert tracker.mode == "block"
+
+
+def test_a_tracker_that_nobody_closes_is_closed_at_the_end_of_the_process(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/budgets.db"
+    script = f"""
+        import sys
+        sys.path[:0] = {sys.path!r}
+        import conftest
+        from cascadeflow.budgets.tracker import CostTracker
+        from cascadeflow.budgets.records import NOBODY, Charge
+        tracker = CostTracker(global_budget=5, store={url!r})
+        calls = [({MODEL!r}, {USD})]
+        now = tracker._clock.now()
+        first = tracker.reserve_sync(NOBODY, calls, request_id="a", at=now)
+        first.settle([Charge(model={MODEL!r}, nanodollars=7, confirmed=True)])
+        open_one = tracker.reserve_sync(NOBODY, calls, request_id="b", at=now)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    with CostTracker(global_budget=5, store=url) as tracker:
+        assert spent(tracker) == {"total": USD + 7}
+        charges = [e.charge for e in tracker.events() if isinstance(e, UsageEvent)]
+        assert [(c.nanodollars, c.confirmed) for c in charges] == [(7, True), (USD, False)]
+
+
+def test_a_closed_tracker_takes_nothing_on_and_books_what_was_open() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=5)
+    held = hold(tracker, USD)
+    tracker.close()
+    tracker.close()
+    assert not held.open
+    with pytest.raises(StoreError, match="closed"):
+        hold(tracker, 1)
+    with pytest.raises(StoreError, match="closed"):
+        tracker.record(model="m", provider="p", nanodollars=1)
+    site.crash()
+    assert spent(site.tracker(global_budget=5)) == {"total": USD}
+
+
+def test_a_clean_end_gives_back_what_was_granted_in_advance() -> None:
+    site = Site()
+    for _ in range(20):
+        with site.tracker(global_budget=1) as tracker:
+            hold(tracker, USD // 100).settle(paid(1))
+        site.crash()
+    with site.tracker(global_budget=1) as tracker:
+        assert spent(tracker) == {"total": 20}
+
+
+# Crashes
+
+
+def test_after_a_crash_no_less_is_spent_than_was_and_not_much_more() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=1)
+    for _ in range(10):
+        hold(tracker, USD // 100).settle(paid(USD // 100))
+    held = hold(tracker, USD // 100)
+    site.store.broken = True  # the log's last moments are not written
+    site.crash()
+    again = site.tracker(global_budget=1)
+    counted = spent(again)["total"]
+    assert USD * 11 // 100 <= counted <= USD * 11 // 100 + USD // 20
+    assert held.open
+
+
+def test_without_a_crash_between_writes_nothing_is_counted_twice() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=1)
+    hold(tracker, USD // 2).settle(paid(USD // 2))
+    tracker.flush()
+    site.crash()
+    again = site.tracker(global_budget=1)
+    assert USD // 2 <= spent(again)["total"] <= USD // 2 + USD // 20
+
+
+def test_a_crash_does_not_shrink_the_days_after_it() -> None:
+    site = Site()
+    budgets = {"global_budget": BudgetConfig(daily=1)}
+    tracker = site.tracker(**budgets)
+    held = hold(tracker, USD)
+    site.crash()
+    assert spent(site.tracker(**budgets)) == {"day": USD}
+    site.clock.advance(86_400)
+    site.crash()
+    assert spent(site.tracker(**budgets)) == {"day": 0}
+    assert held.open
+
+
+def test_what_yesterday_was_granted_is_written_anew_before_it_is_spent_today() -> None:
+    site = Site()
+    budgets = {"global_budget": BudgetConfig(daily=1, total=100)}
+    tracker = site.tracker(**budgets)
+    hold(tracker, USD // 2).settle(paid(1))
+    site.clock.advance(86_400)
+    held = hold(tracker, USD // 100)
+    site.crash()
+    counted = spent(site.tracker(**budgets))
+    assert counted["day"] >= USD // 100
+    assert held.open
+
+
+@pytest.mark.parametrize("hours", [1, 24])
+def test_a_rolling_window_forgets_nothing_over_a_crash(hours: float) -> None:
+    site = Site()
+    budgets = {"global_budget": BudgetConfig(rolling=1, rolling_hours=hours, total=100)}
+    tracker = site.tracker(**budgets)
+    kept = []
+    for _ in range(10):
+        kept.append(hold(tracker, USD // 100))
+        site.clock.advance(hours * 60)
+    site.crash()
+    assert spent(site.tracker(**budgets))["rolling"] >= USD // 10
+    assert len(kept) == 10
+
+
+def test_strict_has_each_hold_on_disk_and_a_crash_loses_nothing() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=1, durability="strict")
+    hold(tracker, 1000, request_id="settled").settle(paid(10))
+    tracker.flush()
+    hold(tracker, 500, request_id="released").release()
+    tracker.flush()
+    open_one = hold(tracker, 70, request_id="open")
+    assert open_one.extend_sync([("openai:large", 7)])
+    unwritten = hold(tracker, 300, request_id="unwritten")
+    site.store.gate.clear()
+    unwritten.settle(paid(3))
+    site.crash()
+    again = site.tracker(global_budget=1, durability="strict")
+    assert spent(again) == {"total": 10 + 77 + 300}
+    assert site.store.granted == []
+    assert again.spent == Decimal(387).scaleb(-9)
+
+
+def test_a_strict_hold_that_cannot_be_written_is_no_hold() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=1, durability="strict")
+    hold(tracker, 1).release()
+    site.store.broken = True
+    with pytest.raises(StoreError):
+        hold(tracker, 5)
+    assert tracker._books.totals()[0][1] == 0
+
+
+# Grants
+
+
+def test_a_slice_shrinks_to_the_call_as_the_limit_comes_near() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=1)
+    call = USD // 100
+    for _ in range(100):
+        hold(tracker, call).settle(paid(call))
+        total = sum(total for _, total in tracker._books.totals())
+        assert site.store.granted[-1].up_to <= total + (USD - total) // 20 + 1
+    with pytest.raises(BudgetExceededError):
+        hold(tracker, 1)
+    assert tracker.spent == 1
+    assert max(grant.up_to for grant in site.store.granted) == USD
+
+
+def test_a_busy_scope_asks_its_store_seldom() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=1000)
+    for _ in range(1000):
+        hold(tracker, USD // 1000).settle(paid(USD // 1000))
+        site.clock.advance(0.01)
+    assert site.store.calls["grant"] < 30
+
+
+def test_a_slice_is_never_negative() -> None:
+    assert slice_of(-5, 10**9, 10) == 0
+
+
+def test_many_waiting_requests_share_one_write() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=1, default_user_budget=1)
+    spender = Spender(user_id="new")
+
+    async def main() -> list[Reservation]:
+        site.store.gate.clear()
+        loop = asyncio.get_running_loop()
+        tasks = [
+            asyncio.create_task(
+                tracker.reserve(spender, [(MODEL, USD // 100)], request_id=str(n), at=START)
+            )
+            for n in range(64)
+        ]
+        await loop.run_in_executor(None, site.store.waiting.wait)
+        site.store.gate.set()
+        return await asyncio.gather(*tasks)
+
+    held = asyncio.run(main())
+    assert site.store.calls["scope"] <= 4
+    assert site.store.calls["grant"] <= 4
+    assert [s.held for s in tracker.accounts()] == [64 * USD // 100] * 2
+    assert len(held) == 64
+
+
+def test_of_many_that_wait_for_a_store_exactly_as_many_as_fit_go_on() -> None:
+    site = Site()
+    tracker = site.tracker(default_user_budget=1)
+
+    async def one(number: int) -> bool:
+        spender = Spender(user_id="new")
+        try:
+            held = await tracker.reserve(
+                spender, [(MODEL, USD // 50)], request_id=str(number), at=START
+            )
+        except BudgetExceededError:
+            return False
+        await asyncio.sleep(0)
+        held.settle(paid(USD // 50))
+        return True
+
+    async def main() -> list[bool]:
+        return await asyncio.gather(*(one(number) for number in range(64)))
+
+    assert sum(asyncio.run(main())) == 50
+    assert tracker.spent == 1
+
+
+def test_a_cancelled_wait_leaves_nothing_held_and_the_others_waiting() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=1)
+
+    async def main() -> None:
+        site.store.gate.clear()
+        tasks = [
+            asyncio.create_task(
+                tracker.reserve(NOBODY, [(MODEL, USD // 10)], request_id=str(n), at=START)
+            )
+            for n in range(5)
+        ]
+        await asyncio.to_thread(site.store.waiting.wait)
+        for task in tasks[:2]:
+            task.cancel()
+        await asyncio.sleep(0)
+        site.store.gate.set()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [isinstance(each, Reservation) for each in done] == [False] * 2 + [True] * 3
+        for each in done[2:]:
+            assert isinstance(each, Reservation)
+            each.release()
+
+    asyncio.run(main())
+    assert tracker.accounts()[0].held == 0
+
+
+def test_an_idle_scope_gives_back_what_it_was_granted() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=BudgetConfig(daily=5), default_user_budget=10)
+    hold(tracker, USD, Spender(user_id="idle")).settle(paid(USD // 2))
+    site.clock.advance(3600)
+    hold(tracker, 1, Spender(user_id="busy")).release()
+    tracker.flush()
+    assert site.store.reported[Scope("user", "idle")] == USD // 2
+    assert spent(tracker, "user:idle") == {"total": USD // 2}
+    site.crash()
+    assert spent(site.tracker(default_user_budget=10), "user:idle") == {"total": USD // 2}
+
+
+# A store that fails
+
+
+@pytest.mark.parametrize("mode", ["block", "degrade"])
+def test_while_the_disk_is_full_no_request_is_taken_on_and_nothing_is_lost(mode: Any) -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=10, enforcement_mode=mode)
+    held = hold(tracker, USD)
+    site.store.broken = True
+    held.settle(paid(USD))
+    with pytest.raises(StoreError):
+        tracker.flush()
+    with pytest.raises(StoreError, match="no space"):
+        hold(tracker, 1)
+    with pytest.raises(StoreError):
+        asyncio.run(tracker.reserve(NOBODY, [(MODEL, 1)], request_id="r", at=START))
+    site.store.broken = False
+    tracker.flush()
+    hold(tracker, 1).release()
+    assert [event.charge.nanodollars for event in tracker.events()] == [USD]  # type: ignore[union-attr]
+    tracker.close()
+
+
+def test_what_cannot_be_written_is_tried_again_without_being_asked() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=10)
+    held = hold(tracker, USD)
+    site.store.broken = True
+    held.settle(paid(USD))
+    with pytest.raises(StoreError):
+        tracker.flush()
+    site.store.broken = False
+    while True:  # its own retries, the test's time-out is the limit
+        try:
+            hold(tracker, 1).release()
+            break
+        except StoreError:
+            continue
+    assert len(list(site.store.events())) == 1
+
+
+def test_warn_runs_on_while_the_disk_is_full() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=1, default_user_budget=1, enforcement_mode="warn")
+    hold(tracker, USD // 100).release()
+    site.store.broken = True
+    for user in (None, None, "new"):
+        hold(tracker, USD, Spender(user_id=user)).settle(paid(USD))
+    assert tracker.spent == 3
+    site.store.broken = False
+    tracker.flush()
+    assert spent(tracker) == {"total": 3 * USD}
+    assert spent(tracker, "user:new") == {"total": USD}
+    tracker.close()
+    site.crash()
+    assert spent(site.tracker(global_budget=1)) == {"total": 3 * USD}
+
+
+def test_settling_never_waits_and_reserving_does_when_too_much_is_unwritten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer_module, "MOST_UNWRITTEN", 10)
+    site = Site()
+    tracker = site.tracker(global_budget=10)
+    held = [hold(tracker, 10, request_id=str(number)) for number in range(50)]
+    tracker.flush()
+
+    async def main() -> None:
+        site.store.gate.clear()
+        for each in held[:20]:
+            each.settle(paid(1))
+        await asyncio.to_thread(site.store.waiting.wait)
+        for each in held[20:]:
+            each.settle(paid(1))
+        late = asyncio.create_task(
+            tracker.reserve(NOBODY, [(MODEL, 1)], request_id="late", at=START)
+        )
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert not late.done()
+        site.store.gate.set()
+        (await late).release()
+
+    asyncio.run(main())
+    tracker.flush()
+    assert len(list(site.store.events())) == 50
+
+
+def test_a_bug_in_a_store_is_an_error_like_any_other() -> None:
+    class Odd(TestStore):
+        def append(self, events: Any, *, ended: Any = ()) -> None:
+            if events:
+                raise KeyError("odd")
+
+    clock = ManualClock(START)
+    tracker = CostTracker(global_budget=1, clock=clock, store=Odd(clock=clock))
+    hold(tracker, 1).settle(paid(1))
+    with pytest.raises(StoreError, match="KeyError"):
+        tracker.flush()
+    with pytest.raises(KeyError):
+        tracker.close()
+
+
+# By hand
+
+
+def test_limits_set_by_hand_hold_after_a_restart() -> None:
+    site = Site()
+    options: dict[str, Any] = {"global_budget": 10, "default_user_budget": 1}
+    with site.tracker(**options) as tracker:
+        tracker.set_budget("user:u", 3, **ME)
+        tracker.set_budget("user:*", 2, **ME)
+        tracker.set_budget("team:t", BudgetConfig(daily=1), **ME)
+        tracker.set_budget(f"model:{MODEL}", 5, **ME)
+        hold(tracker, 3 * USD, Spender(user_id="u")).release()
+    site.crash()
+    with site.tracker(**options) as tracker:
+        assert tracker.budgeted_models == {MODEL}
+        limits = {str(s.scope): s.limit for s in tracker.accounts()}
+        assert limits["user:u"] == 3 * USD
+        assert limits["team:t"] == USD
+        with pytest.raises(BudgetExceededError):
+            hold(tracker, 2 * USD + 1, Spender(user_id="other"))
+        hold(tracker, 2 * USD, Spender(user_id="other")).release()
+
+
+def test_a_change_that_cannot_be_written_is_no_change() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=1)
+    hold(tracker, USD).settle(paid(USD))
+    tracker.flush()
+    site.store.broken = True
+    for change in (
+        lambda: tracker.set_budget("global", 5, **ME),
+        lambda: tracker.adjust("global", -1, **ME),
+        lambda: tracker.reset(**ME),
+    ):
+        with pytest.raises(StoreError):
+            change()
+    site.store.broken = False
+    tracker.flush()
+    assert tracker.budget_limit == 1
+    assert spent(tracker) == {"total": USD}
+    assert tracker.spent == 1
+    assert all(isinstance(event, UsageEvent) for event in tracker.events())
+
+
+def test_a_reset_is_an_audited_adjustment_and_deletes_nothing() -> None:
+    site = Site()
+    with site.tracker(global_budget=2, default_user_budget=2) as tracker:
+        hold(tracker, USD, Spender(user_id="u")).settle(paid(USD))
+        tracker.reset(**ME)
+        assert tracker.spent == 0
+        assert spent(tracker, "user:u") == {"total": 0}
+        changes = [event for event in tracker.events() if isinstance(event, ManualEvent)]
+        assert {(e.kind, e.nanodollars, e.actor) for e in changes} == {("reset", -USD, "ada")}
+        assert sum(isinstance(event, UsageEvent) for event in tracker.events()) == 1
+        hold(tracker, 2 * USD).release()
+    site.crash()
+    with site.tracker(global_budget=2, default_user_budget=2) as tracker:
+        assert tracker.spent == 0
+        assert spent(tracker) == {"total": 0}
+
+
+def test_an_adjustment_is_there_again() -> None:
+    site = Site()
+    with site.tracker(global_budget=BudgetConfig(daily=2, total=2)) as tracker:
+        hold(tracker, USD).settle(paid(USD))
+        assert tracker.adjust("global", "-0.25", **ME) == Decimal("-0.25")
+    site.crash()
+    with site.tracker(global_budget=BudgetConfig(daily=2, total=2)) as tracker:
+        assert spent(tracker) == {"day": 3 * USD // 4, "total": 3 * USD // 4}
+
+
+# Counting beside reservations
+
+
+def test_what_is_recorded_before_a_scope_was_read_is_counted_once() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=10)
+    tracker.record(model="small", provider="openai", nanodollars=5)
+    assert spent(tracker) == {"total": 5}
+    tracker.record(model="small", provider="openai", nanodollars=6)
+    assert spent(tracker) == {"total": 11}
+    assert tracker.spent == Decimal(11).scaleb(-9)
+
+
+def test_what_is_recorded_while_a_scope_is_read_is_counted_once() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=10)
+    tracker.record(model="small", provider="openai", nanodollars=1)
+
+    async def main() -> None:
+        tracker.flush()
+        site.store.gate.clear()
+        task = asyncio.create_task(
+            tracker.reserve(NOBODY, [(MODEL, 10)], request_id="r", at=START)
+        )
+        await asyncio.to_thread(site.store.waiting.wait)
+        tracker.record(model="small", provider="openai", nanodollars=5)
+        site.store.gate.set()
+        (await task).release()
+
+    asyncio.run(main())
+    assert spent(tracker) == {"total": 6}
+
+
+def test_a_dropped_reservation_is_in_the_log() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=1)
+    hold(tracker, 10)
+    gc.collect()
+    tracker.flush()
+    (event,) = site.store.events()
+    assert isinstance(event, UsageEvent)
+    assert (event.charge.nanodollars, event.charge.confirmed) == (10, False)
+
+
+def test_the_state_is_known_once_the_accounts_were_read() -> None:
+    site = Site()
+    with site.tracker(global_budget=1) as tracker:
+        hold(tracker, USD).settle(paid(USD))
+    site.crash()
+    tracker = site.tracker(global_budget=1, enforcement_mode="degrade")
+    assert tracker.state(NOBODY) is None
+    assert asyncio.run(tracker.prepare(NOBODY)) == "exhausted"
+    assert tracker.state(NOBODY) == "exhausted"
+
+
+def test_thresholds_reported_before_a_restart_are_not_reported_again() -> None:
+    site = Site()
+    with site.tracker(global_budget=BudgetConfig(daily=1)) as tracker:
+        crossed = hold(tracker, USD).settle(paid(USD * 8 // 10)).crossed
+        assert [state for _, state in crossed] == ["warned"]
+    site.crash()
+    tracker = site.tracker(global_budget=BudgetConfig(daily=1))
+    crossed = hold(tracker, USD // 5).settle(paid(USD // 5)).crossed
+    assert [state for _, state in crossed] == ["degraded", "exhausted"]
+
+
+def test_a_tracker_works_on_an_event_loop_too() -> None:
+    site = Site()
+
+    async def main() -> None:
+        async with site.tracker(global_budget=1) as tracker:
+            held = await tracker.reserve(NOBODY, [(MODEL, 10)], request_id="r", at=START)
+            assert await held.extend([(MODEL, USD // 2)])
+            held.settle(paid(5))
+            await tracker.aflush()
+            assert len(list(site.store.events())) == 1
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_must_not_spend_what_its_parent_was_granted(tmp_path: Path) -> None:
+    tracker = CostTracker(global_budget=1, store=f"sqlite:///{tmp_path}/b.db")
+    held = hold(tracker, 10)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            hold(tracker, 1)
+        except StoreError as error:
+            held.settle(paid(10))
+            tracker.close()
+            code = 0 if "forked" in str(error) and tracker.spent == 0 else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    held.settle(paid(10))
+    assert spent(tracker) == {"total": 10}
+    tracker.close()
