@@ -71,6 +71,9 @@ impl Amounts<'_> {
     }
 }
 
+/// A window and its limit, `None` when it is only counted.
+pub type Limit = (Window, Option<Nanodollars>);
+
 /// What is known of a scope when it is opened.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Opening<'a> {
@@ -83,7 +86,7 @@ pub struct Opening<'a> {
 }
 
 /// A scope's name, shared.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct ScopeName {
     text: Box<str>,
     kind: usize,
@@ -237,6 +240,9 @@ pub enum LedgerError {
     /// The same window twice among a scope's limits.
     #[error("a window can have only one limit")]
     RepeatedWindow,
+    /// More windows than a scope has room for.
+    #[error("a scope can have {} windows at most", super::books::MAX_WINDOWS)]
+    TooManyWindows,
     /// An amount that the scope's account cannot hold.
     #[error("the amount is larger than can be accounted for (about 4.6 billion US dollars)")]
     TooLarge,
