@@ -157,11 +157,8 @@ def spender_of(
     Raises:
         InvalidRequestError: a name is no text, or empty.
     """
-    if user_tier is None and team is None and key_id is None and not tags:
-        if user_id is None:
-            return NOBODY
-        if isinstance(user_id, str) and user_id:
-            return Spender(user_id=user_id)
+    if user_id is None and user_tier is None and team is None and key_id is None and not tags:
+        return NOBODY
     given: Any = tags  # whatever the annotation says
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise InvalidRequestError(f"tags must be a list of texts, not {tags!r}")
