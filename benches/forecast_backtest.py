@@ -7,8 +7,9 @@ For each account: a history of 2 to 12 weeks, a month that is under way, a forec
 stand at the month's end, and where it truly stood. `coverage` is the share of accounts that ended
 inside the 80 % interval; `error` the median of |expected - true| / true; `width` the median of the
 interval's width / true; `straight` the error of the ruler that most dashboards draw (spent so far /
-time passed x the month). Error and width are over what was still to come as a share of the whole
-month; a month that ended at nothing is left out of them.
+time passed x the month). All are shares of the whole month's true sum; a month that ended at
+nothing is left out of them, and an account without a forecast is left out (`forecasts` says how
+many had one).
 """
 
 from __future__ import annotations
