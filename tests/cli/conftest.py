@@ -6,11 +6,13 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.cli.budget_store import NOW, filled
 from typer.testing import CliRunner
 
 from cascadeflow.cli.app import app
 from cascadeflow.models import catalogue
 from cascadeflow.providers.registry import get_provider, provider_ids
+from cascadeflow.testing import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +28,7 @@ def a_machine_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     home.mkdir()
     for variable in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA", "APPDATA", "HOME"):
         monkeypatch.setenv(variable, str(home))
-    for variable in ("CASCADEFLOW_PRICES", "CASCADEFLOW_MODELS"):
+    for variable in ("CASCADEFLOW_PRICES", "CASCADEFLOW_MODELS", "CASCADEFLOW_STORE"):
         monkeypatch.delenv(variable, raising=False)
     for provider in provider_ids():
         for variable in get_provider(provider).key_env:
@@ -63,3 +65,21 @@ def answered(call: Callable[..., Result]) -> Callable[..., dict[str, Any]]:
         return value
 
     return run
+
+
+@pytest.fixture
+def budget_clock(monkeypatch: pytest.MonkeyPatch) -> ManualClock:
+    """What the commands on budgets take the time from; it stands at `NOW`."""
+    clock = ManualClock(NOW)
+    monkeypatch.setattr("cascadeflow.cli.stores.clock", clock)
+    return clock
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget_clock: ManualClock) -> str:
+    """The URL of a store with a month of spending, which the commands find by themselves."""
+    assert budget_clock.now() == NOW
+    url = f"sqlite:///{tmp_path}/budgets.db"
+    filled(url)
+    monkeypatch.setenv("CASCADEFLOW_STORE", url)
+    return url

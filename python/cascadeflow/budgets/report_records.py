@@ -17,14 +17,22 @@ if TYPE_CHECKING:
 
     from cascadeflow.budgets.log_reading import Adjustment
 
-__all__ = ["NOBODY", "Grouping", "Report", "ReportRow", "one_line", "spreadsheet_safe"]
+__all__ = [
+    "UNNAMED",
+    "Grouping",
+    "Report",
+    "ReportRow",
+    "dollars",
+    "one_line",
+    "spreadsheet_safe",
+]
 
 Grouping = Literal[
     "user", "tier", "team", "key", "tag", "model", "provider", "role", "day", "week", "month"
 ]
 """What a report has a row for each of; `day`, `week` (ISO 8601) and `month` are the calendar's."""
 
-NOBODY: Final = "(none)"
+UNNAMED: Final = "(none)"
 """How a user, team … that a request did not name is shown; in `ReportRow.keys` it is empty."""
 
 # The columns after the keys: the row's field, and whether it is money.
@@ -187,7 +195,7 @@ class Report:
         }
         rows = []
         for row in everything:
-            keys = [one_line(key) or NOBODY for key in row.keys]
+            keys = [one_line(key) or UNNAMED for key in row.keys]
             if row is self.totals:
                 keys = ["total", *[""] * (len(headings) - len(shown) - 1)]
             elif not self.by:
@@ -213,7 +221,7 @@ class Report:
         writer.writerow([*self.by, *(_CSV_NAMES.get(field, field) for _, field, _ in _COLUMNS)])
         for row in self.rows:
             writer.writerow(
-                [spreadsheet_safe(key) if key else NOBODY for key in row.keys]
+                [spreadsheet_safe(key) if key else UNNAMED for key in row.keys]
                 + [
                     f"{to_usd(getattr(row, field)):f}" if money else getattr(row, field)
                     for _, field, money in _COLUMNS
@@ -272,6 +280,15 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def dollars(nanodollars: int) -> str:
+    """US dollars for people, exact: two places, and more where there is more.
+
+    >>> dollars(1_500_000_000_000), dollars(-120_000), dollars(0)
+    ('$1,500.00', '-$0.00012', '$0.00')
+    """
+    return f"{'-' if nanodollars < 0 else ''}${_usd_text(abs(nanodollars), 2)}"
 
 
 def _values(row: ReportRow) -> Mapping[str, Any]:

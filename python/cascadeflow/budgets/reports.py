@@ -207,18 +207,19 @@ class _Sum:
         self.calls += entry.calls
         self.input_tokens += entry.input_tokens or 0
         self.output_tokens += entry.output_tokens or 0
-        self.nanodollars += event.booked
-        booked = charge.nanodollars or 0
-        if event.corrects is not None:
-            # What it corrects was booked at what was held for it, and was unconfirmed.
-            self.unconfirmed -= event.corrected_nanodollars
-            self.overrun += max(0, booked - max(charge.held, event.corrected_nanodollars))
-        else:
-            self.overrun += charge.overrun
-        if not charge.confirmed:
-            self.unconfirmed += booked
         self.unknown_costs += entry.unknown_costs
         self.unknown_tokens += entry.unknown_tokens
+        booked = charge.nanodollars or 0
+        if event.corrects is None:
+            self.nanodollars += booked
+            self.overrun += max(0, booked - charge.held)
+        else:
+            # What it corrects was booked at what was held for it, and was unconfirmed.
+            self.nanodollars += event.booked
+            self.unconfirmed -= event.corrected_nanodollars
+            self.overrun += max(0, booked - max(charge.held, event.corrected_nanodollars))
+        if not charge.confirmed:
+            self.unconfirmed += booked
 
     def row(self, keys: tuple[str, ...]) -> ReportRow:
         return ReportRow(

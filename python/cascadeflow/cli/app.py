@@ -6,8 +6,12 @@ from typing import Annotated
 
 import typer
 
+from cascadeflow.cli.audit import audit_app
+from cascadeflow.cli.budget import budget_app
+from cascadeflow.cli.costs import costs_app
 from cascadeflow.cli.demo.command import demo
 from cascadeflow.cli.doctor import doctor
+from cascadeflow.cli.forecast import forecast
 from cascadeflow.cli.models import models_app
 from cascadeflow.cli.prices import prices_app
 from cascadeflow.cli.replay.command import replay
@@ -52,5 +56,9 @@ app.command()(replay)
 app.command()(simulate)
 app.command()(tokens)
 app.command()(doctor)
+app.command()(forecast)
+app.add_typer(budget_app, name="budget")
+app.add_typer(costs_app, name="costs")
+app.add_typer(audit_app, name="audit")
 app.add_typer(models_app, name="models")
 app.add_typer(prices_app, name="prices")
