@@ -3,11 +3,14 @@ answers. It is what the native one is tested against.
 
 What the stub leaves open is decided here:
 
-* A hold's money, its extensions included, belongs to the periods that held when it was reserved.
-* Of several reasons to refuse, `stale` comes first, then `limit`, then `grant`; of several full
-  windows the one that resets last, of equals the first.
-* `force` holds over limits; a grant is what is on disk, so that is still asked for.
-* Looking (`standing`, `total`) changes nothing; what books or tries to moves a scope's periods on.
+* What is held belongs to the periods that were current when it was asked for: a hold's to those of
+  `reserve`, an extension's to those of `extend`. What was held first is used first.
+* Scopes are asked one by one, in the order of `rank`; the first that refuses is the one that is
+  named. It is asked whether its handle is `stale`, then for its `limit`s, then for its `grant`. Of
+  several full windows the one that resets last is named, of equals the last.
+* What costs nothing always fits. `force` holds over limits and grants, up to what can be counted.
+* Looking (`standing`, `total`) changes nothing; asking moves a scope's periods on.
+* An expired hold can be corrected until an `expire` that comes `late_seconds` after it.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.money import MAX_NANODOLLARS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 MAX_SCOPES = 64
 
@@ -58,9 +61,6 @@ class Settlement:
     outcome: Literal["settled", "released", "corrected", "already"]
     booked: int | None
     overrun: int
-
-
-ALREADY = Settlement("already", None, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -128,42 +128,77 @@ class Scope:
     life: Sum
     grant: int | None
     used_ms: int
-    open_holds: int = 0
 
-    def use(self, now_ms: int) -> None:
-        self.used_ms = max(self.used_ms, now_ms)
+    def touch(self, now_ms: int) -> None:
+        """Remembers a use; one within a second of the last is not worth it."""
+        if now_ms - self.used_ms > 1_000:
+            self.used_ms = now_ms
+
+    def roll(self, now_ms: int) -> None:
         for account in self.accounts:
             account.roll(now_ms)
+
+    def standings(self, now_ms: int) -> list[WindowStanding]:
+        return [account.standing(account.reached(now_ms)) for account in self.accounts]
+
+    def refusal(self, amount: int, *, force: bool) -> Refusal | None:
+        """Why so much more cannot be held now, if it cannot."""
+        needed = self.life.spent + self.life.held + amount
+        if amount == 0 or (force and needed <= MAX_NANODOLLARS):
+            return None
+        standings = [account.standing(account.current) for account in self.accounts]
+        full = [
+            each
+            for each in standings
+            if each.limit is not None and each.spent + each.held + amount > each.limit
+        ]
+        if full:
+            last = max(reversed(full), key=resets_at)
+            return Refusal("limit", self.handle, amount, standing=last)
+        if needed > MAX_NANODOLLARS:
+            raise InvalidRequestError("more money than can be accounted for")
+        if self.grant is not None and needed > self.grant:
+            return Refusal("grant", self.handle, amount, grant_needed=needed)
+        return None
+
+    def would_forget(self, now_ms: int) -> bool:
+        """Whether a limit would be forgotten something with the scope."""
+        return self.grant is None and any(
+            each.limit is not None and each.spent + each.held for each in self.standings(now_ms)
+        )
 
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """What a hold has on one scope: the amount, and the sums it is in."""
+    """What was held on one scope at one time: the amount, and the periods it is in."""
 
     scope: Scope
     amount: int
-    places: list[tuple[Account, int]]
+    places: list[tuple[Account, int]] = field(default_factory=list)
 
     def add(self, spent: int, held: int) -> None:
         self.scope.life.add(spent, held)
         for account, index in self.places:
             account.at(index).add(spent, held)
 
+    def hold(self) -> None:
+        self.places = [(account, account.current) for account in self.scope.accounts]
+        self.add(0, self.amount)
+
 
 @dataclass(slots=True, eq=False)
 class Hold:
-    """Money held, or once held, for one request."""
+    """Money held for one request, or booked when it has expired.
 
-    parts: list[Part]
+    `parts` has a list for each scope, with what `reserve` held on it and then each extension.
+    """
+
+    parts: list[list[Part]]
     deadline_ms: int
-    key: bytes | None
-    state: Literal["open", "expired", "ended"] = "open"
-    ended_ms: int = 0
-    booked: list[int] = field(default_factory=list)
+    expired_ms: int | None = None
 
-    def outcome(self, outcome: Literal["settled", "released", "corrected"]) -> Settlement:
-        over = [b - p.amount for b, p in zip(self.booked, self.parts, strict=True)]
-        return Settlement(outcome, max(self.booked), max([0, *over]))
+    def amounts(self) -> list[int]:
+        return [sum(part.amount for part in parts) for parts in self.parts]
 
 
 class Ledger:
@@ -173,11 +208,12 @@ class Ledger:
         if isinstance(late_seconds, bool) or not 0 <= late_seconds <= 10**9:
             raise ConfigurationError("late_seconds is a whole number from 0 to 10**9")
         self._late_ms = late_seconds * 1000
+        self.rank: Callable[[int], int] = int
         self._scopes: dict[int, Scope] = {}
         self._names: dict[tuple[str, str], Scope] = {}
         self._holds: dict[int, Hold] = {}
-        self._keys: dict[bytes, int] = {}
-        self._gone: set[int] = set()
+        self._keys: dict[bytes, tuple[int, int]] = {}  # the hold, and until when it is known
+        self._over: set[int] = set()
         self._issued = 0
 
     def open_scope(
@@ -200,9 +236,7 @@ class Ledger:
         life = Sum(money(spent_total))
         granted = None if grant is None else money(grant)
         if (kind, name) in self._names:
-            scope = self._names[kind, name]
-            scope.used_ms = max(scope.used_ms, now_ms)
-            return scope.handle
+            return self._names[kind, name].handle
         accounts = []
         for place, (window, limit) in enumerate(checked):
             account = Account(window, limit, window.index(now_ms))
@@ -232,7 +266,7 @@ class Ledger:
             account = old.get(window) or Account(window, limit, window.index(now_ms))
             account.limit = limit
             found.accounts.append(account)
-        found.use(now_ms)
+        found.roll(now_ms)
 
     def set_grant(self, scope: int, grant: int | None) -> None:
         self._scope(scope).grant = None if grant is None else money(grant)
@@ -258,100 +292,128 @@ class Ledger:
                 raise InvalidRequestError("a key has 1 to 16 bytes")
             key = key.ljust(16, b"\0")
         if key is not None and key in self._keys:
-            return self._keys[key]
-        for handle, part in zip(scopes, amounts, strict=True):
+            return self._keys[key][0]
+        asked = list(zip(scopes, amounts, strict=True))
+        for handle, part in sorted(asked, key=lambda pair: self.rank(pair[0])):
             if handle not in self._scopes:
                 return Refusal("stale", handle, part)
-        parts = []
-        for handle, part in zip(scopes, amounts, strict=True):
-            scope = self._scopes[handle]
-            scope.use(now_ms)
-            parts.append(Part(scope, part, [(a, a.current) for a in scope.accounts]))
-        refusal = refused(parts, amounts, force=force)
-        if refusal:
-            return refusal
-        for held in parts:
-            held.add(0, held.amount)
-            held.scope.open_holds += 1
+            refusal = self._ask(self._scopes[handle], part, now_ms, force=force)
+            if refusal:
+                return refusal
+        parts = [Part(self._scopes[handle], part) for handle, part in asked]
+        for part_held in parts:
+            part_held.hold()
         self._issued += 1
-        self._holds[self._issued] = Hold(parts, deadline_ms, key)
+        self._holds[self._issued] = Hold([[part_held] for part_held in parts], deadline_ms)
         if key is not None:
-            self._keys[key] = self._issued
+            self._keys[key] = self._issued, deadline_ms + self._late_ms
         return self._issued
+
+    def _ask(self, scope: Scope, amount: int, now_ms: int, *, force: bool) -> Refusal | None:
+        scope.roll(now_ms)
+        refusal = scope.refusal(amount, force=force)
+        if refusal is None:
+            scope.touch(now_ms)
+        return refusal
 
     def extend(
         self, hold: int, amount: int | Sequence[int], now_ms: int, *, force: bool = False
     ) -> Refusal | None:
         found, now_ms = self._hold(hold), instant(now_ms)
-        if found is None or found.state != "open":
+        if found is None or found.expired_ms is not None:
             raise InvalidRequestError("the hold is open no more")
         amounts = spread(amount, len(found.parts))
-        for part in found.parts:
-            part.scope.use(now_ms)
-        refusal = refused(found.parts, amounts, force=force)
-        if refusal:
-            return refusal
-        for part, more in zip(found.parts, amounts, strict=True):
-            part.add(0, more)
-            part.amount += more
+        more = [Part(p[0].scope, a) for p, a in zip(found.parts, amounts, strict=True)]
+        for part in sorted(more, key=lambda part: self.rank(part.scope.handle)):
+            refusal = self._ask(part.scope, part.amount, now_ms, force=force)
+            if refusal:
+                return refusal
+        for parts, part in zip(found.parts, more, strict=True):
+            part.hold()
+            parts.append(part)
         return None
 
     def renew(self, hold: int, deadline_ms: int) -> bool:
         found, deadline_ms = self._hold(hold), instant(deadline_ms)
-        if found is None or found.state != "open":
+        if found is None or found.expired_ms is not None:
             return False
-        found.deadline_ms = max(found.deadline_ms, deadline_ms)
+        found.deadline_ms = deadline_ms
         return True
 
     def settle(self, hold: int, actual: int | Sequence[int], now_ms: int) -> Settlement:
         found, now_ms = self._hold(hold), instant(now_ms)
-        if found is None or not self._may_end(found, now_ms):
-            return ALREADY
-        return self._end(found, spread(actual, len(found.parts)), now_ms, "settled")
+        if found is None:
+            return Settlement("already", None, 0)
+        return self._end(hold, found, spread(actual, len(found.parts)), now_ms, "settled")
 
     def release(self, hold: int, now_ms: int) -> Settlement:
         found, now_ms = self._hold(hold), instant(now_ms)
-        if found is None or not self._may_end(found, now_ms):
-            return ALREADY
-        return self._end(found, [0] * len(found.parts), now_ms, "released")
+        if found is None:
+            return Settlement("already", None, 0)
+        return self._end(hold, found, [0] * len(found.parts), now_ms, "released")
+
+    def _end(
+        self,
+        hold: int,
+        found: Hold,
+        actual: list[int],
+        now_ms: int,
+        outcome: Literal["settled", "released"],
+    ) -> Settlement:
+        self._forget(hold)
+        overrun = max([0, *(a - h for a, h in zip(actual, found.amounts(), strict=True))])
+        for parts, booked in zip(found.parts, actual, strict=True):
+            rest = booked
+            for part in parts:
+                share = rest if part is parts[-1] else min(rest, part.amount)
+                rest -= share
+                if found.expired_ms is None:
+                    part.add(share, -part.amount)
+                else:
+                    part.add(share - part.amount, 0)
+            parts[0].scope.touch(now_ms)
+        corrected = found.expired_ms is not None
+        return Settlement("corrected" if corrected else outcome, max(actual), overrun)
 
     def expire(self, now_ms: int) -> list[int]:
         now_ms = instant(now_ms)
+        due = []
         for hold, found in list(self._holds.items()):
-            if found.state != "open" and found.ended_ms + self._late_ms <= now_ms:
-                del self._holds[hold]
-                self._gone.add(hold)
-                if found.key is not None:
-                    del self._keys[found.key]
-        due = [h for h, f in self._holds.items() if f.state == "open" and f.deadline_ms <= now_ms]
-        for hold in due:
-            found = self._holds[hold]
-            self._end(found, [part.amount for part in found.parts], now_ms, "settled")
-            found.state = "expired"
+            if found.expired_ms is not None:
+                if now_ms > found.expired_ms + self._late_ms:
+                    self._forget(hold)
+            elif found.deadline_ms <= now_ms:
+                found.expired_ms = now_ms
+                due.append(hold)
+                for parts in found.parts:
+                    for part in parts:
+                        part.add(part.amount, -part.amount)
+        for key, (hold, until) in list(self._keys.items()):
+            if hold not in self._holds and until < now_ms:
+                del self._keys[key]
         return due
 
     def adjust(self, scope: int, amount: int, now_ms: int) -> int:
         found, now_ms = self._scope(scope), instant(now_ms)
         amount = integer(amount, "an adjustment", -MAX_NANODOLLARS, MAX_NANODOLLARS)
-        found.use(now_ms)
-        spendings = [account.standing(account.current).spent for account in found.accounts]
-        amount = max(amount, -min([found.life.spent, *spendings]))
-        check_room([found.life], amount)
+        found.roll(now_ms)
+        least = min([found.life.spent, *(each.spent for each in found.standings(now_ms))])
+        room = MAX_NANODOLLARS - found.life.spent - found.life.held
+        amount = min(max(amount, -least), room)
         found.life.add(amount, 0)
         for account in found.accounts:
-            left = amount
             if amount >= 0:
                 account.at(account.current).add(amount, 0)
                 continue
-            for _, sum_ in account.counted(account.current):  # what falls out first goes first
-                taken = min(sum_.spent, -left)
+            left = -amount
+            for _, sum_ in reversed(account.counted(account.current)):  # the newest goes first
+                taken = min(sum_.spent, left)
                 sum_.add(-taken, 0)
-                left += taken
+                left -= taken
         return amount
 
     def standing(self, scope: int, now_ms: int) -> list[WindowStanding]:
-        found, now_ms = self._scope(scope), instant(now_ms)
-        return [account.standing(account.reached(now_ms)) for account in found.accounts]
+        return self._scope(scope).standings(instant(now_ms))
 
     def total(self, scope: int) -> tuple[int, int]:
         life = self._scope(scope).life
@@ -359,30 +421,27 @@ class Ledger:
 
     def held_amounts(self, hold: int) -> list[tuple[int, int]]:
         found = self._hold(hold)
-        if found is None or found.state == "ended":
+        if found is None:
             raise InvalidRequestError("the hold is open no more")
-        amounts = found.booked if found.state == "expired" else [p.amount for p in found.parts]
-        return [(p.scope.handle, a) for p, a in zip(found.parts, amounts, strict=True)]
+        handles = [parts[0].scope.handle for parts in found.parts]
+        return list(zip(handles, found.amounts(), strict=True))
 
     def scopes(self) -> list[int]:
         return list(self._scopes)
 
     def open_holds(self) -> int:
-        return sum(hold.state == "open" for hold in self._holds.values())
+        return sum(hold.expired_ms is None for hold in self._holds.values())
 
     def evict(self, now_ms: int, idle_ms: int) -> list[tuple[str, str, int]]:
         now_ms = instant(now_ms)
         idle_ms = integer(idle_ms, "idle_ms", 0, LATEST_MS)
+        busy = {parts[0].scope.handle for hold in self._holds.values() for parts in hold.parts}
         dropped = []
         for scope in list(self._scopes.values()):
-            if scope.open_holds or now_ms - scope.used_ms < idle_ms:
-                continue
-            if scope.grant is None and not all(
-                a.reached(now_ms) - a.current >= a.window.buckets for a in scope.accounts
-            ):
-                continue
-            del self._scopes[scope.handle], self._names[scope.kind, scope.name]
-            dropped.append((scope.kind, scope.name, scope.life.spent))
+            idle = now_ms - scope.used_ms >= idle_ms and scope.handle not in busy
+            if idle and not scope.would_forget(now_ms):
+                del self._scopes[scope.handle], self._names[scope.kind, scope.name]
+                dropped.append((scope.kind, scope.name, scope.life.spent))
         return dropped
 
     def _scope(self, scope: int) -> Scope:
@@ -391,73 +450,20 @@ class Ledger:
         return self._scopes[scope]
 
     def _hold(self, hold: int) -> Hold | None:
-        """A hold, `None` when it is over for so long that it was forgotten."""
-        if hold in self._gone:
+        """A hold that is open or expired, `None` when it is over."""
+        if hold in self._over:
             return None
         if hold not in self._holds:
             raise InvalidRequestError(f"there never was a hold {hold}")
         return self._holds[hold]
 
-    def _may_end(self, hold: Hold, now_ms: int) -> bool:
-        late = hold.state == "expired" and hold.ended_ms + self._late_ms <= now_ms
-        return not late and hold.state != "ended"
-
-    def _end(
-        self,
-        hold: Hold,
-        actual: list[int],
-        now_ms: int,
-        outcome: Literal["settled", "released"],
-    ) -> Settlement:
-        was_open = hold.state == "open"
-        for place, (part, booked) in enumerate(zip(hold.parts, actual, strict=True)):
-            if was_open:
-                part.scope.open_holds -= 1
-                part.add(booked, -part.amount)
-            else:
-                part.add(booked - hold.booked[place], 0)
-            part.scope.used_ms = max(part.scope.used_ms, now_ms)
-        hold.booked = actual
-        hold.state = "ended"
-        if was_open:
-            hold.ended_ms = now_ms
-        return hold.outcome(outcome if was_open else "corrected")
+    def _forget(self, hold: int) -> None:
+        del self._holds[hold]
+        self._over.add(hold)
 
 
-def refused(parts: list[Part], amounts: list[int], *, force: bool) -> Refusal | None:
-    """Why so much more cannot be held, if it cannot."""
-    full: list[Refusal] = []
-    for part, amount in zip(parts, amounts, strict=True):
-        for account, index in part.places:
-            # A calendar period that is over still has its limit; a rolling window never is over.
-            rolling = account.window.kind == "rolling"
-            standing = account.standing(account.current if rolling else index)
-            if (
-                not force
-                and standing.limit is not None
-                and standing.spent + standing.held + amount > standing.limit
-            ):
-                full.append(Refusal("limit", part.scope.handle, amount, standing=standing))
-    if full:
-        return max(full, key=resets_at)  # the first of equals
-    for part, amount in zip(parts, amounts, strict=True):
-        needed = part.scope.life.spent + part.scope.life.held + amount
-        if part.scope.grant is not None and needed > part.scope.grant:
-            return Refusal("grant", part.scope.handle, amount, grant_needed=needed)
-    for part, amount in zip(parts, amounts, strict=True):
-        check_room([part.scope.life], amount)
-    return None
-
-
-def resets_at(refusal: Refusal) -> float:
-    assert refusal.standing is not None
-    resets_ms = refusal.standing.resets_ms
-    return float("inf") if resets_ms is None else resets_ms
-
-
-def check_room(sums: list[Sum], amount: int) -> None:
-    if any(sum_.spent + sum_.held + amount > MAX_NANODOLLARS for sum_ in sums):
-        raise InvalidRequestError("more money than can be accounted for")
+def resets_at(standing: WindowStanding) -> float:
+    return float("inf") if standing.resets_ms is None else standing.resets_ms
 
 
 def integer(value: object, what: str, low: int, high: int) -> int:

@@ -38,7 +38,9 @@ fn ledger_error(error: LedgerError) -> PyErr {
         | LedgerError::RepeatedScope
         | LedgerError::AmountCount { .. }
         | LedgerError::TooLarge => InvalidRequestError::new_err(text),
-        LedgerError::RepeatedWindow => ConfigurationError::new_err(text),
+        LedgerError::RepeatedWindow | LedgerError::TooManyWindows => {
+            ConfigurationError::new_err(text)
+        }
         LedgerError::Full => CascadeFlowError::new_err(text),
     }
 }
@@ -94,10 +96,11 @@ fn money(value: &Bound<'_, PyAny>) -> PyResult<Nanodollars> {
     amount_of(value).ok_or_else(|| no_amount(value))
 }
 
-/// Reads a handle or an id; what never was one is no different from one that is gone.
-fn id(value: &Bound<'_, PyAny>, what: &str) -> PyResult<u64> {
+/// Reads a handle or an id of so many bits.
+fn id(value: &Bound<'_, PyAny>, bits: u32, what: &str) -> PyResult<u64> {
     whole(value)
         .and_then(|number| u64::try_from(number).ok())
+        .filter(|number| number >> bits == 0)
         .ok_or_else(|| {
             let message = format!(
                 "{what} is a whole number that the ledger gave, not {}",
@@ -108,11 +111,11 @@ fn id(value: &Bound<'_, PyAny>, what: &str) -> PyResult<u64> {
 }
 
 fn scope_id(value: &Bound<'_, PyAny>) -> PyResult<ScopeId> {
-    id(value, "a scope's handle").map(ScopeId::from_raw)
+    id(value, 56, "a scope's handle").map(ScopeId::from_raw)
 }
 
 fn hold_id(value: &Bound<'_, PyAny>) -> PyResult<HoldId> {
-    id(value, "a hold's id").map(HoldId::from_raw)
+    id(value, 62, "a hold's id").map(HoldId::from_raw)
 }
 
 /// As many values as a hold has scopes at most, on the stack.
