@@ -128,7 +128,7 @@ def sparkline(values: Sequence[int]) -> str:
     """Draws numbers as a line of bars, the largest as the highest; nothing is the lowest.
 
     >>> sparkline([0, 4, 8, -1])
-    '▁▄█▁'
+    '▁▅█▁'
     """
     highest = max([*values, 0])
     if not highest:

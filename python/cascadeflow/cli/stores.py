@@ -108,7 +108,7 @@ def writing(url: str | None, *, create: bool = False) -> Iterator[SqliteStore]:
         raise StoreError(
             f"a running process has {path} open, and only one at a time may write it for now. "
             "Stop that process, run this command, and start it again; or let the process itself "
-            "make the change, through its CostTracker. Nothing was changed"
+            "make the change (CostTracker.set_budget, adjust, reset). Nothing was changed"
         )
     with open_store(_url(url), clock=clock) as store:
         yield store
