@@ -40,6 +40,8 @@ _PREFIX: Final = "sqlite:///"
 _MAGIC: Final = b"SQLite format 3\x00"
 _HEADER_BYTES: Final = 100
 _ROWS_DIGITS: Final = 20
+_HOLDER_BYTES: Final = 400
+_OPEN: Final = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _LOCKED_BYTE: Final = 1 << 30  # far past the text, which others may then read on Windows too
 
 
@@ -187,8 +189,7 @@ class FileLock:
 
     def _take(self) -> int:
         try:
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-            file = os.open(self._path, flags, 0o600)
+            file = os.open(self._path, _OPEN | os.O_CREAT, 0o600)
         except OSError as error:
             raise StoreError(f"{self._path} cannot be written: {_advice(error)}") from None
         try:
@@ -196,7 +197,7 @@ class FileLock:
             self.noted_rows = _read_rows(file)
             holder = f"process {self._pid} on {socket.gethostname()}"
             os.ftruncate(file, _ROWS_DIGITS + 1)
-            os.pwrite(file, f"{holder}\n".encode(), _ROWS_DIGITS + 1)
+            _write_at(file, _ROWS_DIGITS + 1, f"{holder}\n")
             self._write_rows(file, self.noted_rows)
         except OSError as error:
             os.close(file)
@@ -231,7 +232,7 @@ class FileLock:
 
     @staticmethod
     def _write_rows(file: int, rows: int) -> None:
-        os.pwrite(file, f"{rows:0{_ROWS_DIGITS}d}\n".encode(), 0)
+        _write_at(file, 0, f"{rows:0{_ROWS_DIGITS}d}\n")
 
     def release(self) -> None:
         """Gives the lock back. The side file stays: taking it away would race with a taker."""
@@ -253,7 +254,7 @@ def writer_is_alive(database: Path) -> bool:
         if database in connections_here.writers:
             return True
         try:
-            file = os.open(lock_path(database), os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
+            file = os.open(lock_path(database), _OPEN)
         except FileNotFoundError:
             return False
         except OSError:
@@ -288,13 +289,24 @@ else:
 
 
 def _read_rows(file: int) -> int:
-    text = os.pread(file, _ROWS_DIGITS, 0)
+    text = _read_at(file, 0, _ROWS_DIGITS)
     return int(text) if len(text) == _ROWS_DIGITS and text.isdigit() else 0
 
 
 def _holder(file: int) -> str:
-    text = os.pread(file, 200, _ROWS_DIGITS + 1).decode(errors="replace").strip()
+    text = _read_at(file, _ROWS_DIGITS + 1, _HOLDER_BYTES).decode(errors="replace").strip()
     return text or "another process"
+
+
+# Not `pread` and `pwrite`, which Windows has not.
+def _read_at(file: int, place: int, length: int) -> bytes:
+    os.lseek(file, place, os.SEEK_SET)
+    return os.read(file, length)
+
+
+def _write_at(file: int, place: int, text: str) -> None:
+    os.lseek(file, place, os.SEEK_SET)
+    os.write(file, text.encode())
 
 
 def _advice(error: OSError) -> str:

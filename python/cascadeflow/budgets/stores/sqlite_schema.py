@@ -134,7 +134,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         if read_only:
             # Reads the header, and the `-wal` file where there is one.
-            connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()
+            connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
         else:
             _settle(connection, path)
     except sqlite3.Error as error:
