@@ -8,10 +8,12 @@ import json
 from decimal import Decimal
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from usage_logs import correction, logs, usage
 
-from cascadeflow.budgets.exports import CSV_COLUMNS, export_csv, export_json
+from cascadeflow.budgets.exports import CSV_COLUMNS, export_csv, export_json, usd_text
 from cascadeflow.budgets.records import LogEvent, UsageEvent
+from cascadeflow.money import to_usd
 
 
 def unique(events: list[LogEvent]) -> dict[str, UsageEvent]:
@@ -88,6 +90,11 @@ def test_a_name_that_utf_8_cannot_carry_survives_in_json() -> None:
     file = io.StringIO()
     export_json([usage(user_id="\ud800")], file)
     assert json.loads(file.getvalue().encode("utf-8"))[0]["user"] == "\ud800"
+
+
+@given(st.integers(-(2**70), 2**70))
+def test_dollars_as_text_are_the_exact_dollars(nanodollars: int) -> None:
+    assert usd_text(nanodollars) == f"{to_usd(nanodollars):f}"
 
 
 def test_an_empty_log_is_a_heading_and_an_empty_array() -> None:

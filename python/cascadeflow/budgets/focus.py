@@ -26,11 +26,12 @@ import csv
 import json
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Literal
 
+from cascadeflow.budgets.exports import usd_text
 from cascadeflow.budgets.log_reading import Entry, LogReader
 from cascadeflow.errors import ConfigurationError
-from cascadeflow.money import to_usd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -182,10 +183,14 @@ def export_focus(
             left_out[event.event_id] = (entry.input_tokens or 0, entry.output_tokens or 0)
             continue
         tokens = left_out.pop(event.corrects, (0, 0)) if event.corrects else (0, 0)
-        values = _times(event) | _costs(event) | _quantities(entry, *tokens)
-        values |= _model(event.charge.model)
-        values |= _spender(event, sub_account)
-        values |= _own(entry, *tokens)
+        values = {
+            **_times(event),
+            **_costs(event),
+            **_quantities(entry, *tokens),
+            **_model(event.charge.model),
+            **_spender(event, sub_account),
+            **_own(entry, *tokens),
+        }
         values["BillingAccountId"] = billing_account
         values["BillingAccountName"] = billing_account_name or None
         values["InvoiceIssuerName"] = invoice_issuer
@@ -204,14 +209,17 @@ _Values = dict[str, str | int | None]
 def _times(event: UsageEvent) -> _Values:
     """The charge period, and the billing period, which for a late correction is a later one."""
     hour = event.at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    logged = None if event.corrects is None else event.logged_at.astimezone(UTC)
+    return _periods(hour, None if logged is None else (logged.year, logged.month))
+
+
+@lru_cache(maxsize=4096)
+def _periods(hour: datetime, corrected_in: tuple[int, int] | None) -> _Values:
     month = hour.replace(day=1, hour=0)
     charge_class = None
-    if event.corrects is not None:
-        logged = event.logged_at.astimezone(UTC).replace(
-            day=1, hour=0, minute=0, second=0, microsecond=0
-        )
-        if logged > month:
-            month, charge_class = logged, "Correction"
+    if corrected_in is not None and corrected_in > (month.year, month.month):
+        month = month.replace(year=corrected_in[0], month=corrected_in[1])
+        charge_class = "Correction"
     following = (month + _LONGEST_MONTH_AND_MORE).replace(day=1)
     return {
         "BillingPeriodStart": _moment(month),
@@ -225,7 +233,7 @@ def _times(event: UsageEvent) -> _Values:
 
 
 def _costs(event: UsageEvent) -> _Values:
-    cost = _usd(event.booked)
+    cost = usd_text(event.booked)
     return {
         "BilledCost": cost,
         "BillingCurrency": "USD",
@@ -250,6 +258,7 @@ def _quantities(entry: Entry, more_input: int, more_output: int) -> _Values:
     }
 
 
+@lru_cache(maxsize=1024)
 def _model(model: str) -> _Values:
     provider, colon, name = model.partition(":")
     shown = _PROVIDERS.get(provider, provider) if colon and provider else "Unknown"
@@ -291,9 +300,9 @@ def _own(entry: Entry, more_input: int, more_output: int) -> _Values:
     return {
         "x_CorrectedEventId": event.corrects,
         "x_CostConfirmed": "true" if charge.confirmed else "false",
-        "x_EstimatedCost": None if charge.estimate is None else _usd(charge.estimate),
+        "x_EstimatedCost": None if charge.estimate is None else usd_text(charge.estimate),
         "x_EventId": event.event_id,
-        "x_HeldCost": _usd(charge.held),
+        "x_HeldCost": usd_text(charge.held),
         "x_InputTokens": None if entry.input_tokens is None else entry.input_tokens + more_input,
         "x_OutputTokens": (
             None if entry.output_tokens is None else entry.output_tokens + more_output
@@ -310,9 +319,9 @@ def _own(entry: Entry, more_input: int, more_output: int) -> _Values:
 def _description(entry: Entry) -> str:
     event = entry.event
     charge = event.charge
-    usd = f"{to_usd(charge.nanodollars or 0).normalize():f} USD"
+    usd = _short(charge.nanodollars or 0)
     if event.corrects is not None:
-        was = f"{to_usd(event.corrected_nanodollars).normalize():f} USD"
+        was = _short(event.corrected_nanodollars)
         return f"Correction of a call of {charge.model} ({charge.role}): {usd} in place of {was}"
     text = f"Call of {charge.model} ({charge.role}): {usd}"
     return text if charge.confirmed else f"{text}, unconfirmed: booked at what was held for it"
@@ -320,8 +329,9 @@ def _description(entry: Entry) -> str:
 
 def _moment(moment: datetime) -> str:
     """ISO 8601 in UTC, to the second, as FOCUS has it."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
-def _usd(nanodollars: int) -> str:
-    return f"{to_usd(nanodollars):f}"
+def _short(nanodollars: int) -> str:
+    """Exact dollars without needless zeros."""
+    return f"{usd_text(nanodollars).rstrip('0').rstrip('.')} USD"
