@@ -148,7 +148,7 @@ def _values(event: UsageEvent) -> dict[str, Any]:
 
 
 def usd_text(nanodollars: int) -> str:
-    """Gives exact dollars with nine places: `money.to_usd` as text, in a tenth of its time.
+    """Gives exact dollars with nine places: `money.to_usd` as text, without a decimal between.
 
     >>> usd_text(1_500_000_000), usd_text(-1)
     ('1.500000000', '-0.000000001')
