@@ -138,6 +138,13 @@ class Route:
         """Whether a grant must be written anew before it is spent in a new period."""
         return any(now_ms >= account.fresh_until_ms for account in self.accounts)
 
+    def ungranted(self, amount: int | list[int]) -> bool:
+        """Whether so much more is not written down yet."""
+        return any(
+            sum(account.ledger.total(account.handle)) + more > account.granted
+            for account, more in self.needs(amount)
+        )
+
     def needs(self, amount: int | list[int]) -> list[tuple[Account, int]]:
         """What a request needs of each account's grant."""
         amounts = [amount] * len(self.accounts) if isinstance(amount, int) else amount

@@ -52,6 +52,10 @@ class ChargeBook:
         self._prefix = os.urandom(8).hex()
         self._ids = itertools.count(1)
 
+    def now(self) -> datetime:
+        """The clock's time."""
+        return self._clock.now()
+
     def event_id(self) -> str:
         """An id that no other event has."""
         return f"{self._prefix}-{next(self._ids)}"

@@ -90,7 +90,7 @@ class Desk(Holds):
         """Holds in the ledger; gives `None`, `STALE`, or the `Future` to wait for."""
         amount = route.amounts(hold.calls)
         if self._writer is not None and not blind and route.stale(hold.at_ms):
-            return self._writer.grant(route.needs(amount), forced=force)
+            return self._writer.grant(route.needs(amount), forced=False)
         ledger = self._books.ledger
         made: Any = ledger.reserve(route.handles, amount, hold.at_ms, hold.deadline_ms)
         if type(made) is not int:
@@ -135,12 +135,15 @@ class Desk(Holds):
                 books.note(account, window, "over_limit" if force else "refused", hold.at_ms)
                 if not force:
                     raise does_not_fit(account.scope, window, refusal.requested)
+                if self._writer is not None and not blind and route.ungranted(amount):
+                    # What is forced needs no grant, but a crash should not forget it.
+                    return self._writer.grant(route.needs(amount), forced=True)
                 forced = hold.over_limit = True
             elif blind:
                 books.free(route)
             else:
                 assert self._writer is not None  # noqa: S101 - for mypy: only a store grants
-                return self._writer.grant(route.needs(amount), forced=forced)
+                return self._writer.grant(route.needs(amount), forced=False)
             refusal = again(force=forced)
         return refusal
 
@@ -163,33 +166,87 @@ class Desk(Holds):
             raise InvalidRequestError("an extension needs amounts of 0 or more nanodollars")
         if hold.serial not in self._open:
             return False
-        if hold.place is None:
-            hold.add(calls)
+        at, at_ms = self.moment(self._charges.now())
+        last = hold.chain[-1]
+        if last.place is None:
+            last.add(calls)
             return True
+        if at_ms // QUARTER_MS != last.at_ms // QUARTER_MS:
+            return self._hold_later(hold, calls, at=at, at_ms=at_ms, force=force, blind=blind)
+        done = self._hold_more(last, last.place, calls, at_ms, force=force, blind=blind)
+        hold.over_limit = hold.over_limit or last.over_limit
+        return done
+
+    def _hold_more(
+        self,
+        hold: Hold,
+        place: tuple[Ledger, int, Route],
+        calls: Sequence[tuple[str, int]],
+        at_ms: int,
+        *,
+        force: bool,
+        blind: bool,
+    ) -> bool | Future[None]:
+        """Holds an extension in the periods that it was begun in."""
         beside = self._hold_beside(hold, calls, force=force, blind=blind)
         if not isinstance(beside, list):
             return beside
-        done = self._stretch(hold, hold.place, calls, force=force, blind=blind)
-        if done is not True:
+        done = self._stretch(hold, place, calls, at_ms, force=force, blind=blind)
+        if done is True:
+            hold.beside += beside
+            hold.add(calls)
+        else:
             for other, _ in beside:
-                hold.place[0].release(other, hold.at_ms)
-            return done
-        hold.beside += beside
-        hold.add(calls)
-        return True
+                place[0].release(other, hold.at_ms)
+        return done
+
+    def _hold_later(
+        self,
+        hold: Hold,
+        calls: Sequence[tuple[str, int]],
+        *,
+        at: datetime,
+        at_ms: int,
+        force: bool,
+        blind: bool,
+    ) -> bool | Future[None]:
+        """Holds an extension in the periods that it is asked for in, which are later ones."""
+        books = self._books
+        models = tuple([model for model, _ in calls]) if books.models_matter else ()
+        route = books.route(hold.route.spender, models, at_ms, partial=blind)
+        if isinstance(route, Opening):
+            return self._load(route, calls)
+        later = Hold(hold.serial, route, calls, hold.request_id, at=at, at_ms=at_ms)
+        later.version, later.strict = books.version, hold.strict
+        try:
+            placed = self._place(later, route, force=force, blind=blind) if route.handles else None
+        except BudgetExceededError:
+            return False
+        if placed is STALE:
+            return self.attempt_extend(hold, calls, force=force)
+        if placed is not None:
+            return cast("Future[None]", placed)
+        hold.more = (*hold.more, later)
+        hold.over_limit = hold.over_limit or later.over_limit
+        if self.renew(hold):
+            return True
+        if later.place is not None:  # it was ended meanwhile
+            later.place[0].release(later.place[1], at_ms)
+        return False
 
     def _stretch(
         self,
         hold: Hold,
         place: tuple[Ledger, int, Route],
         calls: Sequence[tuple[str, int]],
+        at_ms: int,
         *,
         force: bool,
         blind: bool,
     ) -> bool | Future[None]:
         ledger, hold_id, route = place
         amount = route.amounts(calls)
-        extend = partial(ledger.extend, hold_id, amount, hold.at_ms)
+        extend = partial(ledger.extend, hold_id, amount, at_ms)
         try:
             done: Any = extend()
             if done is not None:
@@ -243,20 +300,24 @@ class Desk(Holds):
         with books.lock:
             books.renew()
             for hold in list(self._open.values()):
-                models = tuple(dict.fromkeys(model for model, _ in hold.calls))
-                route = books.route(hold.route.spender, models, now_ms, partial=True)
-                assert type(route) is Route  # noqa: S101 - for mypy: a partial one never waits
-                hold.beside = []
-                if not route.handles:
-                    hold.place = None
-                    continue
-                amount = route.amounts(hold.calls)
-                ledger = books.ledger
-                made = ledger.reserve(route.handles, amount, now_ms, now_ms + HOLD_MS, force=True)
-                assert isinstance(made, int)  # noqa: S101 - for mypy: forced, without a store
-                hold.place = (ledger, made, route)
-                if hold.serial not in self._open:  # it ended meanwhile, on the old ledger
-                    ledger.release(made, now_ms)
+                for each in hold.chain:
+                    self._hold_anew(each, now_ms)
+
+    def _hold_anew(self, hold: Hold, now_ms: int) -> None:
+        models = tuple(dict.fromkeys(model for model, _ in hold.calls))
+        route = self._books.route(hold.route.spender, models, now_ms, partial=True)
+        assert type(route) is Route  # noqa: S101 - for mypy: a partial one never waits
+        hold.beside = []
+        if not route.handles:
+            hold.place = None
+            return
+        ledger = self._books.ledger
+        amount = route.amounts(hold.calls)
+        made = ledger.reserve(route.handles, amount, now_ms, now_ms + HOLD_MS, force=True)
+        assert isinstance(made, int)  # noqa: S101 - for mypy: forced
+        hold.place = (ledger, made, route)
+        if hold.serial not in self._open:  # it ended meanwhile, on the old ledger
+            ledger.release(made, now_ms)
 
     # Counting what was spent elsewhere
 

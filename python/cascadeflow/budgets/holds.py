@@ -98,16 +98,15 @@ class Holds(Bookkeeper):
 
     @staticmethod
     def _renew(hold: Hold, now_ms: int) -> bool:
-        hold.deadline_ms = now_ms + HOLD_MS
-        if hold.place is None:
-            return True
-        ledger, hold_id, _ = hold.place
-        try:
-            renewed = ledger.renew(hold_id, hold.deadline_ms)
-            for other, _ in hold.beside:
-                ledger.renew(other, hold.deadline_ms)
-        except InvalidRequestError:
-            return False  # it was ended meanwhile
+        renewed = True
+        for each in hold.chain:
+            each.deadline_ms = now_ms + HOLD_MS
+            if each.place is None:
+                continue
+            ledger, hold_id, _ = each.place
+            renewed = ledger.renew(hold_id, each.deadline_ms) and renewed
+            for other, _ in each.beside:
+                ledger.renew(other, each.deadline_ms)
         return renewed
 
     def sweep(self, now_ms: int) -> None:
@@ -141,8 +140,10 @@ class Holds(Bookkeeper):
         with self._late_lock:
             if self._open.pop(hold.serial, None) is None:
                 return
-            hold.late = self._charges.book(hold, unconfirmed(hold), EMPTY)
-        self._after(hold)
+            for each in in_turn(hold):
+                each.late = self._charges.book(each, unconfirmed(each), EMPTY)
+        for each in hold.chain:
+            self._after(each, unconfirmed(each))
 
     # Ending
 
@@ -152,7 +153,8 @@ class Holds(Bookkeeper):
 
     def standings(self, hold: Hold) -> tuple[AccountStanding, ...]:
         """How the accounts that it touches stand now."""
-        return self._books.standings(hold.accounts, max(self._latest_ms, hold.at_ms))
+        accounts = dict.fromkeys(account for each in hold.chain for account in each.accounts)
+        return self._books.standings(accounts, max(self._latest_ms, hold.at_ms))
 
     def dropped(self, hold: Hold) -> None:
         """Notes that nobody refers to it any more. Takes no lock: a finaliser calls it."""
@@ -176,7 +178,8 @@ class Holds(Bookkeeper):
 
     def _settle_in_full(self, hold: Hold) -> None:
         if self._open.pop(hold.serial, None) is not None:
-            self._end(hold, unconfirmed(hold), hold.held, EMPTY)
+            for each in in_turn(hold):
+                self._end(each, unconfirmed(each), each.held, EMPTY)
 
     def settle(
         self, hold: Hold, charges: Sequence[Charge], metadata: Mapping[str, object]
@@ -193,7 +196,19 @@ class Holds(Bookkeeper):
             raise InvalidRequestError(f"charges of {total} nanodollars cannot be")
         if self._open.pop(hold.serial, None) is None:
             return self._settle_late(hold, charges, total, metadata)
-        return self._end(hold, charges, total, metadata)
+        if not hold.more:
+            return self._end(hold, charges, total, metadata)
+        crossed: tuple[Crossing, ...] = ()
+        in_turn(hold)
+        for each, part in shared_out(hold, charges):
+            amount = sum(charge.nanodollars or 0 for charge in part)
+            crossed += self._end(each, part, amount, metadata).crossed
+        return self._outcome(hold, total, crossed)
+
+    def _outcome(self, hold: Hold, total: int, crossed: tuple[Crossing, ...]) -> Outcome:
+        overrun = total - sum(each.held for each in hold.chain) if hold.more else total - hold.held
+        hold.outcome = Outcome(total, max(0, overrun), crossed, self, hold)
+        return hold.outcome
 
     def _end(
         self,
@@ -204,11 +219,7 @@ class Holds(Bookkeeper):
     ) -> Outcome:
         self._settle_in_ledger(hold, charges, total)
         self._charges.book(hold, charges, metadata)
-        crossed = self._after(hold, charges)
-        overrun = total - hold.held
-        outcome = Outcome(total, max(0, overrun), crossed, self, hold)
-        hold.outcome = outcome
-        return outcome
+        return self._outcome(hold, total, self._after(hold, charges))
 
     def _settle_in_ledger(self, hold: Hold, charges: Sequence[Charge], total: int) -> bool:
         """Settles in the ledger; `False` when that knows the hold no more."""
@@ -262,21 +273,27 @@ class Holds(Bookkeeper):
     ) -> Outcome:
         """Corrects what an expired hold was booked at, once; else changes nothing."""
         with self._late_lock:
-            late, hold.late = hold.late, ()
-        if late:
+            late = [each.late for each in hold.chain]
+            for each in hold.chain:
+                each.late = ()
+        corrected = False
+        for (each, part), events in zip(shared_out(hold, charges), late, strict=True):
+            if not events:
+                continue
+            amount = sum(charge.nanodollars or 0 for charge in part)
             try:
-                corrected = self._settle_in_ledger(hold, charges, total)
+                known = self._settle_in_ledger(each, part, amount)
             except InvalidRequestError:
-                corrected = False  # long over
-            if corrected:
-                self._charges.correct(hold, late, charges, metadata)
-                crossed = self._after(hold)
-                hold.outcome = Outcome(total, max(0, total - hold.held), crossed, self, hold)
-                return hold.outcome
+                known = False  # long over
+            if known:
+                self._charges.correct(each, events, part, metadata)
+                corrected = True
+        if corrected:
+            return self._outcome(hold, total, self._after(hold))
         before = hold.outcome
         if before is not None:
             return Outcome(before.booked, before.overrun, (), self, hold)
-        return Outcome(hold.held, 0, (), self, hold)
+        return Outcome(sum(each.held for each in hold.chain), 0, (), self, hold)
 
 
 def unconfirmed(hold: Hold) -> list[Charge]:
@@ -286,3 +303,32 @@ def unconfirmed(hold: Hold) -> list[Charge]:
         Charge(model=model, nanodollars=amount or None, confirmed=False, held=amount)
         for model, amount in hold.calls
     ]
+
+
+def in_turn(hold: Hold) -> tuple[Hold, ...]:
+    """A hold's parts in the order they end: the last one ends what is on disk for the request."""
+    for each in hold.chain[:-1]:
+        each.strict = False
+    return hold.chain
+
+
+def shared_out(hold: Hold, charges: Sequence[Charge]) -> list[tuple[Hold, list[Charge]]]:
+    """Which charges are booked on which part of a hold: each where its call was held."""
+    chain = hold.chain
+    parts: list[tuple[Hold, list[Charge]]] = [(each, []) for each in chain]
+    left = [list(each.calls) for each in chain]
+    rest = []
+    for charge in charges:
+        place = next(
+            (n for n, calls in enumerate(left) if (charge.model, charge.held) in calls), None
+        )
+        if place is None:
+            rest.append(charge)
+            continue
+        left[place].remove((charge.model, charge.held))
+        parts[place][1].append(charge)
+    for charge in rest:
+        models = [{model for model, _ in calls} for calls in left]
+        place = next((n for n, named in enumerate(models) if charge.model in named), len(chain) - 1)
+        parts[place][1].append(charge)
+    return parts

@@ -78,6 +78,7 @@ class Hold:
         "held",
         "late",
         "live_until_ms",
+        "more",
         "outcome",
         "over_limit",
         "place",
@@ -124,7 +125,14 @@ class Hold:
         """Holds on the accounts of models that came later, by the ledger's ids."""
         self.late: tuple[UsageEvent, ...] = ()
         """What it was booked at when it expired: one late settlement may correct it."""
+        self.more: tuple[Hold, ...] = ()
+        """Extensions that came in a later quarter of an hour: they belong to its periods."""
         self.outcome: Outcome | None = None
+
+    @property
+    def chain(self) -> tuple[Hold, ...]:
+        """Itself and what came later."""
+        return (self, *self.more)
 
     @property
     def accounts(self) -> tuple[Account, ...]:
@@ -179,12 +187,12 @@ class Reservation:
     @property
     def held(self) -> int:
         """Nanodollars held in all, extensions included."""
-        return self._hold.held
+        return sum(hold.held for hold in self._hold.chain)
 
     @property
     def calls(self) -> tuple[tuple[str, int], ...]:
         """What it was held for: model ids and nanodollars, extensions included."""
-        return tuple(self._hold.calls)
+        return tuple(call for hold in self._hold.chain for call in hold.calls)
 
     @property
     def over_limit(self) -> bool:
@@ -243,7 +251,7 @@ class Reservation:
 
     def __repr__(self) -> str:
         state = "open" if self.open else "ended"
-        return f"<Reservation {self._hold.request_id} {state}, {self._hold.held} nanodollars>"
+        return f"<Reservation {self._hold.request_id} {state}, {self.held} nanodollars>"
 
     def __del__(self) -> None:
         # A garbage collection may run this anywhere, in the middle of a lock that this very thread
