@@ -34,7 +34,7 @@ def to_usd(nanodollars: int) -> Decimal:
     >>> to_usd(1_500_000_000)
     Decimal('1.500000000')
     """
-    return Decimal(nanodollars).scaleb(-9, _EXACT).quantize(_NANO, context=_EXACT)
+    return Decimal(nanodollars).scaleb(-9, _EXACT)
 
 
 def to_decimal(amount: Amount, *, what: str) -> Decimal:

@@ -398,6 +398,16 @@ def test_warn_runs_over_the_limit_and_says_so(world: Any) -> None:
     assert {alert.state for alert in alerts} >= {"warned", "degraded", "exhausted", "over_limit"}
 
 
+def test_warn_calls_nothing_an_overrun_that_nobody_could_hold_for(world: Any) -> None:
+    tracker = tracked(enforcement_mode="warn")
+    result = ask(
+        world(small=["Oslo"]).agent(cost_tracker=tracker), extra={"web_search_options": {}}
+    )
+    assert spent(tracker) == SMALL_CALL == result.budget.booked
+    assert result.budget.overrun == 0
+    assert result.budget.held == 0
+
+
 # Mode degrade
 
 

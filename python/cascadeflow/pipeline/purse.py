@@ -187,7 +187,8 @@ class Purse:
             model=self._model.id,
             nanodollars=nanodollars,
             confirmed=confirmed,
-            held=self._amount,
+            # A mode that only warns may not have known what to hold: then nothing overran.
+            held=self._amount if self._amount or self._enforced else nanodollars or 0,
             estimate=estimate,
             role=self._role,
             input_tokens=None if usage is None else usage.total_input_tokens,

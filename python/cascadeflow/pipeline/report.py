@@ -18,7 +18,6 @@ from cascadeflow.pipeline.settle import cost_report
 from cascadeflow.quality.report import QualityReport
 
 if TYPE_CHECKING:
-    from cascadeflow.budgets.records import AccountStanding
     from cascadeflow.budgets.reservation import Outcome
     from cascadeflow.models.usage import Usage
     from cascadeflow.pipeline.cascade import Ending
@@ -125,23 +124,11 @@ def budget_report(run: Run, outcome: Outcome | None) -> BudgetReport:
         held=to_usd(purse.held),
         booked=to_usd(outcome.booked),
         unconfirmed=sum(not charge.confirmed for charge in purse.charges),
-        overrun=to_usd(outcome.overrun),
+        overrun=to_usd(sum([charge.overrun for charge in purse.charges])),
         over_limit=purse.over_limit,
         action=run.budget_action,
-        accounts=tuple([_account(standing) for standing in accounts]),
+        accounts=tuple([AccountReport(standing) for standing in accounts]),
         max_tokens_sent=run.max_tokens_sent,
-    )
-
-
-def _account(standing: AccountStanding) -> AccountReport:
-    return AccountReport(
-        account=f"{standing.scope} {standing.period}",
-        limit=usd(standing.limit),
-        spent=to_usd(standing.spent),
-        held=to_usd(standing.held),
-        remaining=usd(standing.remaining),
-        state=standing.state,
-        resets_at=standing.resets_at,
     )
 
 

@@ -16,7 +16,7 @@ from cascadeflow.money import to_usd
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cascadeflow.budgets.records import BudgetState
+    from cascadeflow.budgets.records import AccountStanding, BudgetState
     from cascadeflow.models.completer import Attempt
     from cascadeflow.models.usage import Usage
     from cascadeflow.quality.report import QualityReport
@@ -105,27 +105,58 @@ class RoutingReport:
     fallbacks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AccountReport:
-    """How one account stood when the request ended, in US dollars.
+    """How one account stood when the request ended; amounts in exact US dollars.
 
     Attributes:
-        account: whose money and over which time, such as `user:u1 day`.
-        limit: the budget; `None` where spending is only counted.
-        spent: what is settled in the current period, this request included.
-        held: what requests under way may still cost.
-        remaining: what may still be held; `None` without a limit.
-        state: `ok`, `warned`, `degraded` or `exhausted`; `None` without a limit.
-        resets_at: when the period ends (UTC); `None` where it never does.
+        standing: the same in nanodollars.
     """
 
-    account: str
-    limit: Decimal | None
-    spent: Decimal
-    held: Decimal
-    remaining: Decimal | None
-    state: BudgetState | None
-    resets_at: datetime | None
+    standing: AccountStanding
+
+    @property
+    def account(self) -> str:
+        """Whose money and over which time, such as `user:u1 day`."""
+        return f"{self.standing.scope} {self.standing.period}"
+
+    @property
+    def limit(self) -> Decimal | None:
+        """The budget; `None` where spending is only counted."""
+        return usd(self.standing.limit)
+
+    @property
+    def spent(self) -> Decimal:
+        """What is settled in the current period, this request included."""
+        return to_usd(self.standing.spent)
+
+    @property
+    def held(self) -> Decimal:
+        """What requests under way may still cost."""
+        return to_usd(self.standing.held)
+
+    @property
+    def remaining(self) -> Decimal | None:
+        """What may still be held; `None` without a limit."""
+        return usd(self.standing.remaining)
+
+    @property
+    def state(self) -> BudgetState | None:
+        """`ok`, `warned`, `degraded` or `exhausted`; `None` without a limit."""
+        return self.standing.state
+
+    @property
+    def resets_at(self) -> datetime | None:
+        """When the period ends (UTC); `None` where it never does."""
+        return self.standing.resets_at
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
+
+_ACCOUNT = ("account", "limit", "spent", "held", "remaining", "state", "resets_at")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -366,7 +397,12 @@ def usd(nanodollars: int | None) -> Decimal | None:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        names = (
+            _ACCOUNT
+            if isinstance(value, AccountReport)
+            else [field.name for field in fields(value)]
+        )
+        return {name: _plain(getattr(value, name)) for name in names}
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, datetime):
