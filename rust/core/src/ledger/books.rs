@@ -219,6 +219,9 @@ impl Books {
         let amount = amount.clamp(-least, room);
         self.totals.used += amount;
         self.totals.spent += amount;
+        if amount >= 0 {
+            return amount;
+        }
         for mark in &mut self.marks {
             let excess = (mark.spent - self.totals.spent).max(0);
             mark.spent -= excess;
@@ -285,12 +288,14 @@ impl Books {
 
     /// The window that an amount does not fit in, the one that resets last if there are several.
     pub(super) fn full(&self, amount: i64) -> Option<WindowStanding> {
-        let full = self.standings().into_iter().filter(|standing| {
-            let left =
-                |limit: Nanodollars| signed(limit) - signed(standing.spent) - signed(standing.held);
-            standing.limit.is_some_and(|limit| amount > left(limit))
+        let standings = self.standings().into_iter().enumerate();
+        let full = standings.filter(|(place, standing)| {
+            let base = self.marks_of(*place).first().map_or(0, |base| base.used);
+            let limit = standing.limit.map_or(UNLIMITED, signed);
+            amount > limit.saturating_sub(self.totals.used - base)
         });
-        full.max_by_key(|standing| standing.resets_ms.unwrap_or(i64::MAX))
+        full.map(|(_, standing)| standing)
+            .max_by_key(|standing| standing.resets_ms.unwrap_or(i64::MAX))
     }
 
     /// Whether no limited window would forget anything with the scope.

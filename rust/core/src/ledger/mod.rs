@@ -195,10 +195,12 @@ impl Ledger {
             last = Some(target.index());
         }
         if !sorted {
-            targets.sort_unstable_by_key(Target::index);
-            let repeated =
-                |pair: &[Target]| pair.first().map(Target::index) == pair.last().map(Target::index);
-            if targets.windows(2).any(repeated) {
+            targets.sort_unstable_by_key(|target| (target.index(), target.place()));
+            // Two handles of one cell are of different times: one of them is stale.
+            let handles = |pair: &[Target]| {
+                pair.first().map(Target::handle) == pair.last().map(Target::handle)
+            };
+            if targets.windows(2).any(handles) {
                 return Err(LedgerError::RepeatedScope);
             }
         }

@@ -129,11 +129,14 @@ impl Ledger {
                         self.succeed(index, cell, current, &mut |_, _| ());
                     }
                     Fit::No => {
-                        let cause = cause(block, target.amount);
+                        let reason = reason(block, target.amount, terms.force);
                         // It was so at one instant, so it may be said.
                         if block.word() == word && cell.current() == current {
-                            let cause = cause.ok_or(LedgerError::TooLarge)?;
-                            return Ok(Some(refusal(cause)));
+                            match reason {
+                                Reason::None => {}
+                                Reason::Cause(cause) => return Ok(Some(refusal(cause))),
+                                Reason::TooLarge => return Err(LedgerError::TooLarge),
+                            }
                         }
                     }
                 }
@@ -357,15 +360,31 @@ fn decided(undecided: State) -> State {
     }
 }
 
-/// Why an amount does not fit: `None` when no limit says so.
-fn cause(block: &Block, amount: i64) -> Option<Cause> {
-    let books = block.books()?;
-    if let Some(standing) = books.full(amount) {
-        return Some(Cause::Limit(standing));
+/// Why an amount does not fit.
+enum Reason {
+    /// It does: something was given back just now.
+    None,
+    Cause(Cause),
+    /// It is more than can be counted.
+    TooLarge,
+}
+
+fn reason(block: &Block, amount: i64, force: bool) -> Reason {
+    let Some(books) = block.books() else {
+        return Reason::None;
+    };
+    let needed = books.totals.used.saturating_add(amount);
+    let full = books.full(amount).filter(|_| !force);
+    let grant = books.grant.filter(|_| !force);
+    if let Some(standing) = full {
+        Reason::Cause(Cause::Limit(standing))
+    } else if needed > MOST {
+        Reason::TooLarge
+    } else if grant.is_some_and(|grant| needed > grant) {
+        Reason::Cause(Cause::Grant {
+            needed: nanodollars(needed),
+        })
+    } else {
+        Reason::None
     }
-    let needed = books.totals.used + amount;
-    let refused = needed <= MOST && books.grant.is_some_and(|grant| needed > grant);
-    refused.then(|| Cause::Grant {
-        needed: nanodollars(needed),
-    })
 }
