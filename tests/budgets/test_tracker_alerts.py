@@ -28,9 +28,7 @@ class Heard:
     def __init__(self, **options: Any) -> None:
         self.alerts: list[Alert] = []
         self.clock = ManualClock(START)
-        self.tracker = CostTracker(
-            clock=self.clock, alert_channels=[self.alerts.append], **options
-        )
+        self.tracker = CostTracker(clock=self.clock, alert_channels=[self.alerts.append], **options)
 
     def hold(self, amount: int, spender: Spender = NOBODY) -> Reservation:
         now = self.clock.now()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tracker_stores import TestStore
+from tracker_stores import TestStore, kill
 
 from cascadeflow.budgets import writer as writer_module
 from cascadeflow.budgets.records import NOBODY, Charge, ManualEvent, Scope, Spender, UsageEvent
@@ -45,11 +45,11 @@ class Site:
 
     def crash(self) -> None:
         """What the next process finds when this one dies now."""
+        dead, self.store.broken = self.store, True
+        dead.gate.set()
         for tracker in self.trackers:
-            assert tracker._writer is not None
-            tracker._writer.abandon("it has crashed")
+            kill(tracker)
         self.trackers.clear()
-        self.store.gate.set()
         self.store = TestStore(clock=self.clock, left=self.store)
 
 
@@ -172,6 +172,28 @@ def test_after_a_crash_no_less_is_spent_than_was_and_not_much_more() -> None:
     assert held.open
 
 
+@pytest.mark.parametrize("how", ["overrun", "record", "adjust", "model"])
+def test_what_was_booked_without_a_grant_takes_none_from_requests_under_way(how: str) -> None:
+    site = Site()
+    options: dict[str, Any] = {"global_budget": 1, "budgets": {"model:openai:large": 1}}
+    tracker = site.tracker(**options)
+    held, other = hold(tracker, USD // 5), hold(tracker, USD // 5)
+    if how == "overrun":
+        other.settle(paid(USD // 2))
+    elif how == "record":
+        other.release()
+        tracker.record(model="small", provider="openai", nanodollars=USD // 2)
+    elif how == "adjust":
+        other.release()
+        tracker.adjust("global", "0.5", **ME)
+    else:
+        other.settle([Charge(model="openai:large", nanodollars=USD // 2, confirmed=True)])
+    tracker.flush()
+    site.crash()
+    assert spent(site.tracker(**options))["total"] >= USD // 5 + USD // 2
+    assert held.open
+
+
 def test_without_a_crash_between_writes_nothing_is_counted_twice() -> None:
     site = Site()
     tracker = site.tracker(global_budget=1)
@@ -249,6 +271,7 @@ def test_a_strict_hold_that_cannot_be_written_is_no_hold() -> None:
     with pytest.raises(StoreError):
         hold(tracker, 5)
     assert tracker._books.totals()[0][1] == 0
+    site.store.broken = False
 
 
 # Grants
@@ -564,9 +587,7 @@ def test_what_is_recorded_while_a_scope_is_read_is_counted_once() -> None:
     async def main() -> None:
         tracker.flush()
         site.store.gate.clear()
-        task = asyncio.create_task(
-            tracker.reserve(NOBODY, [(MODEL, 10)], request_id="r", at=START)
-        )
+        task = asyncio.create_task(tracker.reserve(NOBODY, [(MODEL, 10)], request_id="r", at=START))
         await asyncio.to_thread(site.store.waiting.wait)
         tracker.record(model="small", provider="openai", nanodollars=5)
         site.store.gate.set()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from cascadeflow.budgets.records import LogEvent, Scope
     from cascadeflow.budgets.stores.protocol import Grant, ScopeRecord, StrictHold
+    from cascadeflow.budgets.tracker import CostTracker
 
 
 class TestStore(MemoryStore):
@@ -61,3 +62,17 @@ class TestStore(MemoryStore):
         pairs = list(spent)
         self.reported |= dict(pairs)
         super().report(pairs)
+
+
+def kill(tracker: CostTracker) -> None:
+    """Ends a tracker's thread as the death of its process does: nothing more is written."""
+    writer = tracker._writer
+    assert writer is not None
+    with writer._state:
+        writer._closing, writer._urgent, writer._closed = True, False, "it has died"
+        writer._queue.clear()
+        writer._unwritten.clear()
+        writer._state.notify_all()
+    if writer._thread is not None:
+        writer._thread.join()
+    tracker._closed = True

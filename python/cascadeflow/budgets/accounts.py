@@ -7,6 +7,7 @@ the tracker's to say.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from functools import lru_cache
@@ -42,6 +43,7 @@ ANONYMOUS: Final = "anonymous"
 GLOBAL: Final = Scope("global")
 
 _EVERY: Final = "*"
+_MOST_REMEMBERED: Final = 10_000
 _KINDS: Final[tuple[str, ...]] = get_args(ScopeKind)
 
 ROLLING_BUCKETS: Final = 48
@@ -188,6 +190,11 @@ class Budgets:
         self._configured: dict[Scope, BudgetConfig] = {}
         self._by_hand: dict[Scope, dict[PeriodKind, int | None]] = {}
         self._made: dict[Scope, tuple[Limit, ...]] = {}
+        self.renew_lock()
+
+    def renew_lock(self) -> None:
+        """In a forked child: another thread may have held the lock."""
+        self._lock = threading.Lock()
 
     def configure(self, scope: Scope, value: Amount | BudgetConfig, what: str) -> None:
         """Gives a scope its budget at the start.
@@ -215,29 +222,27 @@ class Budgets:
 
     def set_by_hand(self, scope: Scope, limits: Mapping[PeriodKind, int | None]) -> None:
         """Sets periods of a scope by hand; those that are not named stay as they are."""
-        self._by_hand[scope] = {**self.by_hand(scope), **limits}
-        self._made.clear()
+        with self._lock:
+            self._by_hand[scope] = {**self.by_hand(scope), **limits}
+            self._made.clear()
 
     def limits(self, scope: Scope) -> tuple[Limit, ...]:
         """The limits of a scope, shortest period first; empty when nobody gave it any."""
         made = self._made.get(scope)
         if made is None:
-            own = self._configured.get(scope)
-            config = self.config(scope)
-            by_hand: dict[PeriodKind, int | None] = {}
-            if own is None:  # the default of its kind may have been changed by hand too
-                by_hand |= self.by_hand(Scope(scope.kind, _EVERY))
-            by_hand |= self.by_hand(scope)
-            made = limits_of(config, by_hand)
-            if len(self._made) >= 10_000:  # noqa: PLR2004 - so many at most are kept
-                self._made.clear()
-            self._made[scope] = made
+            with self._lock:
+                made = self._limits(scope)
+                if len(self._made) >= _MOST_REMEMBERED:
+                    self._made.clear()
+                self._made[scope] = made
         return made
 
-    @property
-    def any(self) -> bool:
-        """Whether anything has a budget at all."""
-        return bool(self._configured or self._by_hand)
+    def _limits(self, scope: Scope) -> tuple[Limit, ...]:
+        by_hand: dict[PeriodKind, int | None] = {}
+        if scope not in self._configured:  # the default of its kind may have been changed too
+            by_hand |= self.by_hand(Scope(scope.kind, _EVERY))
+        by_hand |= self.by_hand(scope)
+        return limits_of(self.config(scope), by_hand)
 
     @property
     def scopes(self) -> list[Scope]:

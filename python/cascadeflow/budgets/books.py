@@ -182,6 +182,10 @@ class Books:
         self.accounts: dict[Scope, Account] = {}
         self.pending: dict[Scope, list[int]] = {}
         """Scopes that are being read from a store, and what is to be booked on them afterwards."""
+        self.unread: dict[Scope, int] = {}
+        """What was booked on scopes that are not read from the store yet."""
+        self.uncovered: set[Account] = set()
+        """With a store: accounts on which more may be booked than was granted."""
         self._routes: dict[object, Route] = {}
         self.models_matter = bool(self.budgets.models)
 
@@ -298,6 +302,7 @@ class Books:
             for account in route.accounts:
                 if self.accounts.get(account.scope) is account:
                     self.ledger.set_grant(account.handle, MAX_NANODOLLARS)
+                    self.uncovered.add(account)
 
     def evict(self, now_ms: int) -> list[tuple[Scope, int]]:
         """Drops idle accounts; gives each with its life's total."""
@@ -311,11 +316,15 @@ class Books:
                 self._routes.clear()
             return evicted
 
-    def book(self, scopes: Iterable[tuple[Scope, int]], now_ms: int) -> None:
+    def book(self, scopes: Iterable[tuple[Scope, int]], now_ms: int) -> list[Scope]:
         """Books by force on those of the scopes that are open, or are just being opened.
 
         What is not open needs no booking: it is in the log, from which it will be opened.
+
+        Returns:
+            What has a limit and should be opened, so that its thresholds are looked at.
         """
+        unread = []
         with self.lock:
             for scope, amount in scopes:
                 if scope in self.pending:
@@ -327,11 +336,17 @@ class Books:
                     account = self.open(scope, limits, now_ms) if limits else None
                 if account is not None:
                     self._adjust(account, amount, now_ms)
+                elif self._stored and self.budgets.limits(scope):
+                    self.unread[scope] = self.unread.get(scope, 0) + amount
+                    unread.append(scope)
+        return unread
 
     def _adjust(self, account: Account, amount: int, now_ms: int) -> int:
         booked = self.ledger.adjust(account.handle, amount, now_ms)
         if booked < 0:
             self._rearm(account, now_ms)
+        elif self._stored:
+            self.uncovered.add(account)
         return booked
 
     def _rearm(self, account: Account, now_ms: int) -> None:

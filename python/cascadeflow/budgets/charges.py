@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from cascadeflow.budgets.records import Charge, UsageEvent
-from cascadeflow.money import to_usd
+from cascadeflow.budgets.refusals import dollars
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -158,8 +158,8 @@ class ChargeBook:
             _logger.warning(
                 "the budget is %s: %s of %s USD spent%s",
                 state,
-                to_usd(standing.spent),
-                to_usd(standing.limit or 0),
+                dollars(standing.spent),
+                dollars(standing.limit or 0),
                 self._stopped,
             )
         return standing

@@ -153,6 +153,10 @@ class Desk(Holds):
         self, hold: Hold, calls: Sequence[tuple[str, int]], *, force: bool
     ) -> bool | Future[None]:
         """Holds more under the same hold, all or nothing, or says what to wait for."""
+        if any(amount < 0 for _, amount in calls):
+            raise InvalidRequestError("an extension needs amounts of 0 or more nanodollars")
+        if hold.serial not in self._open:
+            return False
         force = force or not self._enforces
         blind = False
         if self._writer is not None:
@@ -162,10 +166,6 @@ class Desk(Holds):
             blind = self._writer.failing
         if self._dropped:
             self.drain()
-        if any(amount < 0 for _, amount in calls):
-            raise InvalidRequestError("an extension needs amounts of 0 or more nanodollars")
-        if hold.serial not in self._open:
-            return False
         at, at_ms = self.moment(self._charges.now())
         last = hold.chain[-1]
         if last.place is None:
@@ -355,11 +355,13 @@ class Desk(Holds):
         scopes = scopes_of(spender, (charge.model,))
         amounts = [(scope, charge.nanodollars or 0) for scope in scopes]
         with books.lock:
-            # Logged and booked at one moment: a scope that is being opened counts it once.
+            # Booked and logged at one moment: a scope that is being opened counts it once.
+            unread = books.book(amounts, now_ms)
             if writer is not None:
                 writer.put([event])
-            books.book(amounts, now_ms)
             touched = [books.accounts[scope] for scope, _ in amounts if scope in books.accounts]
+        if writer is not None and unread:
+            writer.load(unread, 0)
         standing = self._charges.count([event], tokens=tokens)
         books.crossings(touched, now_ms)
         return standing

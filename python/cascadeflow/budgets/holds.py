@@ -141,9 +141,12 @@ class Holds(Bookkeeper):
             if self._open.pop(hold.serial, None) is None:
                 return
             for each in in_turn(hold):
-                each.late = self._charges.book(each, unconfirmed(each), EMPTY)
+                charges = unconfirmed(each)
+                with self._books.lock:
+                    self._book_missing(each, charges)
+                    each.late = self._charges.book(each, charges, EMPTY)
         for each in hold.chain:
-            self._after(each, unconfirmed(each))
+            self._crossed(each)
 
     # Ending
 
@@ -218,8 +221,17 @@ class Holds(Bookkeeper):
         metadata: Mapping[str, object],
     ) -> Outcome:
         self._settle_in_ledger(hold, charges, total)
-        self._charges.book(hold, charges, metadata)
-        return self._outcome(hold, total, self._after(hold, charges))
+        books = self._books
+        if books.models_matter or books.pending or books.version != hold.version:
+            with books.lock:
+                self._book_missing(hold, charges)
+                hold.version = books.version
+                self._charges.book(hold, charges, metadata)
+        else:
+            self._charges.book(hold, charges, metadata)
+            if books.pending or books.version != hold.version:  # at this very moment
+                self._book_missing(hold, charges)
+        return self._outcome(hold, total, self._crossed(hold))
 
     def _settle_in_ledger(self, hold: Hold, charges: Sequence[Charge], total: int) -> bool:
         """Settles in the ledger; `False` when that knows the hold no more."""
@@ -232,6 +244,8 @@ class Holds(Bookkeeper):
         else:
             amounts = route.amounts([(c.model, c.nanodollars or 0) for c in charges])
             done = ledger.settle(hold_id, amounts, now_ms)
+        if self._writer is not None and done.overrun:
+            self._books.uncovered.update(route.accounts)
         left = {account.scope.name for _, account in hold.beside}
         for other, account in hold.beside:
             model = account.scope.name
@@ -240,16 +254,14 @@ class Holds(Bookkeeper):
             left.discard(model)
         return done.outcome != "already"
 
-    def _after(self, hold: Hold, charges: Sequence[Charge] = ()) -> tuple[Crossing, ...]:
-        """Books on accounts that came after the hold, and gives the thresholds reached."""
-        books = self._books
-        if books.models_matter or books.pending or books.version != hold.version:
-            self._book_missing(hold, charges)
+    def _crossed(self, hold: Hold) -> tuple[Crossing, ...]:
+        """The thresholds that were reached since the last look."""
         if hold.place is None:
             return ()
-        return books.crossings(hold.place[2].accounts, hold.at_ms)
+        return self._books.crossings(hold.place[2].accounts, hold.at_ms)
 
     def _book_missing(self, hold: Hold, charges: Sequence[Charge]) -> None:
+        """Books on accounts that came after the hold."""
         known = {account.scope for account in hold.accounts}
         known |= {account.scope for _, account in hold.beside}
         total, by_model = 0, dict[str, int]()
@@ -289,7 +301,7 @@ class Holds(Bookkeeper):
                 self._charges.correct(each, events, part, metadata)
                 corrected = True
         if corrected:
-            return self._outcome(hold, total, self._after(hold))
+            return self._outcome(hold, total, self._crossed(hold))
         before = hold.outcome
         if before is not None:
             return Outcome(before.booked, before.overrun, (), self, hold)

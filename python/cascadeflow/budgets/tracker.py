@@ -449,6 +449,7 @@ class CostTracker(Readings):
     def _begin_anew_after_fork(self) -> None:
         """The child's own: fresh locks, an empty ledger; the store is the parent's."""
         self._lock = threading.Lock()
+        self._budgets.renew_lock()
         self._history.renew_lock()
         self._history.clear()
         self._books.renew()

@@ -121,28 +121,42 @@ class Vault:
         written.
         """
         for scope in scopes:
-            limits = self._books.budgets.limits(scope)
-            now_ms = self._now_ms()
-            starts = [_started_ms(limit, now_ms) for limit in limits]
-            since = from_ms(min([start for start in starts if start is not None], default=now_ms))
-            record = self.store.scope(scope, since=since)
-            logged, spent = sums_of(record, limits, starts)
-            with self._books.lock:
-                if scope in self._books.accounts or not limits:
-                    self._books.pending.pop(scope, None)
-                    continue
-                account = self._books.open(
-                    scope, limits, now_ms,
-                    spent=spent,
-                    reported=logged,
-                    spent_total=max(0, record.spent),
-                    grant=MAX_NANODOLLARS if self._strict else max(0, record.spent),
-                )  # fmt: skip
-                if not self._strict:
-                    account.fresh_until_ms = now_ms
-                account.mark_ms, account.mark = now_ms, max(0, record.spent)
-                for amount in self._books.pending.pop(scope):
-                    self._books.adjust(account, amount, now_ms)
+            while not self._open(scope):
+                pass  # its limits were changed while it was read
+
+    def _open(self, scope: Scope) -> bool:
+        books = self._books
+        limits = books.budgets.limits(scope)
+        now_ms = self._now_ms()
+        starts = [_started_ms(limit, now_ms) for limit in limits]
+        since = from_ms(min([start for start in starts if start is not None], default=now_ms))
+        record = self.store.scope(scope, since=since)
+        logged, spent = sums_of(record, limits, starts)
+        total = max(0, record.spent)
+        with books.lock:
+            if books.budgets.limits(scope) != limits:
+                return False
+            if scope in books.accounts or not limits:
+                books.pending.pop(scope, None)
+                return True
+            # Thresholds that earlier processes reached were reported by them.
+            unread = books.unread.pop(scope, 0)
+            account = books.open(
+                scope, limits, now_ms,
+                spent=spent,
+                reported=[max(0, amount - unread) for amount in logged],
+                spent_total=total,
+                grant=MAX_NANODOLLARS if self._strict else total,
+            )  # fmt: skip
+            if not self._strict:
+                account.fresh_until_ms = now_ms
+            account.granted = account.mark = total
+            account.mark_ms = now_ms
+            for amount in books.pending.pop(scope):
+                books.adjust(account, amount, now_ms)
+        if unread:
+            books.crossings([account], now_ms)
+        return True
 
     def grant(self, wants: Mapping[Account, Wants]) -> None:
         """Writes down what scopes may spend, then lets them."""
@@ -165,6 +179,42 @@ class Vault:
                         (_fresh_ms(limit, now_ms) for limit in account.limits),
                         default=MAX_NANODOLLARS,
                     )
+
+    def cover(self) -> None:
+        """Writes down what was booked beyond a grant: by force, or because a provider billed more.
+
+        Before the log says so: else that money would seem to be the one that was granted to the
+        requests under way, and a crash would forget theirs.
+        """
+        if self._strict:
+            self._books.uncovered.clear()
+            return
+        taken: list[Account] = []
+        while self._books.uncovered:
+            taken.append(self._books.uncovered.pop())
+        try:
+            self._cover(taken)
+        except BaseException:
+            self._books.uncovered.update(taken)
+            raise
+
+    def _cover(self, accounts: Iterable[Account]) -> None:
+        at = from_ms(self._now_ms())
+        with self._books.lock:
+            totals = [
+                (account, sum(self._books.ledger.total(account.handle)))
+                for account in accounts
+                if self._books.accounts.get(account.scope) is account
+            ]
+        short = [(account, total) for account, total in totals if total > account.granted]
+        if not short:
+            return
+        self.store.grant([Grant(account.scope, total, at) for account, total in short])
+        with self._books.lock:
+            for account, total in short:
+                if self._books.accounts.get(account.scope) is account:
+                    self._books.ledger.set_grant(account.handle, total)
+                    account.granted = total
 
     def _up_to(self, account: Account, want: Wants, now_ms: int) -> int:
         with self._books.lock:
@@ -194,7 +244,9 @@ def sums_of(
 ) -> tuple[list[int], list[int]]:
     """What a scope has spent in each limit's current period: as logged, and as it counts.
 
-    What was granted and never reported counts in the periods it was granted in.
+    What was taken off beyond what the period had spent (a reset of a longer one) is no credit for
+    what came later: the store gives it apart, and it is taken off first. What was granted and never
+    reported counts in the periods it was granted in.
     """
     logged, counted = [], []
     granted_ms = None if record.granted_at is None else to_ms(record.granted_at)
@@ -204,9 +256,9 @@ def sums_of(
             counted.append(max(0, record.spent))
             continue
         amount = 0
+        # Sorted: of a quarter's two entries the one that takes off is negative, and so comes first.
         for quarter, change in sorted(record.by_quarter):
-            # A quarter that lies partly before a rolling window counts. What was taken off beyond
-            # what the period had spent (a reset of a longer one) is no credit for what came later.
+            # A quarter that lies partly before a rolling window counts.
             if to_ms(quarter) + 900_000 > start:
                 amount = max(0, amount + change)
         logged.append(amount)

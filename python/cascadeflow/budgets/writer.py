@@ -175,7 +175,7 @@ class Writer:
 
     def append(self, events: Sequence[LogEvent]) -> None:
         """Writes events and waits until they are."""
-        self.call(lambda: self._vault.store.append(events)).result()
+        self.call(lambda: self._append_now(events)).result()
 
     def events(self, *, since: datetime | None, until: datetime | None) -> list[LogEvent]:
         """The log; waits for it."""
@@ -201,8 +201,8 @@ class Writer:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
         try:
-            if self._queue or self._unwritten:
-                self._append()
+            self._take()
+            self._append()
         finally:
             self._vault.store.close(spent())
 
@@ -326,7 +326,8 @@ class Writer:
                 self._ended.append(ended)
 
     def _append(self) -> None:
-        self._take()
+        if self._unwritten:
+            self._vault.cover()
         while self._unwritten or self._ended:
             batch, ended = self._unwritten[:_PER_WRITE], []
             if len(self._unwritten) <= _PER_WRITE:
@@ -335,6 +336,10 @@ class Writer:
             del self._unwritten[:_PER_WRITE]
             if ended is self._ended:
                 self._ended = []
+
+    def _append_now(self, events: Sequence[LogEvent]) -> None:
+        self._vault.cover()
+        self._vault.store.append(events)
 
     def _failed(self, error: BaseException) -> None:
         if self._failure is None:
