@@ -65,7 +65,11 @@ class Settlement:
 
 @dataclass(slots=True, eq=False)
 class Sum:
-    """Money settled and held."""
+    """Money settled and held.
+
+    It falls below nothing where spending was taken away by hand and its hold is corrected after
+    that; then it is shown as nothing.
+    """
 
     spent: int = 0
     held: int = 0
@@ -73,8 +77,12 @@ class Sum:
     def add(self, spent: int, held: int) -> None:
         self.spent += spent
         self.held += held
-        assert self.spent >= 0
         assert self.held >= 0
+
+    def shown(self) -> tuple[int, int]:
+        used = max(0, self.spent + self.held)
+        spent = min(max(0, self.spent), used)
+        return spent, used - spent
 
 
 @dataclass(slots=True, eq=False)
@@ -105,13 +113,13 @@ class Account:
         counted = self.counted(index)
         resets_ms = self.window.starts_ms(index + 1)
         if self.window.kind == "rolling":  # when the oldest money falls out
-            oldest = next((i for i, sum_ in counted if sum_.spent + sum_.held), index)
+            oldest = next((i for i, sum_ in counted if sum_.spent + sum_.held > 0), index)
             resets_ms = self.window.starts_ms(oldest + self.window.buckets)
+        together = Sum(sum(s.spent for _, s in counted), sum(s.held for _, s in counted))
         return WindowStanding(
             self.window,
             self.limit,
-            sum(s.spent for _, s in counted),
-            sum(s.held for _, s in counted),
+            *together.shown(),
             self.window.starts_ms(counted[0][0]),
             resets_ms,
         )
@@ -144,20 +152,20 @@ class Scope:
     def refusal(self, amount: int, *, force: bool) -> Refusal | None:
         """Why so much more cannot be held now, if it cannot."""
         needed = self.life.spent + self.life.held + amount
-        if amount == 0 or (force and needed <= MAX_NANODOLLARS):
+        if amount == 0:
             return None
         standings = [account.standing(account.current) for account in self.accounts]
         full = [
             each
             for each in standings
-            if each.limit is not None and each.spent + each.held + amount > each.limit
+            if not force and each.limit is not None and each.spent + each.held + amount > each.limit
         ]
         if full:
             last = max(reversed(full), key=resets_at)
             return Refusal("limit", self.handle, amount, standing=last)
         if needed > MAX_NANODOLLARS:
             raise InvalidRequestError("more money than can be accounted for")
-        if self.grant is not None and needed > self.grant:
+        if not force and self.grant is not None and needed > self.grant:
             return Refusal("grant", self.handle, amount, grant_needed=needed)
         return None
 
@@ -397,9 +405,9 @@ class Ledger:
         found, now_ms = self._scope(scope), instant(now_ms)
         amount = integer(amount, "an adjustment", -MAX_NANODOLLARS, MAX_NANODOLLARS)
         found.roll(now_ms)
-        least = min([found.life.spent, *(each.spent for each in found.standings(now_ms))])
+        shown = [found.life.shown()[0], *(each.spent for each in found.standings(now_ms))]
         room = MAX_NANODOLLARS - found.life.spent - found.life.held
-        amount = min(max(amount, -least), room)
+        amount = min(max(amount, -min(shown)), room)
         found.life.add(amount, 0)
         for account in found.accounts:
             if amount >= 0:
@@ -407,7 +415,7 @@ class Ledger:
                 continue
             left = -amount
             for _, sum_ in reversed(account.counted(account.current)):  # the newest goes first
-                taken = min(sum_.spent, left)
+                taken = max(0, min(sum_.spent, left))
                 sum_.add(-taken, 0)
                 left -= taken
         return amount
@@ -416,8 +424,7 @@ class Ledger:
         return self._scope(scope).standings(instant(now_ms))
 
     def total(self, scope: int) -> tuple[int, int]:
-        life = self._scope(scope).life
-        return life.spent, life.held
+        return self._scope(scope).life.shown()
 
     def held_amounts(self, hold: int) -> list[tuple[int, int]]:
         found = self._hold(hold)
@@ -441,7 +448,7 @@ class Ledger:
             idle = now_ms - scope.used_ms >= idle_ms and scope.handle not in busy
             if idle and not scope.would_forget(now_ms):
                 del self._scopes[scope.handle], self._names[scope.kind, scope.name]
-                dropped.append((scope.kind, scope.name, scope.life.spent))
+                dropped.append((scope.kind, scope.name, scope.life.shown()[0]))
         return dropped
 
     def _scope(self, scope: int) -> Scope:
