@@ -7,7 +7,10 @@ import asyncio
 import inspect
 import re
 import runpy
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +19,8 @@ import pytest
 from cascadeflow import BatchResult, CascadeResult, CostTracker, ModelConfig
 from cascadeflow.agent import CascadeAgent
 from cascadeflow.agent_env import USUAL_MODELS
+from cascadeflow.budgets.audit import verify
+from cascadeflow.budgets.stores import open_store
 from cascadeflow.providers.registry import get_provider, register_provider
 from cascadeflow.testing import SimulatedModel, SimulatedProvider
 
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "agent.md"
+BUDGETS = ROOT / "docs" / "budgets.md"
 EXAMPLES = [
     ROOT / "examples" / f"{name}.py"
     for name in ("quickstart", "streaming", "batch", "budgets", "v01")
@@ -52,25 +58,74 @@ def blocks(page: Path) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
+async def run_blocks(page: Path) -> dict[str, Any]:
+    """Runs a page's blocks in order, as one program; gives its names."""
+    namespace: dict[str, Any] = {}
+    agents: list[CascadeAgent] = []
+    for source in blocks(page):
+        code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        running = eval(code, namespace)  # noqa: S307 - this repository's own page
+        if inspect.iscoroutine(running):
+            await running
+        agents.append(namespace["agent"])  # each closes its connections when the loop ends
+    return namespace
+
+
 @pytest.mark.usefixtures("providers")
 def test_every_block_of_the_agents_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    found = blocks(PAGE)
-    assert len(found) >= 8
-    agents: list[CascadeAgent] = []
-
-    async def main() -> dict[str, Any]:
-        namespace: dict[str, Any] = {}
-        for source in found:
-            code = compile(source, str(PAGE), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            running = eval(code, namespace)  # noqa: S307 - this repository's own page
-            if inspect.iscoroutine(running):
-                await running
-            agents.append(namespace["agent"])  # each closes its connections when the loop ends
-        return namespace
-
-    namespace = asyncio.run(main())
+    assert len(blocks(PAGE)) >= 8
+    namespace = asyncio.run(run_blocks(PAGE))
     assert namespace["result"].content
     assert "2 of 2, 0 failed" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("providers")
+def test_every_block_of_the_budgets_page_runs_and_its_alerts_arrive_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ALERT_SECRET", "shared by both ends")
+    with receiver() as (url, received):
+        monkeypatch.setenv("ALERT_URL", url)
+        namespace = asyncio.run(run_blocks(BUDGETS))
+    assert namespace["result"].budget.action == "none"
+    accounts = {account.account for account in namespace["result"].budget.accounts}
+    assert {"global total", "user:ann day", "team:research month"} <= accounts
+    shown = capsys.readouterr().out
+    assert "larger than the whole budget" in shown
+    assert re.search(r"^ann +openai:gpt-6-luna ", shown, re.MULTILINE)
+    assert received, "the refusal was to be told"
+    for body, headers in received:
+        namespace["receive"](body, headers)
+    assert "was refused by the" in capsys.readouterr().out
+    with open_store("sqlite:///budgets.db", read_only=True) as store:
+        report = verify(store)
+        assert report.ok, report.reason
+
+
+@contextmanager
+def receiver() -> Iterator[tuple[str, list[tuple[bytes, dict[str, str]]]]]:
+    """A service on this machine that takes webhooks; gives its address and what it received."""
+    received: list[tuple[bytes, dict[str, str]]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            received.append((body, dict(self.headers)))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/alerts", received
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
