@@ -163,7 +163,7 @@ def test_the_time_zones_are_built_without_what_reads_files() -> None:
         cwd=ROOT,
     ).stdout
     features = {line.split('"')[1] for line in listed.splitlines() if line.startswith("jiff feat")}
-    assert features == {"alloc", "tzdb-bundle-always"}
+    assert features == {"alloc", "tz-fat", "tzdb-bundle-always"}
 
 
 def test_rust_crates_point_one_way() -> None:
