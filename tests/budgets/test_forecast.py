@@ -400,6 +400,8 @@ def test_events_and_pairs_give_the_same_forecast() -> None:
     ("scope", "own", "other"),
     [
         (Scope("user", "a"), {"user_id": "a"}, {"user_id": "b"}),
+        (Scope("user", "anonymous"), {"user_id": None}, {"user_id": "b"}),
+        (Scope("user", "anonymous"), {"user_id": ""}, {"user_id": "b"}),
         (Scope("tier", "a"), {"tier": "a"}, {"tier": None}),
         (Scope("team", "a"), {"team": "a"}, {"team": "b"}),
         (Scope("key", "a"), {"key": "a"}, {"key": "b"}),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, time, timedelta
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
+from cascadeflow.budgets.accounts import ANONYMOUS
 from cascadeflow.budgets.records import ManualEvent, UsageEvent
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 
@@ -57,11 +58,12 @@ def _own(scope: Scope) -> Callable[[UsageEvent], bool]:
         return lambda _: True
     if kind == "tag":
         return lambda event: name in event.spender.tags
+    if kind == "user":
+        return lambda event: (event.spender.user_id or ANONYMOUS) == name
     value = attrgetter(
         {
             "model": "charge.model",
             "tier": "spender.tier",
-            "user": "spender.user_id",
             "team": "spender.team",
             "key": "spender.key",
         }[kind]

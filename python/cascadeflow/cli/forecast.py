@@ -25,13 +25,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cascadeflow.budgets.forecast import Forecast
-    from cascadeflow.budgets.records import AccountStanding, Scope
-    from cascadeflow.budgets.stores.sqlite import SqliteStore
+    from cascadeflow.budgets.records import AccountStanding
 
 __all__ = ["forecast"]
 
 _HISTORY: Final = timedelta(days=86)
-_QUARTER: Final = 900
 _DAYS_SHOWN: Final = 28
 _WIDTH: Final = 48
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -63,6 +61,7 @@ def forecast(
 ) -> None:
     """Foretell what is spent at a period's end, and when the limit is reached."""
     from cascadeflow.budgets.forecast import forecast as foretell  # noqa: PLC0415
+    from cascadeflow.budgets.forecast_history import QUARTER, quarters_of  # noqa: PLC0415
     from cascadeflow.budgets.reports import zone  # noqa: PLC0415
     from cascadeflow.budgets.stored_standings import StoredCalendar  # noqa: PLC0415
     from cascadeflow.money import from_usd  # noqa: PLC0415
@@ -78,13 +77,13 @@ def forecast(
                 for each in calendar.standings(file.scope(asked, since=calendar.since))
                 if each.standing.period == period
             )
-            sums = _quarters(file, asked, moment)
+            sums = quarters_of(file.events(since=moment - _HISTORY), asked, moment)
         start, end = standing.started_at, standing.resets_at
         if period == "rolling":
             length = timedelta(hours=rolling_hours)
             start, end = moment - length, moment + length
         found = foretell(
-            [(datetime.fromtimestamp(at * _QUARTER, UTC), each) for at, each in sums.items()],
+            [(datetime.fromtimestamp(at * QUARTER, UTC), each) for at, each in sums.items()],
             scope=asked,
             period=period,
             window_start=start,
@@ -99,7 +98,7 @@ def forecast(
         days = Counter[str]()
         place = zone(timezone)
         for at, amount in sums.items():
-            days[f"{datetime.fromtimestamp(at * _QUARTER, place):%Y-%m-%d}"] += amount
+            days[f"{datetime.fromtimestamp(at * QUARTER, place):%Y-%m-%d}"] += amount
         today = moment.astimezone(place).date()
         shown = [
             (today - timedelta(days=ago)).isoformat() for ago in range(_DAYS_SHOWN - 1, -1, -1)
@@ -135,20 +134,6 @@ def sparkline(values: Sequence[int]) -> str:
         return _BARS[0] * len(values)
     top = len(_BARS) - 1
     return "".join(_BARS[max(0, -(-value * top // highest))] for value in values)
-
-
-def _quarters(file: SqliteStore, scope: Scope, until: datetime) -> Counter[int]:
-    """What the scope's calls cost, by UTC quarter of an hour; changes by hand are no spending."""
-    from cascadeflow.budgets.records import UsageEvent  # noqa: PLC0415
-    from cascadeflow.budgets.stores.events import usage_scopes  # noqa: PLC0415
-
-    sums = Counter[int]()
-    for event in file.events(since=until - _HISTORY):
-        if isinstance(event, UsageEvent) and scope in usage_scopes(
-            event.spender, event.charge.model
-        ):
-            sums[int(event.at.timestamp() // _QUARTER)] += event.booked
-    return sums
 
 
 def _print(
