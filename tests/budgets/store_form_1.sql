@@ -1,4 +1,4 @@
--- A store of the first form, with something in each of its tables but `unreported`.
+-- A store of the first form, with something in each of its tables but `taken` and `unreported`.
 PRAGMA application_id = 1128680535;
 PRAGMA user_version = 1;
 CREATE TABLE log (
@@ -16,6 +16,12 @@ CREATE TABLE scopes (
     UNIQUE (kind, name)
 );
 CREATE TABLE sums (
+    scope_id INTEGER NOT NULL,
+    quarter INTEGER NOT NULL,
+    nanodollars INTEGER NOT NULL CHECK (typeof(nanodollars) = 'integer'),
+    PRIMARY KEY (scope_id, quarter)
+) WITHOUT ROWID;
+CREATE TABLE taken (
     scope_id INTEGER NOT NULL,
     quarter INTEGER NOT NULL,
     nanodollars INTEGER NOT NULL CHECK (typeof(nanodollars) = 'integer'),

@@ -322,7 +322,7 @@ def test_flipped_bytes_are_refused_or_found_by_the_audit(
     whole = opener.path.read_bytes()
     chance = random.Random(7)
     results: dict[str, int] = {}
-    for trial in range(60):
+    for trial in range(150):
         damaged = SqliteOpener(tmp_path / f"damaged{trial}.db")
         content = bytearray(whole)
         start = chance.randrange(100, len(whole))
@@ -335,6 +335,16 @@ def test_flipped_bytes_are_refused_or_found_by_the_audit(
     assert "unnoticed" not in results, results
     assert results["refused"] > 10, results
     assert results["found"] > 2, results
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_damage_that_is_no_text_is_named(opener: SqliteOpener, *, read_only: bool) -> None:
+    opener.open().close()
+    whole = opener.path.read_bytes()
+    assert b"UNIQUE (kind, name)" in whole
+    opener.path.write_bytes(whole.replace(b"UNIQUE (kind, name)", b"UNIQUE (\x8find, name)"))
+    with pytest.raises(StoreError, match="damaged"):
+        open_store(opener.url, read_only=read_only)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])

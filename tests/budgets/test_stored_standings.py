@@ -113,6 +113,9 @@ def test_a_period_that_was_reset_below_nothing_counts_as_unspent() -> None:
     }
     assert (stands["month"].standing.spent, stands["month"].booked) == (0, 0)
     assert (stands["day"].standing.spent, stands["day"].booked) == (0, -100)
+    store.append([usage(3, at=NOW, nanodollars=30)])
+    day = calendar.standings(store.scope(USER, since=calendar.since))[1]
+    assert (day.standing.spent, day.booked, day.unreported) == (30, -70, 0)
 
 
 @pytest.mark.parametrize(

@@ -150,12 +150,21 @@ def test_a_reset_sets_the_day_to_zero_and_leaves_its_costs_in_the_reports(
     assert len(manual(store)) == 1
 
 
-def test_a_reset_of_a_longer_period_warns_of_the_shorter_ones(call: Call, store: str) -> None:
-    shown = call("budget", "reset", "user:ada", "--period", "total", "--reason", "anew").stdout
-    assert "Beware" in shown
-    assert "day" in shown
+def test_after_a_reset_of_a_longer_period_what_is_spent_counts_in_the_day(
+    answered: Answered, call: Call, store: str
+) -> None:
+    found = answered("budget", "reset", "user:ada", "--period", "total", "--reason", "anew")
+    assert {each["spent"] for each in found["after"]} == {"0.000000000"}
     shown = call("budget", "show", "user:ada", "--store", store).stdout
     assert "-$" not in shown, "an account shows never less than nothing"
+    with open_store(store, clock=ManualClock(NOW)) as file:
+        file.append([usage(99, nanodollars=5_000_000)])
+    day = periods(answered("budget", "show", "user:ada")["accounts"][0])["day"]
+    assert (day["spent"], day["unreported"]) == ("0.005000000", "0.000000000")
+    assert day["booked"].startswith("-")
+    found = answered("budget", "reset", "user:ada", "--reason", "once more")
+    assert [event["amount"] for event in found["events"]] == ["-0.005000000"]
+    assert {each["spent"] for each in found["after"]} == {"0.000000000"}
 
 
 @pytest.mark.usefixtures("budget_clock")

@@ -38,8 +38,8 @@ class StoredStanding:
     Attributes:
         standing: how it stands; its limit is one set by hand, its state by the default thresholds,
             and nothing is held.
-        booked: what the log adds up to, nanodollars; less than nothing after a reset of a longer
-            period, where `standing.spent` is 0.
+        booked: what the log adds up to, nanodollars; less than what `standing.spent` counts, even
+            less than nothing, after a reset of a longer period.
         unreported: what a process was granted and never reported; part of `standing.spent`.
         by_hand: whether a limit of this period was set or taken away by hand.
     """
@@ -87,9 +87,9 @@ class StoredCalendar:
         limits = self._limits(by_hand)
         starts = [limit.window.period(_milliseconds(self.now))[0] for limit in limits]
         # What the tracker itself counts when it opens the account.
-        _, counted = sums_of(record, limits, starts)
+        logged, counted = sums_of(record, limits, starts)
         found = []
-        for limit, spent in zip(limits, counted, strict=True):
+        for limit, known, spent in zip(limits, logged, counted, strict=True):
             start, end = self._periods[limit.period]
             if start is None:
                 booked = record.spent - record.unreported
@@ -110,7 +110,7 @@ class StoredCalendar:
                         resets_at=end,
                     ),
                     booked,
-                    spent - max(0, booked),
+                    spent - known,
                     limit.period in by_hand,
                 )
             )

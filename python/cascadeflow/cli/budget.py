@@ -221,11 +221,10 @@ def reset(
             if account.unreported:
                 # What a crash left counts as spent until it is settled: here, as not spent.
                 events.append(file.reclaim(asked, actor=who, reason=reason, spent=0))
-            if account.booked > 0:
+            spent = account.standing.spent - account.unreported
+            if spent:
                 events.append(
-                    reset_event(
-                        asked, period, previous=account.booked, actor=who, reason=reason, at=moment
-                    )
+                    reset_event(asked, period, previous=spent, actor=who, reason=reason, at=moment)
                 )
                 file.append(events[-1:])
             after = calendar.standings(file.scope(asked, since=calendar.since))
@@ -233,18 +232,6 @@ def reset(
             output.console.print(
                 f"{safe(str(asked))} {period}: {_usd(account.standing.spent)} → {_usd(0)} spent"
             )
-            below = [
-                each.standing.period
-                for each in after
-                if each.booked < 0 and each.standing.period != period
-            ]
-            if below:
-                output.console.print(
-                    f"Beware: with it, {', '.join(below)} stand at less than nothing, "
-                    f"{_usd(min(each.booked for each in after))} at the least. Until they are over "
-                    "they may be overspent by as much. To spare them, reset the day alone.",
-                    style="yellow",
-                )
         else:
             output.console.print(
                 f"{safe(str(asked))} {period}: nothing was spent, nothing was changed"

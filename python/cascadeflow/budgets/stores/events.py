@@ -35,6 +35,7 @@ __all__ = [
     "identity",
     "limit_changes",
     "micros",
+    "quarter_entries",
     "quarter_of",
     "quarter_start",
     "usage_scopes",
@@ -100,6 +101,23 @@ def quarter_of(at_micros: int) -> int:
 def quarter_start(quarter: int) -> datetime:
     """Gives the start of a quarter of an hour, UTC."""
     return from_micros(quarter * _QUARTER)
+
+
+def quarter_entries(quarter: int, nanodollars: int, taken: int) -> tuple[tuple[datetime, int], ...]:
+    """Gives what `ScopeRecord.by_quarter` has of a quarter of an hour: one entry, or two.
+
+    >>> [amount for _, amount in quarter_entries(0, 30, 0) + quarter_entries(1, -60, 90)]
+    [30, -90, 30]
+
+    Args:
+        quarter: which, counted from 1970.
+        nanodollars: its sum.
+        taken: what was taken off in it beyond what had been spent in it by then, at least 0.
+    """
+    start = quarter_start(quarter)
+    if not taken:
+        return ((start, nanodollars),)
+    return ((start, -taken), (start, nanodollars + taken))
 
 
 def check_amount(nanodollars: object, *, what: str) -> int:

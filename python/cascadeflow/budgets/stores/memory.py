@@ -20,8 +20,8 @@ from cascadeflow.budgets.stores.events import (
     encode,
     limit_changes,
     micros,
+    quarter_entries,
     quarter_of,
-    quarter_start,
 )
 from cascadeflow.budgets.stores.protocol import ScopeRecord
 from cascadeflow.errors import StoreError
@@ -42,6 +42,7 @@ __all__ = ["MemoryStore"]
 class _Sums:
     spent: dict[Scope, int] = field(default_factory=dict)
     quarters: dict[Scope, dict[int, int]] = field(default_factory=dict)
+    taken: dict[Scope, dict[int, int]] = field(default_factory=dict)
     limits: dict[Scope, dict[PeriodKind, int | None]] = field(default_factory=dict)
 
     def add(self, event: LogEvent) -> None:
@@ -49,10 +50,22 @@ class _Sums:
         if booked is not None:
             for scope in (Scope(kind, name) for kind, name in booked.scopes):
                 self.spent[scope] = self.spent.get(scope, 0) + booked.nanodollars
-                quarters = self.quarters.setdefault(scope, {})
-                quarters[booked.quarter] = quarters.get(booked.quarter, 0) + booked.nanodollars
+                self._book(scope, booked.quarter, booked.nanodollars)
         for scope, period, limit in limit_changes(event):
             self.limits.setdefault(scope, {})[period] = limit
+
+    def _book(self, scope: Scope, quarter: int, nanodollars: int) -> None:
+        quarters = self.quarters.setdefault(scope, {})
+        total = quarters[quarter] = quarters.get(quarter, 0) + nanodollars
+        taken = self.taken.setdefault(scope, {})
+        if nanodollars < 0:
+            if total < 0:
+                taken[quarter] = max(taken.get(quarter, 0), -total)
+            return
+        # A charge of an earlier quarter came after what was taken off in these: see `sqlite_sums`.
+        for later in taken:
+            if later > quarter:
+                taken[later] += nanodollars
 
 
 @dataclass(slots=True)
@@ -158,16 +171,18 @@ class MemoryStore:
         with self._mutex:
             contents = self._open()
             unreported, granted_at = contents.unreported.get(scope, (0, None))
+            taken = contents.sums.taken.get(scope, {})
             return ScopeRecord(
                 scope=scope,
                 spent=self._spent(scope),
                 unreported=unreported,
                 by_quarter=tuple(
-                    (quarter_start(quarter), nanodollars)
+                    entry
                     for quarter, nanodollars in sorted(
                         contents.sums.quarters.get(scope, {}).items()
                     )
                     if quarter >= start
+                    for entry in quarter_entries(quarter, nanodollars, taken.get(quarter, 0))
                 ),
                 granted_at=granted_at,
                 limits=tuple(sorted(contents.sums.limits.get(scope, {}).items())),

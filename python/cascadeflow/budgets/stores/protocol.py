@@ -74,9 +74,15 @@ class ScopeRecord:
         spent: nanodollars over the scope's whole life, what was granted and never reported
             included.
         unreported: the part of it that was granted, never reported, and so counts as spent.
-        by_quarter: nanodollars by UTC quarter of an hour (its start), since the moment asked for:
-            the calendar periods of every time zone are sums of them. `unreported` is not in it: it
-            belongs to every period that had not ended at `granted_at`.
+        by_quarter: nanodollars by UTC quarter of an hour (its start), since the moment asked for,
+            oldest first: the calendar periods of every time zone are made of them. A quarter in
+            which more was taken off by hand than had been spent in it has two entries: first what
+            was taken off beyond that (negative), then what counts after it; their sum is what was
+            booked. A period's spending is what one gets by adding the entries in order, at zero
+            after each that leads below it: exactly as event by event where events were logged in
+            the order of their quarters, and otherwise never less than was spent since the last time
+            something was taken off. `unreported` is not in it: it belongs to every period that had
+            not ended at `granted_at`.
         granted_at: when the newest of the unreported grants was made; `None` without one.
         limits: limits set by hand (`ManualEvent`s of kind `limit`) that hold over configured ones:
             period to nanodollars, `None` for "no limit".

@@ -515,7 +515,7 @@ class SqliteStore:
     def _explained(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise explain(error, self.path, doing) from None
 
     @contextmanager

@@ -335,8 +335,13 @@ _ADVICE: Final = {
 }
 
 
-def explain(error: sqlite3.Error, path: Path, doing: str) -> StoreError:
-    """Gives an error of SQLite as one that says what to do."""
+def explain(error: sqlite3.Error | UnicodeDecodeError, path: Path, doing: str) -> StoreError:
+    """Gives an error of SQLite as one that says what to do.
+
+    Python cannot read an error of SQLite that quotes damaged bytes: it raises `UnicodeDecodeError`.
+    """
+    if isinstance(error, UnicodeDecodeError):
+        return StoreError(f"{path}: {doing} failed: it is damaged: restore it from a backup")
     name = getattr(error, "sqlite_errorname", None) or ""
     for known, advice in _ADVICE.items():
         if name.startswith(known):

@@ -35,6 +35,12 @@ CREATE TABLE {place}sums (
     nanodollars INTEGER NOT NULL CHECK (typeof(nanodollars) = 'integer'),
     PRIMARY KEY (scope_id, quarter)
 ) WITHOUT ROWID;
+CREATE TABLE {place}taken (
+    scope_id INTEGER NOT NULL,
+    quarter INTEGER NOT NULL,
+    nanodollars INTEGER NOT NULL CHECK (typeof(nanodollars) = 'integer'),
+    PRIMARY KEY (scope_id, quarter)
+) WITHOUT ROWID;
 CREATE TABLE {place}limits (
     scope_id INTEGER NOT NULL,
     period TEXT NOT NULL,
@@ -96,13 +102,14 @@ CREATE TABLE state (
 MIGRATIONS: Final[Mapping[int, str]] = {1: _LOG + _SUMMARIES.format(place="") + _BESIDES}
 """What brings a file from each version to the next; a published step is never changed.
 
-`log` is the truth; `scopes`, `sums` and `limits` are reckoned from it and can be again. `state` has
-one row: the chain's head, and how far and to what the sums were reckoned.
+`log` is the truth; `scopes`, `sums`, `taken` and `limits` are reckoned from it and can be again.
+`taken` is what was taken off in a quarter of an hour beyond what had been spent in it by then.
+`state` has one row: the chain's head, and how far and to what the sums were reckoned.
 """
 
 
 def make_summary_tables(connection: sqlite3.Connection) -> None:
-    """Makes empty temporary tables `scopes`, `sums` and `limits`, to reckon the log anew."""
+    """Makes empty temporary tables of what is reckoned from the log, to reckon it anew."""
     for statement in _statements(_SUMMARIES.format(place="temp.")):
         connection.execute(statement)
 
@@ -137,7 +144,7 @@ def connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
         else:
             _settle(connection, path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
         raise explain(error, path, "opening it") from None
     except BaseException:
@@ -237,7 +244,7 @@ def migrate(
             connection.execute("BEGIN IMMEDIATE")
             _step(connection, step, migrations[step])
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise explain(error, path, f"bringing it to form {step}") from None

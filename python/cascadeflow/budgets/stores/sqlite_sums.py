@@ -2,11 +2,17 @@
 
 They are reckoned from the log and nothing else: with each commit what its events add, and from the
 whole log again when that is asked for or when their counts disagree.
+
+A period's spending never falls below zero, whatever is taken off by hand: what comes afterwards
+counts in full. One sum for each quarter of an hour could not tell what came afterwards, so beside
+the sum is kept how far below zero it has been (`taken`, positive). A quarter that began with x then
+ends with max(0, x - taken) + (sum + taken), just as event by event. A charge of an earlier quarter
+that is logged later came afterwards too: the later quarters' `taken` grows by it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cascadeflow.budgets.records import Scope
 from cascadeflow.budgets.stores.events import (
@@ -15,8 +21,8 @@ from cascadeflow.budgets.stores.events import (
     from_micros,
     limit_changes,
     micros,
+    quarter_entries,
     quarter_of,
-    quarter_start,
 )
 from cascadeflow.budgets.stores.protocol import ScopeRecord
 from cascadeflow.budgets.stores.sqlite_schema import make_summary_tables
@@ -37,6 +43,9 @@ __all__ = [
     "text_of",
     "value_of",
 ]
+
+# By quarter of an hour, scope by scope.
+_Quarters: TypeAlias = dict[int, dict[tuple[str, str], int]]
 
 _GLOBAL: Final = ("global", "")
 _REMEMBERED: Final = 65_536
@@ -103,10 +112,12 @@ class Tally:
         total: nanodollars it adds to the global account.
     """
 
-    __slots__ = ("_limits", "_quarters", "total")
+    __slots__ = ("_limits", "_quarters", "_steps", "total")
 
     def __init__(self) -> None:
-        self._quarters: dict[int, dict[tuple[str, str], int]] = {}
+        self._quarters: _Quarters = {}
+        # Charges may be added up in any order among themselves, but not with what takes off.
+        self._steps: list[_Quarters] = [self._quarters]
         self._limits: dict[tuple[tuple[str, str], PeriodKind], int | None] = {}
         self.total = 0
 
@@ -115,11 +126,15 @@ class Tally:
         booked = booking(event, at)
         if booked is not None:
             scopes, quarter, nanodollars = booked
-            sums = self._quarters.get(quarter)
-            if sums is None:
-                sums = self._quarters[quarter] = {}
-            for pair in scopes:
-                sums[pair] = sums.get(pair, 0) + nanodollars
+            if nanodollars < 0:
+                self._quarters = {}
+                self._steps += ({quarter: dict.fromkeys(scopes, nanodollars)}, self._quarters)
+            else:
+                sums = self._quarters.get(quarter)
+                if sums is None:
+                    sums = self._quarters[quarter] = {}
+                for pair in scopes:
+                    sums[pair] = sums.get(pair, 0) + nanodollars
             if scopes[0] == _GLOBAL:
                 self.total += nanodollars
         for scope, period, limit in limit_changes(event):
@@ -128,20 +143,17 @@ class Tally:
     def write(self, connection: sqlite3.Connection, ids: ScopeIds, *, place: str = "main") -> None:
         """Adds it all to the tables."""
         lives: dict[int, int] = {}
-        quarters = []
-        for quarter, sums in self._quarters.items():
-            for scope, nanodollars in sums.items():
-                scope_id = ids.of(connection, scope)
-                lives[scope_id] = lives.get(scope_id, 0) + nanodollars
-                quarters.append((scope_id, quarter, nanodollars))
+        for number, step in enumerate(self._steps):
+            rows = []
+            for quarter, sums in step.items():
+                for scope, nanodollars in sums.items():
+                    scope_id = ids.of(connection, scope)
+                    lives[scope_id] = lives.get(scope_id, 0) + nanodollars
+                    rows.append((scope_id, quarter, nanodollars))
+            _add_to_quarters(connection, rows, place, takes_off=number % 2 == 1)
         connection.executemany(
             f"UPDATE {place}.scopes SET spent = spent + ? WHERE id = ?",  # noqa: S608 - ours
             [(nanodollars, scope_id) for scope_id, nanodollars in lives.items()],
-        )
-        connection.executemany(
-            f"INSERT INTO {place}.sums VALUES (?, ?, ?) ON CONFLICT (scope_id, quarter) "  # noqa: S608 - ours
-            "DO UPDATE SET nanodollars = nanodollars + excluded.nanodollars",
-            quarters,
         )
         connection.executemany(
             f"INSERT INTO {place}.limits VALUES (?, ?, ?) ON CONFLICT (scope_id, period) "  # noqa: S608 - ours
@@ -150,6 +162,35 @@ class Tally:
                 (ids.of(connection, scope), period, limit)
                 for (scope, period), limit in self._limits.items()
             ],
+        )
+
+
+def _add_to_quarters(
+    connection: sqlite3.Connection,
+    rows: list[tuple[int, int, int]],
+    place: str,
+    *,
+    takes_off: bool,
+) -> None:
+    """Adds to the sums of scopes (their rows) in quarters: charges, or what is taken off."""
+    connection.executemany(
+        f"INSERT INTO {place}.sums VALUES (?, ?, ?) ON CONFLICT (scope_id, quarter) "  # noqa: S608 - ours
+        "DO UPDATE SET nanodollars = nanodollars + excluded.nanodollars",
+        rows,
+    )
+    if takes_off:
+        connection.executemany(
+            f"INSERT INTO {place}.taken SELECT scope_id, quarter, -nanodollars FROM {place}.sums "  # noqa: S608 - ours
+            "WHERE scope_id = ? AND quarter = ? AND nanodollars < 0 "
+            "ON CONFLICT (scope_id, quarter) "
+            "DO UPDATE SET nanodollars = MAX(nanodollars, excluded.nanodollars)",
+            [row[:2] for row in rows],
+        )
+    elif connection.execute(f"SELECT EXISTS (SELECT 1 FROM {place}.taken)").fetchone()[0]:  # noqa: S608 - ours
+        connection.executemany(
+            f"UPDATE {place}.taken SET nanodollars = nanodollars + ? "  # noqa: S608 - ours
+            "WHERE scope_id = ? AND quarter > ?",
+            [(nanodollars, scope_id, quarter) for scope_id, quarter, nanodollars in rows],
         )
 
 
@@ -164,6 +205,7 @@ def rebuild(connection: sqlite3.Connection, *, place: str = "main") -> None:
     else:
         connection.execute("UPDATE main.scopes SET spent = 0")
         connection.execute("DELETE FROM main.sums")
+        connection.execute("DELETE FROM main.taken")
         connection.execute("DELETE FROM main.limits")
     total = 0
     log = connection.execute("SELECT body FROM main.log ORDER BY number")
@@ -183,6 +225,10 @@ _COMPARED: Final = (
     (
         "sum of a quarter of an hour",
         "SELECT kind, name, quarter, nanodollars FROM {0}.sums JOIN {0}.scopes ON id = scope_id",
+    ),
+    (
+        "amount taken off in a quarter of an hour",
+        "SELECT kind, name, quarter, nanodollars FROM {0}.taken JOIN {0}.scopes ON id = scope_id",
     ),
     (
         "limit",
@@ -244,13 +290,14 @@ def read_scopes(
     # One search a scope, whatever it spent before; the order of the names is the order of the ids.
     within = (first, last, quarter_of(micros(since)))
     quarters: dict[int, list[tuple[datetime, int]]] = {}
-    for scope_id, quarter, nanodollars in connection.execute(
-        "SELECT q.scope_id, q.quarter, q.nanodollars FROM scopes s CROSS JOIN sums q "
-        "ON q.scope_id = s.id WHERE s.id BETWEEN ? AND ? AND q.quarter >= ? "
+    for scope_id, quarter, nanodollars, taken in connection.execute(
+        "SELECT q.scope_id, q.quarter, q.nanodollars, t.nanodollars FROM scopes s "
+        "CROSS JOIN sums q ON q.scope_id = s.id LEFT JOIN taken t ON t.scope_id = q.scope_id "
+        "AND t.quarter = q.quarter WHERE s.id BETWEEN ? AND ? AND q.quarter >= ? "
         "ORDER BY q.scope_id, q.quarter",
         within,
     ):
-        quarters.setdefault(scope_id, []).append((quarter_start(quarter), nanodollars))
+        quarters.setdefault(scope_id, []).extend(quarter_entries(quarter, nanodollars, taken or 0))
     limits: dict[int, list[tuple[PeriodKind, int | None]]] = {}
     for scope_id, period, nanodollars in connection.execute(
         "SELECT scope_id, period, nanodollars FROM limits WHERE scope_id BETWEEN ? AND ?",
