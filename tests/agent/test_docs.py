@@ -10,6 +10,7 @@ import runpy
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "agent.md"
 BUDGETS = ROOT / "docs" / "budgets.md"
+README = ROOT / "README.md"
 EXAMPLES = [
     ROOT / "examples" / f"{name}.py"
     for name in ("quickstart", "streaming", "batch", "budgets", "v01")
@@ -54,15 +56,19 @@ def providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedProvider]:
                 register_provider(provider, replace=True)
 
 
-def blocks(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+def blocks(page: Path, heading: str = "") -> list[str]:
+    """A page's Python blocks, or those between a heading and the next one."""
+    text = page.read_text()
+    if heading:
+        text = text.partition(f"\n{heading}\n")[2].partition("\n## ")[0]
+    return re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 
-async def run_blocks(page: Path) -> dict[str, Any]:
+async def run_blocks(page: Path, heading: str = "") -> dict[str, Any]:
     """Runs a page's blocks in order, as one program; gives its names."""
     namespace: dict[str, Any] = {}
     agents: list[CascadeAgent] = []
-    for source in blocks(page):
+    for source in blocks(page, heading):
         code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
         running = eval(code, namespace)  # noqa: S307 - this repository's own page
         if inspect.iscoroutine(running):
@@ -101,6 +107,18 @@ def test_every_block_of_the_budgets_page_runs_and_its_alerts_arrive_signed(
     with open_store("sqlite:///budgets.db", read_only=True) as store:
         report = verify(store)
         assert report.ok, report.reason
+
+
+@pytest.mark.usefixtures("providers")
+def test_the_readmes_block_on_budgets_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace = asyncio.run(run_blocks(README, "## Budgets that hold"))
+    namespace["tracker"].close()
+    booked, remaining, action = capsys.readouterr().out.split()
+    assert Decimal(booked) + Decimal(remaining) == Decimal("0.50")
+    assert action == "none"
 
 
 @contextmanager
