@@ -1,20 +1,22 @@
-"""Each account, period and threshold is reported once, whoever reaches it, and to the alerts too."""
+"""Each account, period and threshold is reported once, whoever reaches it; so are alerts."""
 
 from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cascadeflow.budgets.alerts import Alert
 from cascadeflow.budgets.records import NOBODY, Charge, Spender
-from cascadeflow.budgets.reservation import Outcome, Reservation
 from cascadeflow.budgets.tracker import CostTracker
 from cascadeflow.config import BudgetConfig
 from cascadeflow.errors import BudgetExceededError
 from cascadeflow.testing import ManualClock
+
+if TYPE_CHECKING:
+    from cascadeflow.budgets.alerts import Alert
+    from cascadeflow.budgets.reservation import Outcome, Reservation
 
 USD = 10**9
 MODEL = "openai:small"
@@ -42,7 +44,7 @@ class Heard:
         """The alerts since the last time: account and state."""
         assert self.tracker._alerts is not None
         assert self.tracker._alerts.flush()
-        told = [(alert.account, alert.state) for alert in self.alerts]
+        told: list[tuple[str, str]] = [(alert.account, alert.state) for alert in self.alerts]
         self.alerts.clear()
         return told
 
@@ -100,9 +102,9 @@ def test_every_account_and_period_has_its_own() -> None:
     ]
 
 
-@pytest.mark.parametrize("period", ["daily", "rolling"])
-def test_a_new_period_is_reported_anew(period: str) -> None:
-    heard = Heard(global_budget=BudgetConfig(**{period: 1, "warn_at": 0.9}))
+@pytest.mark.parametrize("budget", [BudgetConfig(daily=1), BudgetConfig(rolling=1)])
+def test_a_new_period_is_reported_anew(budget: BudgetConfig) -> None:
+    heard = Heard(global_budget=budget)
     for _ in range(3):
         assert len(crossed(heard.spend(USD))) == 3
         heard.clock.advance(86_400 * 2)

@@ -194,6 +194,37 @@ def test_a_limit_may_change_under_load() -> None:
     assert spent["team:t"][1] == 0
 
 
+def test_many_idle_accounts_are_dropped_beside_requests_that_use_them_again() -> None:
+    clock = ManualClock(START)
+    tracker = CostTracker(default_user_budget=BudgetConfig(daily=1), clock=clock)
+
+    def spend(user: int) -> None:
+        spender = Spender(user_id=f"u{user}")
+        now = clock.now()
+        held = tracker.reserve_sync(spender, [(MODEL, 5)], request_id="r", at=now)
+        held.settle(paid(5))
+
+    for user in range(3_000):
+        spend(user)
+    clock.advance(86_400)
+    for user in range(0, 3_000, 3):
+        spend(user)
+        tracker.record(model="m", provider="p", nanodollars=1, user_id=f"u{user + 1}")
+    for thread in threading.enumerate():
+        if thread.name == "cascadeflow-budgets-tidy":
+            thread.join()
+    spent = {s.scope.name: s.spent for s in tracker.accounts()}
+    for user in range(0, 3_000, 3):
+        assert spent[f"u{user}"] == 5
+        assert spent[f"u{user + 1}"] == 1
+    clock.advance(86_400)
+    spend(0)
+    for thread in threading.enumerate():
+        if thread.name == "cascadeflow-budgets-tidy":
+            thread.join()
+    assert len(tracker.accounts()) == 1
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_counts_for_itself_and_leaves_its_parents_holds_alone() -> None:

@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_refused_and_says_what_does() -> None:
         hold(tracker, USD // 2, spender=Spender(user_id="u"))
     error = caught.value
     assert (error.scope, error.name, error.period) == ("user", "u", "day")
-    assert (error.limit, error.spent, error.held) == (1, Decimal("0.25"), Decimal("0.5"))
+    assert (error.limit, error.spent, error.held) == (Decimal(1), Decimal("0.25"), Decimal("0.5"))
     assert error.requested == Decimal("0.5")
     assert error.resets_at == datetime(2026, 3, 11, tzinfo=UTC)
     assert not error.permanent
@@ -177,7 +177,7 @@ def test_a_limit_of_zero_is_a_limit_of_zero() -> None:
     tracker, _ = tracker_at(global_budget=5, user_budgets={"u": 0})
     with pytest.raises(BudgetExceededError) as caught:
         hold(tracker, 1, spender=Spender(user_id="u"))
-    assert (caught.value.name, caught.value.limit) == ("u", 0)
+    assert (caught.value.name, caught.value.limit) == ("u", Decimal(0))
     hold(tracker, 0, spender=Spender(user_id="u")).settle([charge(0)])
 
 
@@ -194,7 +194,7 @@ def test_a_request_that_no_limit_applies_to_is_refused(mode: str) -> None:
     tracker, _ = tracker_at(user_budgets={"known": 5}, enforcement_mode=mode)
     with pytest.raises(BudgetExceededError, match="default_user_budget=") as caught:
         hold(tracker, 1, spender=Spender(user_id="unknown"))
-    assert (caught.value.permanent, caught.value.limit) == (True, 0)
+    assert (caught.value.permanent, caught.value.limit) == (True, Decimal(0))
     assert (caught.value.scope, caught.value.name) == ("user", "unknown")
     assert tracker.remaining("unknown") == 0
     assert hold(tracker, 1, spender=Spender(user_id="unknown"), force=True).open

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from cascadeflow.budgets.records import NOBODY, Charge
 from cascadeflow.budgets.stores.memory import MemoryStore
+from cascadeflow.budgets.tracker import CostTracker
 from cascadeflow.errors import StoreError
+from cascadeflow.testing import ManualClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from cascadeflow.budgets.records import LogEvent, Scope
+    from cascadeflow.budgets.records import LogEvent, Scope, Spender
+    from cascadeflow.budgets.reservation import Reservation
     from cascadeflow.budgets.stores.protocol import Grant, ScopeRecord, StrictHold
-    from cascadeflow.budgets.tracker import CostTracker
+
+USD = 10**9
+MODEL = "openai:small"
+START = datetime(2026, 3, 10, 12, tzinfo=UTC)
+ME = {"actor": "ada", "reason": "asked for"}
 
 
 class TestStore(MemoryStore):
@@ -76,3 +85,40 @@ def kill(tracker: CostTracker) -> None:
     if writer._thread is not None:
         writer._thread.join()
     tracker._closed = True
+
+
+class Site:
+    """A clock, and stores that follow one another as processes do."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock(START)
+        self.store = TestStore(clock=self.clock)
+        self.trackers: list[CostTracker] = []
+
+    def tracker(self, **options: Any) -> CostTracker:
+        self.trackers.append(CostTracker(store=self.store, clock=self.clock, **options))
+        return self.trackers[-1]
+
+    def crash(self) -> None:
+        """What the next process finds when this one dies now."""
+        dead, self.store.broken = self.store, True
+        dead.gate.set()
+        for tracker in self.trackers:
+            kill(tracker)
+        self.trackers.clear()
+        self.store = TestStore(clock=self.clock, left=self.store)
+
+
+def hold(
+    tracker: CostTracker, amount: int, spender: Spender = NOBODY, request_id: str = "r"
+) -> Reservation:
+    now = tracker._clock.now()
+    return tracker.reserve_sync(spender, [(MODEL, amount)], request_id=request_id, at=now)
+
+
+def paid(amount: int) -> list[Charge]:
+    return [Charge(model=MODEL, nanodollars=amount, confirmed=True, held=amount)]
+
+
+def spent(tracker: CostTracker, scope: str = "global") -> dict[str, int]:
+    return {standing.period: standing.spent for standing in tracker.accounts(scope)}

@@ -190,6 +190,7 @@ class Budgets:
         self._configured: dict[Scope, BudgetConfig] = {}
         self._by_hand: dict[Scope, dict[PeriodKind, int | None]] = {}
         self._made: dict[Scope, tuple[Limit, ...]] = {}
+        self._shared: dict[BudgetConfig | None, tuple[Limit, ...]] = {}
         self.renew_lock()
 
     def renew_lock(self) -> None:
@@ -242,7 +243,14 @@ class Budgets:
         if scope not in self._configured:  # the default of its kind may have been changed too
             by_hand |= self.by_hand(Scope(scope.kind, _EVERY))
         by_hand |= self.by_hand(scope)
-        return limits_of(self.config(scope), by_hand)
+        config = self.config(scope)
+        if by_hand:
+            return limits_of(config, by_hand)
+        # Users of the default budget, millions of them, share one tuple.
+        shared = self._shared.get(config)
+        if shared is None:
+            shared = self._shared[config] = limits_of(config, by_hand)
+        return shared
 
     @property
     def scopes(self) -> list[Scope]:

@@ -128,7 +128,7 @@ class Changes:
         previous: int | None = self._history.spent if scope == GLOBAL else None
         booked = nanodollars
         if account is not None:
-            previous = self._books.ledger.total(account.handle)[0]
+            previous = account.ledger.total(account.handle)[0]
             booked = self._books.adjust(account, nanodollars, now_ms)
         elif scope == GLOBAL:
             booked = max(nanodollars, -self._history.spent)

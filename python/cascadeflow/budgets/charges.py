@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cascadeflow.budgets.accounts import Limit
-    from cascadeflow.budgets.history import History, Standing
+    from cascadeflow.budgets.history import History, TotalState
     from cascadeflow.budgets.records import Spender
     from cascadeflow.budgets.reservation import Hold
     from cascadeflow.budgets.writer import Writer
@@ -148,18 +148,19 @@ class ChargeBook:
         if events:
             self.count(events)
 
-    def count(self, events: Sequence[UsageEvent], *, tokens: int | None = None) -> Standing:
-        """Counts events in the history, and says in the log what was reached."""
-        standing = self._history.add(events, self.total_limit(), tokens=tokens)
+    def count(self, events: Sequence[UsageEvent], *, tokens: int = 0) -> tuple[TotalState, ...]:
+        """Counts events in the history, and says in the log of the process what was reached."""
+        limit = self.total_limit()
+        crossed = self._history.add(events, limit, tokens=tokens)
         if self._verbose:
             for event in events:
                 _logger.info("%s cost %s nanodollars", event.charge.model, event.charge.nanodollars)
-        for state in standing.crossed:
+        for state in crossed:
             _logger.warning(
                 "the budget is %s: %s of %s USD spent%s",
                 state,
-                dollars(standing.spent),
-                dollars(standing.limit or 0),
+                dollars(self._history.spent),
+                dollars((limit and limit.nanodollars) or 0),
                 self._stopped,
             )
-        return standing
+        return crossed

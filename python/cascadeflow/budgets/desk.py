@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from cascadeflow._native import Ledger
     from cascadeflow.budgets.books import Account
-    from cascadeflow.budgets.history import Standing
+    from cascadeflow.budgets.history import TotalState
     from cascadeflow.budgets.records import Charge, Spender
 
 __all__ = ["Desk"]
@@ -331,7 +331,7 @@ class Desk(Holds):
         request_id: str,
         tokens: int,
         metadata: Mapping[str, object],
-    ) -> Standing:
+    ) -> tuple[TotalState, ...]:
         """Books one charge, over any limit; see `CostTracker.record`.
 
         Args:
@@ -362,6 +362,6 @@ class Desk(Holds):
             touched = [books.accounts[scope] for scope, _ in amounts if scope in books.accounts]
         if writer is not None and unread:
             writer.load(unread, 0)
-        standing = self._charges.count([event], tokens=tokens)
+        crossed = self._charges.count([event], tokens=tokens)
         books.crossings(touched, now_ms)
-        return standing
+        return crossed

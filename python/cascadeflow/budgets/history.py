@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from cascadeflow.budgets.accounts import ANONYMOUS
-from cascadeflow.money import to_usd
+from cascadeflow.money import MAX_NANODOLLARS, to_usd
 from cascadeflow.types import EMPTY
 
 if TYPE_CHECKING:
@@ -105,6 +105,9 @@ class History:
             self._by_user: dict[str, int] = {}
             self._kept: deque[tuple[LogEvent, int]] = deque(maxlen=self._keep)
             self._reached: set[TotalState] = set()
+            self._limit: Limit | None = None
+            """Which limit `_next` was reckoned for."""
+            self._next = 0
 
     def restore(self, spent: int, by_model: Mapping[str, int], by_user: Mapping[str, int]) -> None:
         """Begins with what a store knows."""
@@ -114,9 +117,9 @@ class History:
             self._by_user = dict(by_user)
 
     def add(
-        self, events: Iterable[UsageEvent], limit: Limit | None, *, tokens: int | None = None
-    ) -> Standing:
-        """Counts events, and says how the total stands and which states are new.
+        self, events: Iterable[UsageEvent], limit: Limit | None, *, tokens: int = 0
+    ) -> tuple[TotalState, ...]:
+        """Counts events, and gives the states of the total that they are the first to reach.
 
         Args:
             events: what to count.
@@ -127,17 +130,35 @@ class History:
             for event in events:
                 charge = event.charge
                 self._count += 1
-                self._kept.append((event, tokens or 0))
-                if charge.nanodollars is None:
+                self._kept.append((event, tokens))
+                amount = charge.nanodollars
+                if amount is None:
                     self._unknown += 1
                     continue
-                booked = event.booked
-                self._spent += booked
-                self._by_model[charge.model] = self._by_model.get(charge.model, 0) + booked
+                amount -= event.corrected_nanodollars
+                self._spent += amount
+                by = self._by_model
+                by[charge.model] = by.get(charge.model, 0) + amount
                 user = event.spender.user_id
                 if user is not None and user != ANONYMOUS:
-                    self._by_user[user] = self._by_user.get(user, 0) + booked
-            return self._stand(limit, mark=True)
+                    by = self._by_user
+                    by[user] = by.get(user, 0) + amount
+            if limit is None or (limit is self._limit and self._spent < self._next):
+                return ()
+            return self._cross(limit)
+
+    def _cross(self, limit: Limit) -> tuple[TotalState, ...]:
+        """Notes which states are new, and where the next begins; the lock is held."""
+        new = tuple(
+            state
+            for amount, state in _totals(limit)
+            if self._spent >= amount and state not in self._reached
+        )
+        self._reached.update(new)
+        self._limit = limit
+        ahead = [amount for amount, state in _totals(limit) if state not in self._reached]
+        self._next = min(ahead, default=MAX_NANODOLLARS)
+        return new
 
     def note(self, event: LogEvent) -> None:
         """Keeps an event that is no usage."""
@@ -148,30 +169,21 @@ class History:
         """Changes the sum of all by hand; states that it falls under may be reached again."""
         with self._lock:
             self._spent = max(0, self._spent + amount)
-            for threshold, state in () if limit is None else limit.thresholds:
-                if self._spent < threshold and state != "degraded":
-                    self._reached.discard("warned" if state == "warned" else "exhausted")
+            self._limit = None
+            for threshold, state in () if limit is None else _totals(limit):
+                if self._spent < threshold:
+                    self._reached.discard(state)
 
-    def standing(self, limit: Limit | None) -> Standing:
-        """How the total stands now."""
-        with self._lock:
-            return self._stand(limit, mark=False)
-
-    def _stand(self, limit: Limit | None, *, mark: bool) -> Standing:
-        """Reads the state; the lock is held. `mark` notes which states are new."""
+    def standing(self, limit: Limit | None, crossed: tuple[TotalState, ...] = ()) -> Standing:
+        """How the total stands now, with the states that were just reached."""
+        spent = self._spent
         if limit is None or limit.nanodollars is None:
-            return Standing(self._spent, None, None)
+            return Standing(spent, None, None)
         state: TotalState = "ok"
-        crossed: list[TotalState] = []
-        for amount, reached in limit.thresholds:
-            if self._spent >= amount and reached in {"warned", "exhausted"}:
-                state = "warned" if reached == "warned" else "exhausted"
-                crossed.append(state)
-        if not mark:
-            return Standing(self._spent, limit.nanodollars, state)
-        new = tuple(reached for reached in crossed if reached not in self._reached)
-        self._reached.update(new)
-        return Standing(self._spent, limit.nanodollars, state, new)
+        for amount, reached in _totals(limit):
+            if spent >= amount:
+                state = reached
+        return Standing(spent, limit.nanodollars, state, crossed)
 
     @property
     def spent(self) -> int:
@@ -206,6 +218,15 @@ class History:
         with self._lock:
             kept = list(self._kept)
         return [_entry(event, tokens) for event, tokens in kept if hasattr(event, "charge")]
+
+
+def _totals(limit: Limit) -> list[tuple[int, TotalState]]:
+    """The thresholds that v0.1 knew, ascending."""
+    return [
+        (amount, "warned" if state == "warned" else "exhausted")
+        for amount, state in limit.thresholds
+        if state != "degraded"
+    ]
 
 
 def split(model_id: str) -> tuple[str, str]:

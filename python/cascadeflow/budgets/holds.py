@@ -35,6 +35,9 @@ QUARTER_MS: Final = 900_000
 
 _SWEEP_MS: Final = 30_000
 _EVICT_MS: Final = 60_000
+_FEW: Final = 2_000
+"""So many accounts are looked through at once."""
+
 _LONG_AGO: Final = -(2**62)
 
 
@@ -130,11 +133,23 @@ class Holds(Bookkeeper):
                     self._expire(hold)
             if now_ms >= self._evict_at:
                 self._evict_at = now_ms + _EVICT_MS
-                evicted = self._books.evict(now_ms)
-                if evicted and self._writer is not None:
-                    self._writer.report(evicted)
+                self._tidy(now_ms)
         finally:
             self._sweeping.release()
+
+    def _tidy(self, now_ms: int) -> None:
+        """Drops idle accounts, somewhere else where there are many: no request waits for it."""
+        if self._writer is not None:
+            self._writer.tidy(now_ms)
+        elif len(self._books.accounts) <= _FEW:
+            self._books.evict(now_ms)
+        else:
+            threading.Thread(
+                target=self._books.evict,
+                args=(now_ms,),
+                name="cascadeflow-budgets-tidy",
+                daemon=True,
+            ).start()
 
     def _expire(self, hold: Hold) -> None:
         with self._late_lock:

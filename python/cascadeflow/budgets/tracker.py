@@ -331,7 +331,7 @@ class CostTracker(Readings):
             confirmed=True,
             held=nanodollars or 0,
         )
-        return self._desk.record(
+        crossed = self._desk.record(
             charge,
             Spender(user_id=user_id or ANONYMOUS),
             at=self._clock.now(),
@@ -340,6 +340,7 @@ class CostTracker(Readings):
             tokens=tokens,
             metadata=metadata,
         )
+        return self._history.standing(self._total_limit(), crossed)
 
     def add_cost(  # noqa: PLR0917 - v0.1's positions
         self,

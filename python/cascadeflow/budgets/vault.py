@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 from cascadeflow.budgets.accounts import ANONYMOUS, GLOBAL
 from cascadeflow.budgets.books import from_ms, to_ms
 from cascadeflow.budgets.stores.protocol import Grant
+from cascadeflow.errors import InvalidRequestError
 from cascadeflow.money import MAX_NANODOLLARS
 
 if TYPE_CHECKING:
@@ -161,24 +162,18 @@ class Vault:
     def grant(self, wants: Mapping[Account, Wants]) -> None:
         """Writes down what scopes may spend, then lets them."""
         now_ms = self._now_ms()
-        made = [
-            (account, self._up_to(account, want, now_ms))
-            for account, want in wants.items()
-            if self._books.accounts.get(account.scope) is account
-        ]
+        found = [(account, self._up_to(account, want, now_ms)) for account, want in wants.items()]
+        made = [(account, up_to) for account, up_to in found if up_to is not None]
         if not made:
             return
         at = from_ms(now_ms)
         self.store.grant([Grant(account.scope, up_to, at) for account, up_to in made])
-        with self._books.lock:
-            for account, up_to in made:
-                if self._books.accounts.get(account.scope) is account:
-                    self._books.ledger.set_grant(account.handle, up_to)
-                    account.granted = up_to
-                    account.fresh_until_ms = min(
-                        (_fresh_ms(limit, now_ms) for limit in account.limits),
-                        default=MAX_NANODOLLARS,
-                    )
+        for account, up_to in made:
+            account.granted = up_to
+            account.fresh_until_ms = min(
+                (_fresh_ms(limit, now_ms) for limit in account.limits), default=MAX_NANODOLLARS
+            )
+            self._books.set_grant(account, up_to)
 
     def cover(self) -> None:
         """Writes down what was booked beyond a grant: by force, or because a provider billed more.
@@ -200,27 +195,21 @@ class Vault:
 
     def _cover(self, accounts: Iterable[Account]) -> None:
         at = from_ms(self._now_ms())
-        with self._books.lock:
-            totals = [
-                (account, sum(self._books.ledger.total(account.handle)))
-                for account in accounts
-                if self._books.accounts.get(account.scope) is account
-            ]
-        short = [(account, total) for account, total in totals if total > account.granted]
+        lives = [(account, account.life()) for account in accounts]
+        short = [(a, life) for a, life in lives if life is not None and life > a.granted]
         if not short:
             return
-        self.store.grant([Grant(account.scope, total, at) for account, total in short])
-        with self._books.lock:
-            for account, total in short:
-                if self._books.accounts.get(account.scope) is account:
-                    self._books.ledger.set_grant(account.handle, total)
-                    account.granted = total
+        self.store.grant([Grant(account.scope, life, at) for account, life in short])
+        for account, life in short:
+            account.granted = life
+            self._books.set_grant(account, life)
 
-    def _up_to(self, account: Account, want: Wants, now_ms: int) -> int:
-        with self._books.lock:
-            ledger = self._books.ledger
-            settled, held = ledger.total(account.handle)
-            windows = ledger.standing(account.handle, now_ms)
+    def _up_to(self, account: Account, want: Wants, now_ms: int) -> int | None:
+        try:
+            settled, held = account.ledger.total(account.handle)
+            windows = account.ledger.standing(account.handle, now_ms)
+        except InvalidRequestError:
+            return None  # dropped as idle: whoever waits opens it again
         left = min(
             (w.limit - w.spent - w.held for w in windows if w.limit is not None),
             default=MAX_NANODOLLARS,

@@ -49,14 +49,14 @@ _LAST_RETRY: Final = 5.0
 class _Round:
     """What is to be done in the next round of the thread."""
 
-    __slots__ = ("done", "holds", "jobs", "loads", "reports", "wants")
+    __slots__ = ("done", "holds", "jobs", "loads", "tidy_at_ms", "wants")
 
     def __init__(self) -> None:
         self.done: Future[None] = Future()
         self.loads: dict[Scope, Wants] = {}
         self.wants: dict[Account, Wants] = {}
         self.holds: list[StrictHold] = []
-        self.reports: list[tuple[Scope, int]] = []
+        self.tidy_at_ms: int | None = None
         self.jobs: list[tuple[Future[Any], Callable[[], Any]]] = []
 
 
@@ -152,10 +152,10 @@ class Writer:
             self._hurry()
             return self._round.done
 
-    def report(self, spent: Iterable[tuple[Scope, int]]) -> None:
-        """Gives back what was granted to scopes that were put aside."""
+    def tidy(self, now_ms: int) -> None:
+        """Drops idle accounts, and gives back what they were granted. Nobody waits for it."""
         with self._state:
-            self._round.reports += spent
+            self._round.tidy_at_ms = now_ms
             self._wake()
 
     def call(self, job: Callable[[], T]) -> Future[T]:
@@ -253,7 +253,7 @@ class Writer:
     def _wait(self) -> None:
         """Waits until there is something to do; the lock is held."""
         while not self._pressing():
-            if self._queue or self._unwritten or self._round.reports:
+            if self._queue or self._unwritten or self._round.tidy_at_ms is not None:
                 now = time.monotonic()
                 until = now + BATCH_SECONDS if self._failure is None else self._retry_at
                 while now < until and not self._pressing():
@@ -295,8 +295,9 @@ class Writer:
                     self._books.pending.setdefault(scope, [])
             self._take()
         self._append()
-        if turn.reports:
-            store.report(turn.reports)
+        if turn.tidy_at_ms is not None:
+            # Here, where scopes are opened too: what is given back is not in use again.
+            store.report(self._books.evict(turn.tidy_at_ms))
         if turn.loads:
             opened = [scope for scope in turn.loads if scope in self._books.pending]
             self._vault.open(opened)
