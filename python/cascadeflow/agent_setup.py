@@ -162,7 +162,12 @@ def spender_of(
     given: Any = tags  # whatever the annotation says
     if isinstance(given, str) or not isinstance(given, Sequence):
         raise InvalidRequestError(f"tags must be a list of texts, not {tags!r}")
-    names: dict[str, Any] = {"user_id": user_id, "user_tier": user_tier, "team": team, "key_id": key_id}
+    names: dict[str, Any] = {
+        "user_id": user_id,
+        "user_tier": user_tier,
+        "team": team,
+        "key_id": key_id,
+    }
     for what, name in [*names.items(), *(("a tag", tag) for tag in tags)]:
         if (name is not None or what == "a tag") and (not isinstance(name, str) or not name):
             raise InvalidRequestError(f"{what} must be text that is not empty, not {name!r}")

@@ -80,7 +80,21 @@ def test_a_status_and_its_words_become_one_class(status: int, body: Any, name: s
     assert (error.provider, error.status, error.request_id) == ("openai", status, "req-7")
     later = {"RateLimitedError", "OverloadedError", "ProviderTimeoutError"}
     assert error.retryable == (name in later)
-    assert error.billed is False
+    # Who only passed the request on and gave up waiting cannot know what ran behind it.
+    assert error.billed is (None if status == 408 else False)
+
+
+@pytest.mark.parametrize("status", [408, 499, 502, 504, 520, 524])
+def test_a_gateway_that_gave_up_cannot_say_that_nothing_was_billed(status: int) -> None:
+    assert error_from_body("openai", status, {}, b"<html>").billed is None
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+def test_an_error_in_an_answer_s_place_may_have_been_billed(provider: str) -> None:
+    body = b'{"type": "error", "error": {"message": "the upstream broke off", "code": 502}}'
+    with pytest.raises(ProviderError) as caught:
+        get_codec(provider).decode(200, {}, body)
+    assert caught.value.billed is None
 
 
 def test_the_server_s_own_word_on_retrying_counts() -> None:

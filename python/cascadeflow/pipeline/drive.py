@@ -72,7 +72,7 @@ async def _remembered(run: Run, ending: Ending) -> CascadeResult:
     recall = run.engine.recall
     if recall is not None and ending.answer is not None:
         await recall.remember(run, ending.answer, result)
-    return result
+    return finish(run, result)
 
 
 async def stream(run: Run, *, show_draft: bool) -> AsyncGenerator[events.Event]:
@@ -105,9 +105,11 @@ async def stream(run: Run, *, show_draft: bool) -> AsyncGenerator[events.Event]:
                 return
             await driver.advance()
     except BaseException as error:
-        await driver.aclose()
-        if driver.result is None:
-            run.abandon(error)
+        try:
+            await driver.aclose()
+        finally:
+            if driver.result is None:
+                run.abandon(error)
         raise
 
 
@@ -169,9 +171,10 @@ class _Pieces:
             self._outcome = None
             return
         if isinstance(piece, Reply):
-            await self.aclose()
             assert self._request is not None  # noqa: S101 - for mypy
+            # Booked first: closing may be cancelled, or fail.
             self._outcome = self._run.answered(command, self._request, piece)
+            await self.aclose()
         elif isinstance(piece, UsageUpdate):
             self._run.usage_so_far = piece.usage
         elif command.role != "draft" or self._show_draft:

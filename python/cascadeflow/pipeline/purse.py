@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cascadeflow.budgets.records import Charge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from cascadeflow.budgets.reservation import Outcome, Reservation
     from cascadeflow.errors import ProviderError
@@ -31,12 +31,15 @@ class Purse:
         "_amount",
         "_booked",
         "_budgeted",
+        "_ended",
         "_enforced",
         "_held",
         "_model",
+        "_permitted",
         "_promised",
         "_reservation",
         "_role",
+        "_unknown",
         "_worst",
         "charges",
         "outcome",
@@ -49,6 +52,7 @@ class Purse:
         worst: Callable[[ModelConfig], int],
         planned: Mapping[str, int],
         budgeted_models: frozenset[str],
+        unknown: Collection[str],
         enforced: bool,
     ) -> None:
         """Takes over a reservation.
@@ -58,6 +62,7 @@ class Purse:
             worst: what one call of a model can cost at most; raises when nobody can say.
             planned: the calls that were held for, and at how much.
             budgeted_models: the models that have a budget of their own.
+            unknown: the models of which `worst` could not say anything, and gave 0.
             enforced: whether what cannot be held may not be spent.
         """
         self._reservation = reservation
@@ -66,8 +71,11 @@ class Purse:
         self._held = sum(planned.values())
         self._booked = 0
         self._budgeted = budgeted_models
+        self._unknown = unknown
         self._enforced = enforced
-        self._model: ModelConfig | None = None
+        self._model: ModelConfig | None = None  # of the call under way
+        self._ended = True  # whether its last try is booked, or there is none
+        self._permitted: ProviderError | None = None  # after which one more try was paid for
         self._role = ""
         self._amount = 0
         self.charges: list[Charge] = []
@@ -93,12 +101,13 @@ class Purse:
         Raises:
             CascadeFlowError: nobody can say what the call costs at most.
         """
-        amount = self._promised.pop(model.id, None)
-        if amount is None:
-            amount = self._worst(model)
-            if not await self._hold(model.id, amount):
-                return False
+        promised = self._promised.pop(model.id, None)
+        amount = self._worst(model) if promised is None else promised
+        anew = promised is None and model.id in self._budgeted
+        if not await self._hold(model.id, amount, anew=anew):
+            return False
         self._model, self._role, self._amount = model, role, amount
+        self._ended, self._permitted = False, None
         return True
 
     async def may_retry(self, error: ProviderError) -> bool:
@@ -111,24 +120,31 @@ class Purse:
             return True
         model, amount = self._model, self._amount
         assert model is not None  # noqa: S101 - for mypy: a try is repeated only while it is made
-        # The failed try keeps its money whatever comes of this.
-        self._book(self._unconfirmed(None))
-        if not await self._hold(model.id, amount):
-            self._amount = 0  # the failure that follows is booked already
+        # The failed try keeps its money whatever comes of this, a cancelled wait included.
+        if not self._ended:
+            self._book(self._unconfirmed(None))
+        if not await self._hold(model.id, amount, anew=model.id in self._budgeted):
             return False
-        self._amount = amount
+        self._ended, self._permitted = False, error
         return True
 
-    async def _hold(self, model: str, amount: int) -> bool:
+    async def _hold(self, model: str, amount: int, *, anew: bool) -> bool:
+        """Holds what is missing for a call.
+
+        Args:
+            model: whose call.
+            amount: what it may cost.
+            anew: all of it: what is left over was held on the accounts of other models.
+        """
         free = self._held - self._booked - sum(self._promised.values())
-        # What is left over was held on the accounts of other models, if this one has its own.
-        need = amount if model in self._budgeted else max(0, amount - max(0, free))
+        need = amount if anew else max(0, amount - max(0, free))
         if need == 0:
             return True
         held = await self._reservation.extend([(model, need)], force=not self._enforced)
         if held:
             self._held += need
-        return held
+        # What only warns stops nothing, not even where nothing can be held any more.
+        return held or not self._enforced
 
     def answered(self, cost: CostOf, usage: Usage | None, response_id: str | None) -> None:
         """Books the call under way at what it cost, or at what was held where that is unknown."""
@@ -138,22 +154,31 @@ class Purse:
             charge = self._charge(cost.nanodollars, usage, response_id, cost, confirmed=True)
         self._book(charge)
 
-    def failed(self, *, billed: bool | None, known: int | None, usage: Usage | None = None) -> None:
+    def failed(
+        self,
+        error: BaseException,
+        *,
+        billed: bool | None,
+        known: int | None,
+        usage: Usage | None = None,
+    ) -> None:
         """Ends the call under way without an answer.
 
         Args:
+            error: how it ended.
             billed: `False` when the provider surely charged nothing.
             known: what it is known to have cost at least.
             usage: what it is known to have used at least.
         """
-        if self._model is None:
+        model = self._model
+        if model is None or self._ended:
             return
-        if billed is False and known is None:
-            self._model = None
-            return
-        if self._amount or known:
+        # A try that was paid for but not made (its time was up) ends with the error before it.
+        made = error is not self._permitted
+        charged = billed is not False or known is not None
+        if made and charged and (self._amount or known or model.id in self._unknown):
             self._book(self._unconfirmed(known, usage))
-        self._model = None
+        self._ended = True
 
     def _unconfirmed(
         self,
@@ -162,9 +187,10 @@ class Purse:
         response_id: str | None = None,
         cost: CostOf | None = None,
     ) -> Charge:
-        amount = max(self._amount, known or 0)
+        assert self._model is not None  # noqa: S101 - for mypy: only a covered call is booked
+        lost = not self._amount and known is None and self._model.id in self._unknown
         return self._charge(
-            amount if amount or known is not None else None,
+            None if lost else max(self._amount, known or 0),
             usage,
             response_id,
             cost,
@@ -187,8 +213,8 @@ class Purse:
             model=self._model.id,
             nanodollars=nanodollars,
             confirmed=confirmed,
-            # A mode that only warns may not have known what to hold: then nothing overran.
-            held=self._amount if self._amount or self._enforced else nanodollars or 0,
+            # Where nobody knew what to hold, nothing overran.
+            held=nanodollars or 0 if self._model.id in self._unknown else self._amount,
             estimate=estimate,
             role=self._role,
             input_tokens=None if usage is None else usage.total_input_tokens,
@@ -199,8 +225,10 @@ class Purse:
         )
 
     def _book(self, charge: Charge) -> None:
+        """Books the call under way, or its last try: that ends it."""
         self.charges.append(charge)
         self._booked += charge.nanodollars or 0
+        self._ended = True
 
     def close(self) -> Outcome:
         """Settles: books every charge, gives the rest back. Doing it twice changes nothing."""

@@ -31,7 +31,7 @@ _NOT_JUDGED = QualityReport()
 
 
 def close(run: Run, ending: Ending) -> CascadeResult:
-    """Closes the books of a run whose course has ended.
+    """Closes the books of a run whose course has ended; nobody is told yet.
 
     Raises:
         AllModelsFailedError: nobody in line answered, or in time.
@@ -43,7 +43,7 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         raise run.no_answer() from (failures[-1].error if failures else None)
     completion = answer.reply.completion
     usage_by_model, usage = _usage(calls)
-    result = CascadeResult(
+    return CascadeResult(
         content=completion.text,
         request_id=run.request_id,
         created=run.created,
@@ -62,7 +62,6 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         response_ids={call.model.id: call.reply.completion.response_id for call in calls},
         timing=timing_report(run),
     )
-    return finish(run, result)
 
 
 def finish(run: Run, result: CascadeResult) -> CascadeResult:

@@ -141,6 +141,7 @@ async def _fill(run: Run, tracker: CostTracker, reckoner: _Reckoner, step: _Step
         worst=lambda model: reckoner.worst(model, step.output),
         planned=planned,
         budgeted_models=tracker.budgeted_models,
+        unknown=reckoner.unknown,
         enforced=tracker.enforces,
     )
 
@@ -156,6 +157,8 @@ class _Reckoner:
         self._until = run.created + (_LONGEST if left is None else timedelta(seconds=left))
         self._worst: dict[tuple[str, int | None], int] = {}
         self._counts: Counts = {}
+        self.unknown: set[str] = set()
+        """Models whose calls nobody can say the most of; only where nothing is enforced."""
         self.default_output: int | None = tracker.default_max_output if tracker.enforces else None
 
     def output(self, model: ModelConfig, cap: int | None) -> int:
@@ -188,6 +191,7 @@ class _Reckoner:
             except (InvalidRequestError, UnknownPriceError):
                 if self._tracker.enforces:
                     raise
+                self.unknown.add(model.id)
                 found = 0
             self._worst[model.id, cap] = found
         return found

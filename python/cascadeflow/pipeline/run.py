@@ -177,6 +177,7 @@ class Run:
 
     def take_up(self) -> None:
         """Begins a stream whose reader came late: what it took until then is the reader's time."""
+        self.created = self.engine.clock.now()
         waited = self._clock() - self._opened_at
         self.reader_ms += waited * 1000
         if self._deadline is not None:
@@ -257,12 +258,12 @@ class Run:
         limit = self.output_limit(model, self.output_default, self.output_cap)
         chat = self.request.for_model(model, max_tokens=limit)
         self.max_tokens_sent[model.id] = limit
-        self.asking = command
-        self.usage_so_far = None
         if self._heard:
             self.tell(
                 events.CallStarted(request_id=self.request_id, model=model.id, role=command.role)
             )
+        self.asking = command
+        self.usage_so_far = None
         self._read_ms_when_asked = self.reader_ms
         self._asked_at = self._clock()
         return chat
@@ -273,6 +274,9 @@ class Run:
         cost = settle(model, completion, at=self.created)
         call = Call(model, command.role, chat, reply, cost)
         self.tried.append(call)
+        # Booked before anybody is told: who listens may end the program.
+        if self.purse is not None:
+            self.purse.answered(cost, completion.usage, completion.response_id)
         self.asking = None
         if self._heard:
             self.tell(
@@ -286,15 +290,16 @@ class Run:
                     cost=cost.nanodollars,
                 )
             )
-        if self.purse is not None:
-            self.purse.answered(cost, completion.usage, completion.response_id)
         return call
 
     def failed(self, command: Ask, error: ProviderError) -> None:
         """Notes that a model did not answer; what it is known to have used is settled."""
         partial = error.partial
         cost = self._settle_partial(
-            command, partial if isinstance(partial, Completion) else None, billed=error.billed
+            command,
+            partial if isinstance(partial, Completion) else None,
+            error=error,
+            billed=error.billed,
         )
         # The time its reader took between two pieces is not the model's.
         read_ms = self.reader_ms - self._read_ms_when_asked
@@ -313,7 +318,12 @@ class Run:
             )
 
     def _settle_partial(
-        self, command: Ask, partial: Completion | None, *, billed: bool | None
+        self,
+        command: Ask,
+        partial: Completion | None,
+        *,
+        error: BaseException,
+        billed: bool | None,
     ) -> int | None:
         """Gives what a call that broke off is known to have used: the least it can have cost.
 
@@ -325,7 +335,7 @@ class Run:
         if partial.usage is not None or partial.reported_cost is not None:
             cost = settle(command.model, partial, at=self.created).nanodollars
         if self.purse is not None:
-            self.purse.failed(billed=billed, known=cost, usage=partial.usage)
+            self.purse.failed(error, billed=billed, known=cost, usage=partial.usage)
         return cost
 
     async def judge(self, draft: Call) -> QualityReport:
@@ -408,7 +418,10 @@ class Run:
         """Closes the books of a run that has no answer."""
         broken: int | None = None
         if self.asking is not None:
-            broken = self._settle_partial(self.asking, None, billed=None)
+            # A key that is missing, words that a protocol has not: nothing was sent.
+            unsent = isinstance(error, (ConfigurationError, InvalidRequestError))
+            billed = False if unsent else None
+            broken = self._settle_partial(self.asking, None, error=error, billed=billed)
             self.asking = None
         self.settle()
         if not self._heard:

@@ -236,7 +236,8 @@ def read_response(provider: str, headers: Mapping[str, str], body: bytes) -> Com
     except RecursionError:
         raise malformed(provider, "it is nested too deeply") from None
     if parsed.get("error"):
-        raise error_from_object(provider, parsed, headers=headers)
+        # It began to answer, and may bill what it did.
+        raise error_from_object(provider, parsed, headers=headers, billed=None)
     raise malformed(provider, "it has no content")
 
 

@@ -96,6 +96,9 @@ _BY_STATUS: Final[Mapping[int, type[ProviderError]]] = {
     498: OverloadedError,  # Groq: the flex tier has no capacity
 }
 
+_GAVE_UP: Final = frozenset({408, 499, 502, 504, 520, 524})
+"""Whoever stood between gave up waiting, or lost the answer: behind it the request may have run."""
+
 _ADVICE: Final[tuple[tuple[type[ProviderError], str], ...]] = (
     (AuthenticationError, "check the key"),
     (PermissionDeniedError, "check what the key may use, and the account's credit"),
@@ -167,7 +170,8 @@ def error_from_body(
     except (ValueError, RecursionError):
         words = body[: 2 * _LONGEST_QUOTE].decode("utf-8", "replace").strip()
         parsed = {"message": words} if words and not words.startswith("<") else {}
-    return error_from_object(provider, parsed, status=status, headers=headers)
+    billed = None if status in _GAVE_UP else False
+    return error_from_object(provider, parsed, status=status, headers=headers, billed=billed)
 
 
 def error_from_object(

@@ -194,7 +194,8 @@ def read_response(provider: str, headers: Mapping[str, str], body: bytes) -> Com
     choices = parsed.get("choices")
     if not isinstance(choices, list) or not any(isinstance(choice, dict) for choice in choices):
         if parsed.get("error"):
-            raise error_from_object(provider, parsed, headers=headers)
+            # It began to answer, and may bill what it did.
+            raise error_from_object(provider, parsed, headers=headers, billed=None)
         raise malformed(provider, "it has no choices")
     answer = _Answer(provider)
     try:
