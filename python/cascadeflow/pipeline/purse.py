@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cascadeflow.budgets.records import Charge
+from cascadeflow.errors import InvalidRequestError
+from cascadeflow.money import MAX_NANODOLLARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -140,7 +142,12 @@ class Purse:
         need = amount if anew else max(0, amount - max(0, free))
         if need == 0:
             return True
-        held = await self._reservation.extend([(model, need)], force=not self._enforced)
+        try:
+            held = await self._reservation.extend([(model, need)], force=not self._enforced)
+        except InvalidRequestError:  # more than can be counted
+            if self._enforced:
+                raise
+            held = False
         if held:
             self._held += need
         # What only warns stops nothing, not even where nothing can be held any more.
@@ -209,6 +216,8 @@ class Purse:
         estimate: int | None = None,
     ) -> Charge:
         assert self._model is not None  # noqa: S101 - for mypy: only a covered call is booked
+        if nanodollars is not None:  # no ledger counts further than this
+            nanodollars = min(nanodollars, MAX_NANODOLLARS - self._booked)
         return Charge(
             model=self._model.id,
             nanodollars=nanodollars,

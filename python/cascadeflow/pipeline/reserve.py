@@ -5,7 +5,7 @@ What is held is the worst case: each planned call's input at its upper bound, it
 and runs all the same; `block` raises; `degrade` walks down a ladder of cheaper ways first:
 
 1. the plan, unless an account has reached `degrade_at` and there is a cheaper one;
-2. the cheapest model that has a price, asked directly;
+2. the cheapest model that has a price, asked directly; the next one where its own budget is spent;
 3. the same with fewer output tokens, not under `min_output`;
 4. the answer to an exact repeat, from the cache;
 5. a model that costs nothing.
@@ -27,6 +27,7 @@ from cascadeflow.errors import (
 )
 from cascadeflow.models.catalogue import lookup
 from cascadeflow.models.worst_case import affordable_output, worst_case
+from cascadeflow.pipeline.limits import stated_limit, thinking_tokens
 from cascadeflow.pipeline.purse import Purse
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ __all__ = ["reserve"]
 
 # A request without a time-out of its own ends at the completer's: by then prices may have changed.
 _LONGEST: Final = timedelta(hours=1)
+
+_TRIES: Final = 16
+"""How often the output is lowered again because another account has even less left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,28 +74,38 @@ async def reserve(run: Run, tracker: CostTracker) -> None:
         StoreError: the budget's store cannot be written.
     """
     reckoner = _Reckoner(run, tracker)
-    if tracker.mode != "degrade":
+    if tracker.mode == "degrade":
+        await _descend(run, tracker, reckoner)
+    else:
         await _fill(run, tracker, reckoner, _Step(run.plan, "none"))
-        return
+
+
+async def _descend(run: Run, tracker: CostTracker, reckoner: _Reckoner) -> None:
+    """Takes the first rung of the ladder that fits."""
     plan = run.plan
-    cheaper = None if run.pinned else reckoner.cheapest(plan, free=False)
-    free = None if run.pinned else reckoner.cheapest(plan, free=True)
-    tight = await tracker.prepare(run.spender, [model.id for model in plan.verifiers]) in {
-        "degraded",
-        "exhausted",
-    }
-    steps = []
-    if not tight or (cheaper is None and free is None):
-        steps.append(_Step(plan, "none"))
-    if cheaper is not None:
-        steps.append(_Step(cheaper, "cheaper_plan"))
+    cheaper = [] if run.pinned else reckoner.alone(plan, free=False)
+    free = [] if run.pinned else reckoner.alone(plan, free=True)
+    state = await tracker.prepare(run.spender, [model.id for model in _first(plan)])
+    tight = state in {"degraded", "exhausted"} and bool(cheaper or free)
+    whole = _Step(plan, "none")
     refusals: list[BudgetExceededError] = []
-    for step in steps:
-        if await _fits(run, tracker, reckoner, step, refusals):
+    if not tight and await _fits(run, tracker, reckoner, whole, refusals):
+        return
+    refused = []
+    for lower in cheaper:
+        if await _fits(run, tracker, reckoner, _Step(lower, "cheaper_plan"), refusals):
             return
-    if steps:
-        smaller = reckoner.smaller(steps[-1].plan, refusals[-1])
-        if smaller is not None and await _fits(run, tracker, reckoner, smaller, refusals):
+        refused.append((lower, refusals[-1]))
+        if refusals[-1].scope != "model":
+            break  # where every model is counted, a dearer one does not fit either
+    else:
+        # The budgets of the cheaper models are spent, and of those only.
+        if tight and cheaper and await _fits(run, tracker, reckoner, whole, refusals):
+            return
+    if not refused and refusals and not plan.drafters:
+        refused = [(plan, refusals[-1])]
+    for smaller, refusal in refused:
+        if await _shrinks(run, tracker, reckoner, smaller, refusal=refusal, refusals=refusals):
             return
     recall = run.engine.recall
     if recall is not None:
@@ -99,10 +113,41 @@ async def reserve(run: Run, tracker: CostTracker) -> None:
     if run.cached is not None:
         run.budget_action = "cache"
         return
-    if free is not None:
-        await _fill(run, tracker, reckoner, _Step(free, "free_model"))
+    if free:
+        await _fill(run, tracker, reckoner, _Step(free[0], "free_model"))
         return
-    raise refusals[0]
+    # Whoever can wait for one of them is told so, and of the least that it takes.
+    raise next((r for r in reversed(refusals) if not r.permanent), refusals[-1])
+
+
+def _first(plan: Plan) -> list[ModelConfig]:
+    """Who is asked if nobody fails."""
+    return [*plan.drafters[:1], plan.verifiers[0]]
+
+
+async def _shrinks(
+    run: Run,
+    tracker: CostTracker,
+    reckoner: _Reckoner,
+    plan: Plan,
+    *,
+    refusal: BudgetExceededError,
+    refusals: list[BudgetExceededError],
+) -> bool:
+    """Lowers the output of a plan of one model until every account can pay for it."""
+    model = plan.verifiers[0]
+    output = reckoner.output(model, None)
+    floor = reckoner.floor(model)
+    for last in (*[False] * _TRIES, True):
+        # The floor is tried though it does not fit: that refusal says what it takes at least.
+        lower = floor if last else max(floor, min(output - 1, reckoner.affordable(model, refusal)))
+        if lower >= output:
+            return False
+        step = _Step(plan, "smaller_max_tokens", lower)
+        if await _fits(run, tracker, reckoner, step, refusals):
+            return True
+        output, refusal = lower, refusals[-1]
+    return False
 
 
 async def _fits(
@@ -124,15 +169,16 @@ async def _fits(
 async def _fill(run: Run, tracker: CostTracker, reckoner: _Reckoner, step: _Step) -> None:
     """Holds what a rung can cost, and makes its plan the run's."""
     plan = step.plan
-    first = ([plan.drafters[0]] if plan.drafters else []) + [plan.verifiers[0]]
-    planned = {model.id: reckoner.worst(model, step.output) for model in first}
-    reservation: Reservation = await tracker.reserve(
-        run.spender,
-        list(planned.items()),
-        request_id=run.request_id,
-        at=run.created,
-        force=not tracker.enforces,
-    )
+    planned = {model.id: reckoner.worst(model, step.output) for model in _first(plan)}
+    try:
+        reservation = await _hold(run, tracker, planned)
+    except InvalidRequestError:
+        if tracker.enforces:
+            raise
+        # More than can be counted. What only warns lets it through all the same.
+        reckoner.unknown.update(planned)
+        planned = dict.fromkeys(planned, 0)
+        reservation = await _hold(run, tracker, planned)
     run.plan = plan
     run.budget_action = step.action
     run.output_default, run.output_cap = reckoner.default_output, step.output
@@ -143,6 +189,16 @@ async def _fill(run: Run, tracker: CostTracker, reckoner: _Reckoner, step: _Step
         budgeted_models=tracker.budgeted_models,
         unknown=reckoner.unknown,
         enforced=tracker.enforces,
+    )
+
+
+async def _hold(run: Run, tracker: CostTracker, planned: dict[str, int]) -> Reservation:
+    return await tracker.reserve(
+        run.spender,
+        list(planned.items()),
+        request_id=run.request_id,
+        at=run.created,
+        force=not tracker.enforces,
     )
 
 
@@ -165,6 +221,8 @@ class _Reckoner:
         """The output tokens a model's call is reckoned with: what it is sent, when one is."""
         run = self._run
         limit = run.output_limit(model, self.default_output, cap)
+        if limit is None:
+            limit = stated_limit(run.request, model)
         if limit is not None:
             return limit
         facts = lookup(model.provider, model.name)
@@ -199,12 +257,12 @@ class _Reckoner:
     def _chat(self, model: ModelConfig) -> ChatRequest:
         return self._run.request.for_model(model, max_tokens=None)
 
-    def cheapest(self, plan: Plan, *, free: bool) -> Plan | None:
-        """The cheapest way below a plan: one model, asked directly. `None` when there is none.
+    def alone(self, plan: Plan, *, free: bool) -> list[Plan]:
+        """The ways below a plan: each of its models alone, the cheapest first.
 
         Args:
             plan: what is too dear.
-            free: look for a model that costs nothing; otherwise for the cheapest that has a price.
+            free: the models that cost nothing; otherwise those that have a price.
         """
         costs = {}
         for model in plan.verifiers:
@@ -213,38 +271,37 @@ class _Reckoner:
             except CascadeFlowError:
                 continue  # what it costs cannot be said: it is no cheaper way
         able = [m for m in plan.verifiers if m.id in costs and (costs[m.id] == 0) == free]
-        if not able:
-            return None
-        best = min(able, key=lambda model: costs[model.id])
-        if not plan.drafters and best is plan.verifiers[0]:
-            return None
-        line = tuple(sorted(able, key=lambda model: costs[model.id]))
-        why = "it costs nothing" if free else "the budget is short: the cheapest model alone"
-        return replace(plan, route="direct", reason=why, drafters=(), verifiers=line)
+        line = sorted(able, key=lambda model: costs[model.id])
+        most = None if plan.drafters else costs.get(plan.verifiers[0].id)
+        why = "it costs nothing" if free else "the budget is short: a cheaper model alone"
+        return [
+            replace(
+                plan,
+                route="direct",
+                reason=why,
+                drafters=(),
+                verifiers=(model, *[other for other in line if other is not model]),
+            )
+            for model in line
+            if most is None or costs[model.id] < most
+        ]
 
-    def smaller(self, plan: Plan, refusal: BudgetExceededError) -> _Step | None:
-        """The same plan with as much output as what is left pays for; `None` under the floor."""
-        fits = int((refusal.limit - refusal.spent - refusal.held).scaleb(9))
-        models = [*plan.drafters[:1], plan.verifiers[0]]
-        if fits <= 0:
-            return None
-        model = max(models, key=lambda model: self.worst(model, None))
-        for other in models:
-            if other is not model:
-                fits -= self.worst(other, None)
-        if fits <= 0:
-            return None
+    def floor(self, model: ModelConfig) -> int:
+        """The fewest output tokens that a model's call may be lowered to."""
+        return self._tracker.min_output + thinking_tokens(self._run.request, model)
+
+    def affordable(self, model: ModelConfig, refusal: BudgetExceededError) -> int:
+        """The output tokens that the account which refused a model's call can pay for."""
+        left = int((refusal.limit - refusal.spent - refusal.held).scaleb(9))
+        if left <= 0:
+            return 0
         output = affordable_output(
             model,
             self._chat(model),
-            fits,
+            left,
             at=self._at,
             until=self._until,
             extra=self._run.max_extra_cost,
             counts=self._counts,
         )
-        if output is None or output < self._tracker.min_output:
-            return None
-        if output >= self.output(model, None):
-            return None
-        return _Step(plan, "smaller_max_tokens", output)
+        return output or 0

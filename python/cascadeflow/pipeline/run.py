@@ -10,7 +10,7 @@ import os
 from asyncio import CancelledError, timeout
 from dataclasses import dataclass
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from cascadeflow.errors import (
     AllModelsFailedError,
@@ -18,16 +18,15 @@ from cascadeflow.errors import (
     InvalidRequestError,
     UnknownPriceError,
 )
-from cascadeflow.models.catalogue import lookup
 from cascadeflow.models.completion import Completion
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.cascade import course
+from cascadeflow.pipeline.limits import output_limit, stated_limit, thinking_tokens
 from cascadeflow.pipeline.settle import Call, Failure, settle
-from cascadeflow.providers.registry import get_provider
 from cascadeflow.quality.report import CheckReport, QualityReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Awaitable, Callable, Generator
 
     from cascadeflow.budgets.records import Spender
     from cascadeflow.budgets.reservation import Outcome as Settled
@@ -48,7 +47,9 @@ if TYPE_CHECKING:
     from cascadeflow.quality.validator import Validator
     from cascadeflow.types import ChatRequest
 
-__all__ = ["Engine", "Run", "output_limit"]
+__all__ = ["Engine", "Run"]
+
+T = TypeVar("T")
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -195,12 +196,11 @@ class Run:
                 events.RequestStarted(request_id=self.request_id, user_id=self.spender.user_id)
             )
         engine = self.engine
-        if engine.recall is not None and engine.recall.always:
-            self.cached = await engine.recall.look_up(self)
-        if engine.tracker is not None and self.cached is None:
-            from cascadeflow.pipeline.reserve import reserve  # noqa: PLC0415 - off costs nothing
-
-            await reserve(self, engine.tracker)
+        if engine.recall is not None or engine.tracker is not None:
+            if self._deadline is None:
+                await self._prepare()
+            else:
+                await self._in_time(self._prepare())
         self.course = course(
             self.plan, out_of_time=self._out_of_time, keep_rejected=engine.keep_rejected
         )
@@ -216,6 +216,31 @@ class Run:
                 )
             )
 
+    async def _prepare(self) -> None:
+        engine = self.engine
+        if engine.recall is not None and engine.recall.always:
+            self.cached = await engine.recall.look_up(self)
+        if engine.tracker is not None and self.cached is None:
+            from cascadeflow.pipeline.reserve import reserve  # noqa: PLC0415 - off costs nothing
+
+            await reserve(self, engine.tracker)
+
+    async def _in_time(self, work: Awaitable[T]) -> T:
+        """Waits for what a store may delay, at most until the request's time-out.
+
+        Raises:
+            AllModelsFailedError: that has passed.
+        """
+        try:
+            async with timeout(self.left()):
+                return await work
+        except TimeoutError:
+            raise AllModelsFailedError(
+                f"the request's timeout of {self._timeout} s passed while the budget's store was "
+                "waited for: no further model was asked",
+                [failure.error for failure in self.failures],
+            ) from None
+
     def recalled(self, answer: CachedAnswer) -> CascadeResult:
         """Makes the result of an answer that was given before."""
         from cascadeflow.pipeline.recall import recalled  # noqa: PLC0415 - off costs nothing
@@ -226,8 +251,9 @@ class Run:
         """Whether the budget pays for what is to be done next; without one it always does."""
         if self.purse is None:
             return True
+        cover = self.purse.cover(command.model, command.role)
         try:
-            paid = await self.purse.cover(command.model, command.role)
+            paid = await (cover if self._deadline is None else self._in_time(cover))
         except (InvalidRequestError, UnknownPriceError):
             paid = False  # what it costs at most cannot be said: it cannot stand in for another
         if not paid:
@@ -250,6 +276,7 @@ class Run:
         limit = output_limit(self.request, model, default=default)
         if cap is None:
             return limit
+        cap = max(cap, thinking_tokens(self.request, model) + 1)
         return cap if limit is None else min(limit, cap)
 
     def ask(self, command: Ask) -> ChatRequest:
@@ -257,7 +284,9 @@ class Run:
         model = command.model
         limit = self.output_limit(model, self.output_default, self.output_cap)
         chat = self.request.for_model(model, max_tokens=limit)
-        self.max_tokens_sent[model.id] = limit
+        # What `extra` says wins over ours in the body.
+        stated = stated_limit(self.request, model)
+        self.max_tokens_sent[model.id] = limit if stated is None else stated
         if self._heard:
             self.tell(
                 events.CallStarted(request_id=self.request_id, model=model.id, role=command.role)
@@ -442,33 +471,3 @@ def _checked(report: object) -> QualityReport:
     if not isinstance(report, QualityReport):
         raise TypeError(f"judge gave a {type(report).__name__}, not a QualityReport")
     return report
-
-
-def output_limit(request: Request, model: ModelConfig, *, default: int | None = None) -> int | None:
-    """Gives the `max_tokens` to send: the call's, at most the model's own; `None` sends none.
-
-    A protocol that demands a limit is given the most the model can put out, by the catalogue, else
-    the provider's documented default; `result.budget.max_tokens_sent` reports either.
-
-    Args:
-        request: what is asked.
-        model: of whom.
-        default: what is sent instead, at most what the model can put out, where nobody said
-            anything.
-    """
-    asked, cap = request.max_tokens, model.max_tokens
-    if asked is not None:
-        return asked if cap is None else min(asked, cap)
-    if cap is not None:
-        return cap
-    if default is not None:
-        facts = lookup(model.provider, model.name)
-        return min(default, (facts and facts.max_output_tokens) or default)
-    try:
-        demanded = get_provider(model.provider).quirks.default_max_tokens
-    except ConfigurationError:
-        return None  # in this process, or behind a completer of the user's own
-    if demanded is None:
-        return None
-    facts = lookup(model.provider, model.name)
-    return demanded if facts is None else facts.max_output_tokens or demanded
