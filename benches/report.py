@@ -28,9 +28,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 HERE = Path(__file__).parent
 REPORT = HERE / "report.json"
@@ -38,12 +41,14 @@ BASELINE = HERE / "baseline.json"
 WORSE = 1.5
 
 
-def run_benchmarks(selection: str | None) -> list[dict[str, Any]]:
-    """Runs pytest-benchmark over this folder and gives its records."""
+def run_benchmarks(
+    selection: str | None, files: Iterable[str] = (str(HERE),)
+) -> list[dict[str, Any]]:
+    """Runs pytest-benchmark over these files and gives its records."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "benchmarks.json"
         command = [
-            *(sys.executable, "-m", "pytest", str(HERE), "-o", "addopts=", "--quiet"),
+            *(sys.executable, "-m", "pytest", *files, "-o", "addopts=", "--quiet"),
             *("--import-mode=importlib", "-p", "no:cacheprovider", "--timeout=600"),
             *("--benchmark-disable-gc", "--benchmark-warmup=on", "--benchmark-max-time=1"),
             *("--benchmark-columns=median,min,rounds", f"--benchmark-json={output}"),
@@ -90,6 +95,7 @@ def figures(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": info["figure"],
+                "file": record["fullname"].partition("::")[0],
                 "value": value,
                 "unit": "s",
                 "gate": info.get("gate_s"),
@@ -198,11 +204,17 @@ def main() -> None:
             }
         bad = failures(rows, relevant)
         # A shared machine has bad moments: what failed is measured once more before it stands.
-        if bad and not arguments.selection:
+        if bad:
             print("\nmeasuring once more, because:", *bad, sep="\n  ")
-            rows = figures(run_benchmarks(None)) + sizes.measure()
-            print_table(rows, baseline)
-            bad = failures(rows, relevant)
+            names = {
+                row["name"] for row in rows if any(line.startswith(row["name"]) for line in bad)
+            }
+            files = sorted({row["file"] for row in rows if row["name"] in names and row["file"]})
+            if files:
+                again = {row["name"]: row for row in figures(run_benchmarks(None, files))}
+                rows = [again.get(row["name"], row) for row in rows]
+                print_table(rows, baseline)
+                bad = failures(rows, relevant)
         if bad:
             sys.exit("\n".join(["", "gates missed:", *(f"  {line}" for line in bad)]))
         print(f"\nall gates met: {len(rows)} figures")

@@ -43,4 +43,6 @@ def _row(name: str, size: int, *, gate: float, goal: float) -> dict[str, Any]:
         "reference": None,
         "ratio": None,
         "references": {},
+        "ratios": {},
+        "file": None,
     }
