@@ -146,6 +146,36 @@ def test_what_was_booked_without_a_grant_takes_none_from_requests_under_way(how:
     assert held.open
 
 
+@pytest.mark.parametrize("durability", ["default", "strict"])
+def test_what_runs_over_a_limit_that_only_warns_survives_a_crash_too(durability: Any) -> None:
+    site = Site()
+    options = {"global_budget": 1, "enforcement_mode": "warn", "durability": durability}
+    tracker = site.tracker(**options)
+    held = [hold(tracker, USD, request_id=str(number)) for number in range(3)]
+    assert held[1].extend_sync([(MODEL, USD)])
+    assert [each.over_limit for each in held] == [False, True, True]
+    site.crash()
+    assert spent(site.tracker(**options))["total"] >= 4 * USD
+
+
+def test_an_extension_in_a_later_period_is_counted_there_after_a_crash() -> None:
+    site = Site()
+    options: dict[str, Any] = {"global_budget": BudgetConfig(daily=1, total=10)}
+    tracker = site.tracker(**options)
+    held = hold(tracker, USD)
+    site.clock.advance(86_400)
+    assert held.extend_sync([(MODEL, USD // 2)])
+    assert not held.extend_sync([(MODEL, USD)])
+    assert spent(tracker) == {"day": 0, "total": 0}
+    held.settle([*paid(USD), *paid(USD // 2)])
+    assert spent(tracker) == {"day": USD // 2, "total": USD + USD // 2}
+    tracker.flush()
+    assert [event.at.day for event in tracker.events()] == [10, 11]
+    tracker.close()
+    site.crash()
+    assert spent(site.tracker(**options)) == {"day": USD // 2, "total": USD + USD // 2}
+
+
 def test_without_a_crash_between_writes_nothing_is_counted_twice() -> None:
     site = Site()
     tracker = site.tracker(global_budget=1)

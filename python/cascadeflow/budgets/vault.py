@@ -134,6 +134,7 @@ class Vault:
         record = self.store.scope(scope, since=since)
         logged, spent = sums_of(record, limits, starts)
         total = max(0, record.spent)
+        granted = MAX_NANODOLLARS if self._strict else total
         with books.lock:
             if books.budgets.limits(scope) != limits:
                 return False
@@ -147,11 +148,11 @@ class Vault:
                 spent=spent,
                 reported=[max(0, amount - unread) for amount in logged],
                 spent_total=total,
-                grant=MAX_NANODOLLARS if self._strict else total,
+                grant=granted,
             )  # fmt: skip
             if not self._strict:
                 account.fresh_until_ms = now_ms
-            account.granted = account.mark = total
+            account.granted, account.mark = granted, total
             account.mark_ms = now_ms
             for amount in books.pending.pop(scope):
                 books.adjust(account, amount, now_ms)
@@ -246,7 +247,7 @@ def sums_of(
             continue
         amount = 0
         # Sorted: of a quarter's two entries the one that takes off is negative, and so comes first.
-        for quarter, change in sorted(record.by_quarter):
+        for quarter, change in record.by_quarter:
             # A quarter that lies partly before a rolling window counts.
             if to_ms(quarter) + 900_000 > start:
                 amount = max(0, amount + change)
