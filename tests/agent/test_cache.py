@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,26 @@ def test_a_cache_of_ones_own_serves_several_agents(world: Any) -> None:
     assert len(w.asked) == 1
     ask(w.agent(cache=shared, quality_mode="fast", enable_cascade=False, order="given"))
     assert len(w.asked) == 1  # the only model is asked directly either way
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"headers": {"x-route": "another"}},
+        {"base_url": "http://127.0.0.1:8/v1"},
+        {"system_prompt": "Be brief."},
+        {"temperature": 0.5},
+        {"max_tokens": 7},
+        {"extra": {"top_k": 3}},
+    ],
+)
+def test_agents_that_would_be_answered_otherwise_share_no_answer(world: Any, field: Any) -> None:
+    shared = MemoryCache()
+    w = world(small=["Oslo"])
+    (model,) = w.agent("small").models
+    for each in (model, replace(model, **field)):
+        ask(CascadeAgent([each], cache=shared, transport=w.transport))
+    assert len(w.asked) == 2
 
 
 def test_a_cache_that_breaks_costs_no_answer(

@@ -110,6 +110,8 @@ class Limit:
         if self.nanodollars is None:
             return None
         state: BudgetState = "ok"
+        if used < self.thresholds[0][0]:  # nearly always
+            return state
         for amount, reached in self.thresholds:
             if used >= amount:
                 state = reached

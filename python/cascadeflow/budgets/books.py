@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, final
 
 from cascadeflow.budgets.accounts import named, scopes_of
@@ -38,8 +39,9 @@ IDLE_MS: Final = 900_000
 """An account that nobody used for a quarter of an hour may be dropped."""
 
 
+@lru_cache(maxsize=1024)
 def from_ms(moment: int) -> datetime:
-    """Unix milliseconds as a moment in UTC."""
+    """Unix milliseconds as a moment in UTC; the ends of periods come again and again."""
     return _EPOCH + moment * _MILLISECOND
 
 
@@ -483,13 +485,15 @@ def _instance(limit: Limit, starts_ms: int | None, now_ms: int) -> int:
 
 def standing_of(scope: Scope, limit: Limit, window: WindowStanding) -> AccountStanding:
     """One account's standing as a record."""
+    spent, held = window.spent, window.held
+    starts_ms, resets_ms = window.starts_ms, window.resets_ms
     return AccountStanding(
         scope=scope,
         period=limit.period,
         limit=window.limit,
-        spent=window.spent,
-        held=window.held,
-        state=limit.state(window.spent + window.held),
-        started_at=None if window.starts_ms is None else from_ms(window.starts_ms),
-        resets_at=None if window.resets_ms is None else from_ms(window.resets_ms),
+        spent=spent,
+        held=held,
+        state=limit.state(spent + held),
+        started_at=None if starts_ms is None else from_ms(starts_ms),
+        resets_at=None if resets_ms is None else from_ms(resets_ms),
     )

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Recall", "recalled"]
 
-_DECISIVE: Final = ("id", "base_url", "system_prompt", "temperature", "max_tokens", "extra")
-"""What of a model's configuration changes its answers."""
-
 _logger: Final = logging.getLogger(__name__)
 
 
@@ -74,6 +71,7 @@ class Recall:
                     [
                         model.id,
                         model.base_url,
+                        model.headers,  # a gateway is told by them whom to ask
                         model.system_prompt,
                         model.temperature,
                         model.max_tokens,

@@ -18,6 +18,7 @@ from cascadeflow.pipeline.settle import cost_report
 from cascadeflow.quality.report import QualityReport
 
 if TYPE_CHECKING:
+    from cascadeflow.budgets.records import AccountStanding
     from cascadeflow.budgets.reservation import Outcome
     from cascadeflow.models.usage import Usage
     from cascadeflow.pipeline.cascade import Ending
@@ -112,8 +113,15 @@ def budget_report(run: Run, outcome: Outcome | None) -> BudgetReport:
             booked=Decimal(0),
             action=run.budget_action,
         )
-    accounts = [standing for standing in outcome.standings if standing.limit is not None]
-    tightest = min(accounts, key=lambda standing: standing.remaining or 0, default=None)
+    accounts = []
+    tightest: AccountStanding | None = None
+    least = 0
+    for standing in outcome.standings:
+        if standing.limit is not None:
+            accounts.append(AccountReport(standing))
+            left = standing.limit - standing.spent - standing.held
+            if tightest is None or left < least:
+                tightest, least = standing, left
     return BudgetReport(
         mode=tracker.mode,
         limit=None if tightest is None else usd(tightest.limit),
@@ -126,7 +134,7 @@ def budget_report(run: Run, outcome: Outcome | None) -> BudgetReport:
         overrun=to_usd(sum([charge.overrun for charge in purse.charges])),
         over_limit=purse.over_limit,
         action=run.budget_action,
-        accounts=tuple([AccountReport(standing) for standing in accounts]),
+        accounts=tuple(accounts),
         max_tokens_sent=run.max_tokens_sent,
     )
 
