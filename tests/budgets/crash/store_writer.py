@@ -99,6 +99,7 @@ class Writer:
         if fate < 0.8:
             self.append([self.event(user, amounts[0] // 2, request)], (request,))
         elif fate < 0.9:
+            tell(releasing=request)
             self.append([], (request,))
         # Else it is still under way.
         self.number += 1
