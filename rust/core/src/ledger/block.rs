@@ -8,11 +8,9 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
-
 use super::arena::Waiting;
 use super::books::{Books, Mark, Plan, Totals};
-use super::sync::{AtomicI64, AtomicU32, AtomicU64, AtomicU128, Ordering};
+use super::sync::{AtomicI64, AtomicU32, AtomicU64, AtomicU128, Ordering, Slot};
 use super::types::ScopeName;
 use super::word::{Counter, INDEX_BITS, INDEX_MASK, Tag, Word};
 
@@ -51,7 +49,7 @@ pub(super) struct Scope {
     generation: AtomicU32,
     behind: AtomicU32,
     last_used_ms: AtomicI64,
-    pub(super) name: ArcSwapOption<ScopeName>,
+    pub(super) name: Slot<ScopeName>,
 }
 
 impl Default for Scope {
@@ -61,7 +59,7 @@ impl Default for Scope {
             generation: AtomicU32::new(0),
             behind: AtomicU32::new(0),
             last_used_ms: AtomicI64::new(0),
-            name: ArcSwapOption::empty(),
+            name: Slot::default(),
         }
     }
 }
@@ -141,7 +139,7 @@ pub(super) struct Block {
     /// A reservation fits when the word's amount with it is at most this and `refunded`.
     room: AtomicI64,
     valid_until_ms: AtomicI64,
-    details: ArcSwapOption<Details>,
+    details: Slot<Details>,
     life: AtomicU32,
     behind: AtomicU32,
 }
@@ -219,7 +217,7 @@ impl Block {
 
     /// The scope's books; of no meaning when the block's scope has left it meanwhile.
     pub(super) fn books(&self) -> Option<Books> {
-        let details = self.details.load_full()?;
+        let details = self.details.get()?;
         let reserved = self.word().amount();
         let refunded = self.counter(Side::Refunded).count();
         let settled = self.counter(Side::Settled).count();
@@ -244,7 +242,7 @@ impl Block {
         self.room.store(books.ceiling() - used, Ordering::Release);
         self.valid_until_ms
             .store(books.valid_until_ms(), Ordering::Release);
-        self.details.store(Some(Arc::new(Details {
+        self.details.put(Some(Arc::new(Details {
             plan: books.plan,
             grant: books.grant,
             used,
@@ -262,7 +260,7 @@ impl Block {
 
     /// Ends a life, in a block that is the caller's alone; says whether it can begin another.
     pub(super) fn finish(&self) -> bool {
-        self.details.store(None);
+        self.details.put(None);
         let worn = [Side::Refunded, Side::Settled]
             .into_iter()
             .any(|side| self.counter(side).count().cast_unsigned() > WORN);

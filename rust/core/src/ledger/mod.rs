@@ -40,7 +40,6 @@ use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
 use papaya::{HashMap, Operation};
 
 use self::arena::Arena;
@@ -49,6 +48,7 @@ use self::books::{Plan, signed};
 use self::hold::{Cell, Hold, Stage, Target, generation_of, index_of};
 use self::period::{EARLIEST_MS, LATEST_MS};
 use self::reserve::Terms;
+use self::sync::Slot;
 pub use self::types::{
     Amounts, Cause, Evicted, HoldId, LedgerError, Limit, Opening, Outcome, Refusal, Reservation,
     ScopeId, ScopeName, Settlement, WindowStanding,
@@ -117,7 +117,7 @@ pub struct Ledger {
     names: HashMap<Arc<ScopeName>, ScopeId>,
     /// Holds by their callers' keys, and until when they are remembered.
     keys: HashMap<u128, (u64, i64)>,
-    plans: Box<[ArcSwapOption<Plan>]>,
+    plans: Box<[Slot<Plan>]>,
     hasher: RandomState,
     late_ms: i64,
 }
@@ -134,7 +134,7 @@ impl Ledger {
             large: Arena::new(holds, INDEX_BITS - 1),
             names: HashMap::new(),
             keys: HashMap::new(),
-            plans: (0..PLANS).map(|_| ArcSwapOption::empty()).collect(),
+            plans: (0..PLANS).map(|_| Slot::default()).collect(),
             hasher: RandomState::new(),
             late_ms: late_ms.max(0),
         }

@@ -90,7 +90,7 @@ impl Ledger {
             opening.grant,
         ));
         cell.begin_use(now_ms);
-        cell.name.store(Some(Arc::clone(&known)));
+        cell.name.put(Some(Arc::clone(&known)));
         cell.put_current(Current::new(block, version));
         let id = handle(index, cell.generation());
         let names = self.names.pin();
@@ -119,7 +119,7 @@ impl Ledger {
     ///
     /// [`LedgerError::UnknownScope`].
     pub fn scope_name(&self, scope: ScopeId) -> Result<Arc<ScopeName>, LedgerError> {
-        let name = self.scopes.at(index_of_scope(scope)).name.load_full();
+        let name = self.scopes.at(index_of_scope(scope)).name.get();
         // Still the same scope: so it was its name.
         name.filter(|_| self.is_open(scope))
             .ok_or(LedgerError::UnknownScope)
@@ -270,7 +270,7 @@ impl Ledger {
             return None;
         }
         // Nothing can have been booked meanwhile: nothing was held, and no hold can be corrected.
-        let name = cell.name.load_full()?;
+        let name = cell.name.get()?;
         if !self.freeze_counters(cell, candidate.current)
             || !self.drop_scope(index, cell, candidate.current)
         {
@@ -291,7 +291,7 @@ impl Ledger {
             return false;
         }
         cell.retire_handles();
-        cell.name.store(None);
+        cell.name.put(None);
         if self.blocks.at(current.block()).finish() {
             self.blocks.give(current.block());
         }
@@ -335,11 +335,11 @@ impl Ledger {
         let Some(slot) = self.plans.get(place) else {
             return Ok(Arc::new(plan));
         };
-        if let Some(known) = slot.load_full().filter(|known| **known == plan) {
+        if let Some(known) = slot.get().filter(|known| **known == plan) {
             return Ok(known);
         }
         let plan = Arc::new(plan);
-        slot.store(Some(Arc::clone(&plan)));
+        slot.put(Some(Arc::clone(&plan)));
         Ok(plan)
     }
 }

@@ -1,11 +1,13 @@
 //! The atomics, in one place, so that loom can take over all of them.
 
 #[cfg(not(loom))]
-pub(super) use self::real::{AtomicI64, AtomicU32, AtomicU64, AtomicU128, Ordering, relax, shard};
+pub(super) use self::real::{
+    AtomicI64, AtomicU32, AtomicU64, AtomicU128, Ordering, Slot, relax, shard,
+};
 
 #[cfg(loom)]
 pub(super) use self::modelled::{
-    AtomicI64, AtomicU32, AtomicU64, AtomicU128, Ordering, relax, shard,
+    AtomicI64, AtomicU32, AtomicU64, AtomicU128, Ordering, Slot, relax, shard,
 };
 
 #[cfg(not(loom))]
@@ -16,7 +18,29 @@ mod real {
     /// since 2006 and every `aarch64`.
     pub(in crate::ledger) use portable_atomic::AtomicU128;
 
+    use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
+
+    use arc_swap::ArcSwapOption;
+
+    /// A place for a shared value.
+    pub(in crate::ledger) struct Slot<T>(ArcSwapOption<T>);
+
+    impl<T> Slot<T> {
+        pub(in crate::ledger) fn get(&self) -> Option<Arc<T>> {
+            self.0.load_full()
+        }
+
+        pub(in crate::ledger) fn put(&self, value: Option<Arc<T>>) {
+            self.0.store(value);
+        }
+    }
+
+    impl<T> Default for Slot<T> {
+        fn default() -> Self {
+            Self(ArcSwapOption::empty())
+        }
+    }
 
     /// A short pause in a loop.
     pub(in crate::ledger) fn relax() {
@@ -38,7 +62,7 @@ mod real {
 #[cfg(loom)]
 mod modelled {
     use std::collections::HashMap;
-    use std::sync::{LazyLock, Mutex, PoisonError};
+    use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
     pub(in crate::ledger) use loom::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 
@@ -48,6 +72,30 @@ mod modelled {
 
     pub(in crate::ledger) fn shard() -> usize {
         0
+    }
+
+    /// The crate that does this without a lock is not known to loom.
+    pub(in crate::ledger) struct Slot<T>(loom::sync::Mutex<Option<Arc<T>>>);
+
+    impl<T> Slot<T> {
+        fn with<R>(&self, change: impl FnOnce(&mut Option<Arc<T>>) -> R) -> R {
+            let mut value = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            change(&mut value)
+        }
+
+        pub(in crate::ledger) fn get(&self) -> Option<Arc<T>> {
+            self.with(|now| now.clone())
+        }
+
+        pub(in crate::ledger) fn put(&self, value: Option<Arc<T>>) {
+            drop(self.with(|now| std::mem::replace(now, value)));
+        }
+    }
+
+    impl<T> Default for Slot<T> {
+        fn default() -> Self {
+            Self(loom::sync::Mutex::new(None))
+        }
     }
 
     /// Every value there ever was, so that a number of 64 bits stands for one of 128. No thread of a
