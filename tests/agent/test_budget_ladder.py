@@ -206,3 +206,25 @@ def test_a_list_of_three_pays_each_and_gives_the_rest_back(world: Any, budgets: 
     # 100 tokens in and 50 out at 4 and 8, and at 10 and 30 US dollars per million.
     assert account.spent == lost + 800_000 + 2_500_000
     assert to_usd(account.spent) == result.budget.booked <= result.budget.held
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_refused_rung_alerts_nobody_unless_it_was_the_last(world: Any, *, answered: bool) -> None:
+    probe = CostTracker(global_budget=1)
+    asyncio.run(world(small=["Oslo"]).agent(cost_tracker=probe).run("Where?", max_tokens=100))
+    (event,) = probe.events()
+    alerts: list[Any] = []
+    tracker = CostTracker(
+        global_budget=to_usd(event.charge.held if answered else 1),
+        enforcement_mode="degrade",
+        alert_channels=[alerts.append],
+    )
+    agent = world(small=["Oslo"], big=["Oslo"]).agent(cost_tracker=tracker)
+    if answered:
+        result = asyncio.run(agent.run("Where?", max_tokens=100))
+        assert result.budget.action == "cheaper_plan"
+    else:
+        with pytest.raises(BudgetExceededError):
+            asyncio.run(agent.run("Where?", max_tokens=100))
+    tracker.close()
+    assert ("refused" in [alert.state for alert in alerts]) != answered

@@ -206,6 +206,21 @@ def test_a_cache_that_breaks_costs_no_answer(
     assert "cache" in caplog.text
 
 
+def test_a_cache_of_ones_own_that_raises_costs_no_answer(
+    world: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(MemoryCache):
+        async def get(self, *_: Any, **__: Any) -> Any:
+            raise KeyError("what was asked")
+
+        async def put(self, *_: Any, **__: Any) -> None:
+            raise KeyError("what was answered")
+
+    assert ask(world(small=["Oslo"]).agent(cache=Broken())).content == "Oslo"
+    assert caplog.text.count("KeyError") == 2
+    assert "what was" not in caplog.text
+
+
 @pytest.mark.parametrize("bad", ["disk", 5, "postgres://x"])
 def test_what_is_no_cache_is_refused(world: Any, bad: Any) -> None:
     with pytest.raises(ConfigurationError):

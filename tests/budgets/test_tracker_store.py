@@ -124,6 +124,18 @@ def test_after_a_crash_no_less_is_spent_than_was_and_not_much_more() -> None:
     assert held.open
 
 
+def test_a_request_that_is_refused_leaves_nothing_for_a_crash_to_count() -> None:
+    site = Site()
+    tracker = site.tracker(global_budget=1)
+    for amount in (5 * USD, 2 * USD):
+        with pytest.raises(BudgetExceededError):
+            hold(tracker, amount)
+    site.crash()
+    again = site.tracker(global_budget=1)
+    assert spent(again)["total"] <= USD // 20
+    hold(again, USD // 2).release()
+
+
 @pytest.mark.parametrize("how", ["overrun", "record", "adjust", "model"])
 def test_what_was_booked_without_a_grant_takes_none_from_requests_under_way(how: str) -> None:
     site = Site()

@@ -32,10 +32,11 @@ class Clerk(Desk):
         at: datetime,
         *,
         force: bool,
+        tentative: bool,
     ) -> Reservation:
         """See `CostTracker.reserve`."""
         while True:
-            made = self.attempt(spender, calls, request_id, at, force=force)
+            made = self.attempt(spender, calls, request_id, at, force=force, tentative=tentative)
             if type(made) is not Reservation:
                 await self._wait(made, must=self._enforces and not force)  # type: ignore[arg-type]
                 continue

@@ -43,6 +43,7 @@ class Desk(Holds):
         at: datetime,
         *,
         force: bool,
+        tentative: bool = False,
     ) -> Reservation | Future[None]:
         """Holds the worst case of some calls, or says what to wait for.
 
@@ -71,6 +72,7 @@ class Desk(Holds):
                 return self._load(route, calls)
             hold = Hold(next(self._serials), route, calls, request_id, at=at, at_ms=at_ms)
             hold.version = books.version
+            hold.tentative = tentative
             if route.handles:
                 placed = self._place(hold, route, force=force, blind=blind)
                 if placed is STALE:
@@ -132,9 +134,13 @@ class Desk(Holds):
                 return STALE
             if refusal.kind == "limit":
                 account, window = route.account(refusal.scope), refusal.standing
-                books.note(account, window, "over_limit" if force else "refused", hold.at_ms)
                 if not force:
-                    raise does_not_fit(account.scope, window, refusal.requested)
+                    error = does_not_fit(account.scope, window, refusal.requested)
+                    error.__dict__["_refused_by"] = (account, window, hold.at_ms)
+                    if not hold.tentative:
+                        self.announce(error)
+                    raise error
+                books.note(account, window, "over_limit", hold.at_ms)
                 if self._writer is not None and not blind and route.ungranted(amount):
                     # What is forced needs no grant, but a crash should not forget it.
                     return self._writer.grant(route.needs(amount), forced=True)
@@ -146,6 +152,13 @@ class Desk(Holds):
                 return self._writer.grant(route.needs(amount), forced=False)
             refusal = again(force=forced)
         return refusal
+
+    def announce(self, error: BudgetExceededError) -> None:
+        """Alerts of a refusal, once an account and period; see `CostTracker.announce`."""
+        refused_by = error.__dict__.get("_refused_by")
+        if refused_by is not None:
+            account, window, at_ms = refused_by
+            self._books.note(account, window, "refused", at_ms)
 
     # Under way
 

@@ -86,6 +86,7 @@ class Hold:
         "route",
         "serial",
         "strict",
+        "tentative",
         "version",
     )
 
@@ -118,6 +119,8 @@ class Hold:
         self.over_limit = False
         self.strict = False
         """Whether it is on disk, and its end is to be written too."""
+        self.tentative = False
+        """Whether a refusal is not the last word, and alerts nobody yet."""
         self.place: tuple[Ledger, int, Route] | None = None
         """Where it is held: the ledger, the id it has there, and the accounts; `None` when none of
         them has a limit."""

@@ -19,7 +19,7 @@ from cascadeflow.budgets.options import check, read_budgets, read_store
 from cascadeflow.budgets.readings import Readings
 from cascadeflow.budgets.records import BudgetState, Charge, Spender
 from cascadeflow.budgets.reservation import Outcome, Reservation
-from cascadeflow.errors import InvalidRequestError, StoreError
+from cascadeflow.errors import BudgetExceededError, InvalidRequestError, StoreError
 from cascadeflow.money import MAX_NANODOLLARS, from_usd
 from cascadeflow.types import EMPTY
 
@@ -239,6 +239,7 @@ class CostTracker(Readings):
         request_id: str,
         at: datetime,
         force: bool = False,
+        tentative: bool = False,
     ) -> Reservation:
         """Holds the most that some calls can cost on every budget they touch, or on none.
 
@@ -252,13 +253,20 @@ class CostTracker(Readings):
             request_id: this package's id of the request.
             at: when the request began: the money belongs to the periods that hold then.
             force: hold it even over the limits (`warn` always does).
+            tentative: a refusal is not the last word: it alerts nobody until `announce` says so.
 
         Raises:
             BudgetExceededError: it does not fit a budget, or no budget applies.
             InvalidRequestError: an amount is negative or too large.
             StoreError: the store cannot be written, and the mode enforces.
         """
-        return await self._desk.reserve(spender, calls, request_id, at, force=force)
+        return await self._desk.reserve(
+            spender, calls, request_id, at, force=force, tentative=tentative
+        )
+
+    def announce(self, error: BudgetExceededError) -> None:
+        """Sends the alert of a refusal that was `tentative`, now that nothing else was found."""
+        self._desk.announce(error)
 
     def reserve_sync(
         self,

@@ -15,7 +15,7 @@ before it is spent in a new period.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from cascadeflow.budgets.accounts import ANONYMOUS, GLOBAL
@@ -46,20 +46,26 @@ SMALLEST_SHARE: Final = 20
 class Wants:
     """What waiting requests need of one scope, nanodollars."""
 
-    total: int = 0
-    largest: int = 0
+    amounts: list[int] = field(default_factory=list)
+    """What each is to be held at, in the order they came."""
     forced: int = 0
-    """The part of it that is held even over a limit."""
-    calls: int = 0
+    """What is held even over a limit, all together."""
 
     def add(self, amount: int, *, forced: bool) -> None:
         """Adds one request."""
-        self.calls += 1
-        self.largest = max(self.largest, amount)
         if forced:
             self.forced += amount
         else:
-            self.total += amount
+            self.amounts.append(amount)
+
+    def fitting(self, left: int) -> list[int]:
+        """The requests that fit what is left, as they came; the others will be refused."""
+        found = []
+        for amount in self.amounts:
+            if amount <= left:
+                found.append(amount)
+                left -= amount
+        return found
 
 
 def slice_of(left: int, wished: int, typical: int) -> int:
@@ -215,9 +221,11 @@ class Vault:
             (w.limit - w.spent - w.held for w in windows if w.limit is not None),
             default=MAX_NANODOLLARS,
         )
-        # What waits and does not fit will be refused; but never so that one request waits for ever.
-        needed = want.forced + max(want.largest, min(want.total, left))
-        typical = (want.total + want.forced) // max(1, want.calls)
+        # Nothing is granted for what will be refused: after a crash it would count as spent. The
+        # ledger finds the limit that is in its way before it asks for a grant.
+        fitting = want.fitting(left)
+        needed = want.forced + sum(fitting)
+        typical = needed // max(1, len(fitting) + bool(want.forced))
         seconds = (now_ms - account.mark_ms) / 1000
         if seconds < SLICE_SECONDS:
             account.wished = max(2 * account.wished, typical)

@@ -119,7 +119,10 @@ class Recall:
             return await self._cache.get(key, now=run.created)
         except StoreError as error:
             _logger.warning("the cache cannot be read, and the request goes on: %s", error)
-            return None
+        except Exception as error:  # noqa: BLE001 - whatever a user's own cache raises
+            # The class only: the message may quote what is cached, which must not reach a log.
+            _logger.warning("the cache raised %s, and the request goes on", type(error).__name__)
+        return None
 
     async def remember(self, run: Run, answer: Call, result: CascadeResult) -> None:
         """Keeps an answer, unless a budget made it a lesser one, or nobody accepted it."""
@@ -140,6 +143,8 @@ class Recall:
             await self._cache.put(key, kept, now=run.created)
         except StoreError as error:
             _logger.warning("an answer could not be cached: %s", error)
+        except Exception as error:  # noqa: BLE001 - the answer is there and paid for
+            _logger.warning("an answer could not be cached: %s", type(error).__name__)
 
     async def aclose(self) -> None:
         """Lets go of the cache's files and threads."""

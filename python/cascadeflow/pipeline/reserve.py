@@ -75,7 +75,11 @@ async def reserve(run: Run, tracker: CostTracker) -> None:
     """
     reckoner = _Reckoner(run, tracker)
     if tracker.mode == "degrade":
-        await _descend(run, tracker, reckoner)
+        try:
+            await _descend(run, tracker, reckoner)
+        except BudgetExceededError as error:
+            tracker.announce(error)
+            raise
     else:
         await _fill(run, tracker, reckoner, _Step(run.plan, "none"))
 
@@ -199,6 +203,7 @@ async def _hold(run: Run, tracker: CostTracker, planned: dict[str, int]) -> Rese
         request_id=run.request_id,
         at=run.created,
         force=not tracker.enforces,
+        tentative=tracker.mode == "degrade",  # a lower rung may follow
     )
 
 

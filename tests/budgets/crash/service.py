@@ -1,4 +1,4 @@
-"""A service that is killed under load: an agent with a budget, and a provider that says what it did.
+"""A service that is killed under load: an agent with a budget, and what its provider served.
 
     python service.py STORE_URL DURABILITY LIMIT SEED
 
