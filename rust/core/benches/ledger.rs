@@ -193,8 +193,9 @@ fn pairs(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("reserve and settle, {scopes} scopes"));
         group.throughput(Throughput::Elements(1));
         group
-            .sample_size(30)
-            .measurement_time(Duration::from_secs(3));
+            .sample_size(20)
+            .warm_up_time(Duration::from_secs(1))
+            .measurement_time(Duration::from_secs(2));
         let before = ALLOCATED.load(Ordering::Relaxed);
         let (ledger, ids) = ledger_with(scopes);
         let bytes = ALLOCATED.load(Ordering::Relaxed) - before - ids.capacity() * 8;

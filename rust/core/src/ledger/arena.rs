@@ -66,7 +66,8 @@ impl<T: Waiting + Default> Arena<T> {
     #[inline]
     pub(super) fn at(&self, index: u32) -> &T {
         let index = index as usize;
-        let chunk = &self.chunks[(index / CHUNK) % self.chunks.len()];
+        // Their number is a power of two; a division would cost more than all else here.
+        let chunk = &self.chunks[(index / CHUNK) & (self.chunks.len() - 1)];
         let cells = match chunk.get() {
             Some(cells) => cells,
             None => Self::grown(chunk),
