@@ -184,7 +184,7 @@ def test_a_request_with_two_tags_counts_under_both_and_the_report_says_so() -> N
     }
     assert report.totals.nanodollars == 3_000
     assert report.overlapping == 1
-    assert "count under each" in report.notes[0]
+    assert "counts under each of them (here 1 call)" in report.notes[0]
     assert chargeback(events, by=["user"]).notes == ()
 
 
@@ -234,6 +234,7 @@ def test_what_was_changed_by_hand_is_told_and_is_no_cost() -> None:
         manual(2, user, -100, kind="reset"),
         manual(3, user, 5_000_000, kind="limit"),
         manual(4, Scope("global"), 7, period="day"),
+        manual(5, Scope("global"), 0, period="day", kind="reclaim", unreported=9),
     ]
     report = chargeback(events, by=["user"])
     assert report.totals.nanodollars == 1_000
@@ -241,7 +242,8 @@ def test_what_was_changed_by_hand_is_told_and_is_no_cost() -> None:
         ("global", "day", 7, 1),
         ("user:u1", None, -500, 2),
     ]
-    assert "Changed by hand" in report.notes[0]
+    assert report.notes[0].endswith("global day by 0.000000007 USD (1 change).")
+    assert report.notes[1].endswith("USD (2 changes).")
     assert chargeback(events, by=[], since=START + timedelta(days=1)).adjustments == ()
 
 

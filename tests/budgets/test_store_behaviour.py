@@ -333,10 +333,13 @@ def test_reclaiming_is_logged_with_actor_and_reason(opener: Opener) -> None:
     store = opener.open()
     with pytest.raises(InvalidRequestError, match="actor and a reason"):
         store.reclaim(ANN, actor=" ", reason="seen the bill")
-    with pytest.raises(StoreError, match="70 nanodollars"):
+    with pytest.raises(
+        StoreError, match=r"\$0\.00000007 of user:ann .* \$0\.000000071 of it cannot"
+    ):
         store.reclaim(ANN, actor="eve", reason="seen the bill", spent=71)
     event = store.reclaim(ANN, actor="eve", reason="seen the bill", spent=20)
-    assert (event.kind, event.nanodollars, event.previous) == ("adjust", 20, 70)
+    assert (event.kind, event.unreported, event.nanodollars) == ("reclaim", 70, 20)
+    assert (event.previous, event.after) == (100, 50)
     record = store.scope(ANN, since=LONG_AGO)
     assert (record.spent, record.unreported, record.granted_at) == (50, 0, None)
     assert list(store.events())[-1] == event

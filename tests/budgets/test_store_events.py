@@ -119,13 +119,14 @@ def test_a_spender_comes_back_from_its_text(spender: Spender) -> None:
         ManualEvent,
         event_id=texts,
         at=moments,
-        kind=st.sampled_from(["limit", "adjust", "reset"]),
+        kind=st.sampled_from(["limit", "adjust", "reset", "reclaim"]),
         scope=st.builds(Scope, st.sampled_from(["user", "global", "tag"]), texts),
         period=st.none() | st.sampled_from(["day", "total"]),
         nanodollars=st.none() | st.integers(-MAX_NANODOLLARS, MAX_NANODOLLARS),
         previous=st.none() | amounts,
         actor=texts,
         reason=texts,
+        unreported=amounts,
     )
 )
 def test_a_change_by_hand_comes_back_from_its_text(event: ManualEvent) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from cascadeflow.budgets.records import ManualEvent
+from cascadeflow.budgets.report_records import dollars
 from cascadeflow.budgets.stores.chain import Head
 from cascadeflow.budgets.stores.events import check_amount, identity, micros
 from cascadeflow.errors import ConfigurationError, InvalidRequestError, StoreError
@@ -215,33 +216,55 @@ def reset(
 
 
 def reclaimed(
-    scope: Scope, *, unreported: int, spent: int, actor: str, reason: str, at: datetime
+    scope: Scope,
+    *,
+    previous: int,
+    unreported: int,
+    spent: int,
+    actor: str,
+    reason: str,
+    at: datetime,
 ) -> ManualEvent:
     """Gives the event of unreported money that was settled by hand: `spent` of it is booked.
+
+    Args:
+        scope: whose.
+        previous: nanodollars that counted as spent until now, `unreported` among them.
+        unreported: nanodollars that were granted and never reported.
+        spent: how many of these were truly spent.
+        actor: who settles it.
+        reason: why.
+        at: when.
 
     Raises:
         InvalidRequestError: there is no actor or no reason.
         StoreError: nothing is unreported, or less than `spent`.
     """
-    if not unreported or not 0 <= spent <= unreported:
+    if not unreported:
         raise StoreError(
-            f"{scope} has {unreported} nanodollars granted and not reported: {spent} of them "
-            "cannot have been spent, or there is nothing to settle"
+            f"{scope} has nothing to settle: all that was granted to it was reported. "
+            "`cascadeflow budget show` marks the accounts that have something with a star"
+        )
+    if not 0 <= spent <= unreported:
+        raise StoreError(
+            f"{dollars(unreported)} of {scope} were granted and not reported, so {dollars(spent)} "
+            "of it cannot have been spent: give what the provider billed, at most that much"
         )
     return _manual(
-        "adjust",
+        "reclaim",
         scope,
         None,
         nanodollars=spent,
-        previous=unreported,
+        previous=previous,
         actor=actor,
         reason=reason,
         at=at,
+        unreported=unreported,
     )
 
 
 def _manual(
-    kind: Literal["limit", "adjust", "reset"],
+    kind: Literal["limit", "adjust", "reset", "reclaim"],
     scope: Scope,
     period: PeriodKind | None,
     *,
@@ -250,6 +273,7 @@ def _manual(
     actor: str,
     reason: str,
     at: datetime,
+    unreported: int = 0,
 ) -> ManualEvent:
     if not actor.strip() or not reason.strip():
         raise InvalidRequestError("a change by hand needs an actor and a reason")
@@ -267,4 +291,5 @@ def _manual(
         previous=previous,
         actor=actor,
         reason=reason,
+        unreported=unreported,
     )

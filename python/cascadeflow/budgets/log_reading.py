@@ -201,13 +201,13 @@ class LogReader:
         self._corrections.clear()
 
     def _note(self, event: ManualEvent) -> None:
-        """Adds up what was changed by hand; a changed limit is no money."""
-        if event.kind == "limit" or event.event_id in self._manual_ids:
+        """Adds up what was changed by hand; a limit, or what books nothing, is no money."""
+        if event.kind == "limit" or not event.nanodollars or event.event_id in self._manual_ids:
             return
         self._manual_ids.add(event.event_id)
         key = (event.scope, event.period)
         nanodollars, changes = self._adjusted.get(key, (0, 0))
-        self._adjusted[key] = (nanodollars + (event.nanodollars or 0), changes + 1)
+        self._adjusted[key] = (nanodollars + event.nanodollars, changes + 1)
 
 
 def _replaced(before: _Usage, after: _Usage) -> _Usage:

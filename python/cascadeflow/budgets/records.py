@@ -136,25 +136,37 @@ class ManualEvent:
         event_id: unique.
         at: when, UTC.
         kind: `limit` (a limit was set or taken away), `adjust` (spending was corrected by hand),
-            `reset` (an account's spending was set to zero by an adjustment of `nanodollars`).
+            `reset` (an account's spending was set to zero by an adjustment of `nanodollars`),
+            `reclaim` (what a crash left unreported was settled: `nanodollars` of it were spent).
         scope: whose account.
         period: which period; `None` for all the account has.
-        nanodollars: the new limit (`None`: no limit), or the change of the spending (may be
-            negative).
+        nanodollars: the new limit (`None`: no limit), or what is booked by it (may be negative).
         previous: the old limit, or the spending before.
         actor: who did it.
         reason: why.
+        unreported: of a `reclaim`, the part of `previous` that was granted and never reported, and
+            counts as spent no longer.
     """
 
     event_id: str
     at: datetime
-    kind: Literal["limit", "adjust", "reset"]
+    kind: Literal["limit", "adjust", "reset", "reclaim"]
     scope: Scope
     period: PeriodKind | None
     nanodollars: int | None
     previous: int | None
     actor: str
     reason: str
+    unreported: int = 0
+
+    @property
+    def after(self) -> int | None:
+        """The limit, or the spending, that it leads to; `None` for no limit, or not known."""
+        if self.kind == "limit" or self.nanodollars is None:
+            return self.nanodollars
+        if self.previous is None:
+            return None
+        return self.previous - self.unreported + self.nanodollars
 
 
 LogEvent = UsageEvent | ManualEvent

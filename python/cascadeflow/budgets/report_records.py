@@ -22,6 +22,7 @@ __all__ = [
     "Grouping",
     "Report",
     "ReportRow",
+    "counted",
     "dollars",
     "one_line",
     "spreadsheet_safe",
@@ -144,17 +145,18 @@ class Report:
         notes = []
         if self.overlapping:
             notes.append(
-                f"{self.overlapping:,} calls have several tags and count under each of them: the "
-                "rows add up to more than the total, which counts each call once."
+                "A call with several tags counts under each of them (here "
+                f"{counted(self.overlapping, 'call')}): the rows add up to more than the total, "
+                "which counts each call once."
             )
         if self.totals.unknown_costs:
             notes.append(
-                f"The cost of {self.totals.unknown_costs:,} calls is not known and not part of "
-                "the sums."
+                f"The cost of {counted(self.totals.unknown_costs, 'call')} is not known and not "
+                "part of the sums."
             )
         notes.extend(
             f"Changed by hand, not a cost: {each.scope} {each.period or 'all periods'} by "
-            f"{_usd_text(each.nanodollars, 2)} USD ({each.changes:,} times)."
+            f"{_usd_text(each.nanodollars, 2)} USD ({counted(each.changes, 'change')})."
             for each in self.adjustments
         )
         return tuple(notes)
@@ -280,6 +282,15 @@ def one_line(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def counted(number: int, what: str) -> str:
+    """So many of something whose plural takes an s.
+
+    >>> counted(1, "row"), counted(1_200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def dollars(nanodollars: int) -> str:

@@ -214,6 +214,8 @@ def encode(event: LogEvent) -> str:
         fields["period"] = event.period
     if event.previous is not None:
         fields["previous"] = check_amount(event.previous, what="what was before")
+    if event.unreported:
+        fields["unreported"] = check_amount(event.unreported, what="what was not reported")
     return _ENCODER.encode(fields)
 
 
@@ -322,7 +324,7 @@ def _spender(fields: dict[str, Any]) -> Spender:
 
 def _manual(fields: dict[str, Any]) -> ManualEvent:
     kind, name = fields["scope"]
-    if fields["kind"] not in {"limit", "adjust", "reset"}:
+    if fields["kind"] not in {"limit", "adjust", "reset", "reclaim"}:
         raise ValueError(fields["kind"])
     return ManualEvent(
         event_id=fields["event_id"],
@@ -334,6 +336,7 @@ def _manual(fields: dict[str, Any]) -> ManualEvent:
         previous=fields.get("previous"),
         actor=fields["actor"],
         reason=fields["reason"],
+        unreported=fields.get("unreported", 0),
     )
 
 

@@ -263,6 +263,7 @@ class MemoryStore:
         with self._mutex:
             event = reclaimed(
                 scope,
+                previous=self._spent(scope),
                 unreported=self._open().unreported.get(scope, (0, None))[0],
                 spent=spent,
                 actor=actor,

@@ -19,7 +19,6 @@ from cascadeflow.budgets.stores.events import (
     decode,
     encode,
     encode_spender,
-    from_micros,
     micros,
 )
 from cascadeflow.budgets.stores.protocol import ScopeRecord
@@ -33,11 +32,13 @@ from cascadeflow.budgets.stores.sqlite_file import (
     writer_is_alive,
 )
 from cascadeflow.budgets.stores.sqlite_holds import (
+    LeftOver,
     count_unreported,
     end_holds,
     held_calls,
     left_over,
     unconfirmed_events,
+    with_left,
 )
 from cascadeflow.budgets.stores.sqlite_schema import connect, create, migrate
 from cascadeflow.budgets.stores.sqlite_sums import (
@@ -95,7 +96,7 @@ class SqliteStore:
         self._head: Head | None = None
         self._scope_ids = ScopeIds()
         self._open_holds: dict[str, int] | None = None
-        self._left: dict[Scope, tuple[int, int]] = {}
+        self._left: dict[Scope, LeftOver] = {}
         self._key_fits = False
         exists = refuse_foreign(self.path)
         if read_only and not exists:
@@ -204,33 +205,18 @@ class SqliteStore:
             with self._reading("reading its sums") as connection:
                 page, last = read_scopes(connection, since, after=last, limit=_PAGE)
             for record in page:
-                yield self._with_left(record, left.pop(record.scope, None))
+                yield with_left(record, left.pop(record.scope, None), since)
             if not last:
                 break
-        for scope, amount in left.items():
-            yield self._with_left(ScopeRecord(scope=scope), amount)
+        for scope, amounts in left.items():
+            yield with_left(ScopeRecord(scope=scope), amounts, since)
 
     def scope(self, scope: Scope, *, since: datetime) -> ScopeRecord:
         """One scope; an empty record when nothing is known of it."""
         with self._reading("reading its sums") as connection:
             page, _ = read_scopes(connection, since, scope=scope)
         record = page[0] if page else ScopeRecord(scope=scope)
-        return self._with_left(record, self._left.get(scope))
-
-    @staticmethod
-    def _with_left(record: ScopeRecord, left: tuple[int, int] | None) -> ScopeRecord:
-        if left is None:
-            return record
-        amount, at = left
-        granted = from_micros(at)
-        return ScopeRecord(
-            scope=record.scope,
-            spent=record.spent + amount,
-            unreported=record.unreported + amount,
-            by_quarter=record.by_quarter,
-            granted_at=max(record.granted_at or granted, granted),
-            limits=record.limits,
-        )
+        return with_left(record, self._left.get(scope), since)
 
     def events(
         self, *, since: datetime | None = None, until: datetime | None = None
@@ -392,8 +378,8 @@ class SqliteStore:
             spent: nanodollars of it that were truly spent; they are booked now.
 
         Returns:
-            The event that was logged: its `nanodollars` are `spent`, its `previous` is what was
-            counted until now.
+            The event that was logged: its `nanodollars` are `spent`, its `previous` is what counted
+            as spent until now, its `unreported` the part of it that is settled.
 
         Raises:
             InvalidRequestError: there is no actor or no reason.
@@ -401,12 +387,15 @@ class SqliteStore:
         """
         with self._transaction("settling what was not reported") as connection:
             scope_id = self._scope_ids.of(connection, _pair(scope))
-            found = connection.execute(
-                "SELECT nanodollars FROM unreported WHERE scope_id = ?", (scope_id,)
+            logged, unreported = connection.execute(
+                "SELECT s.spent, COALESCE(u.nanodollars, 0) FROM scopes s LEFT JOIN unreported u "
+                "ON u.scope_id = s.id WHERE s.id = ?",
+                (scope_id,),
             ).fetchone()
             event = reclaimed(
                 scope,
-                unreported=found[0] if found else 0,
+                previous=logged + unreported,
+                unreported=unreported,
                 spent=spent,
                 actor=actor,
                 reason=reason,

@@ -6,10 +6,18 @@ was granted beyond what is spent by then counts as spent, beside the log, until 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cascadeflow.budgets.records import Charge, Scope, UsageEvent
-from cascadeflow.budgets.stores.events import decode_spender, from_micros, usage_scopes
+from cascadeflow.budgets.stores.events import (
+    decode_spender,
+    from_micros,
+    micros,
+    quarter_entries,
+    quarter_of,
+    usage_scopes,
+)
 from cascadeflow.budgets.stores.sqlite_sums import text_of, value_of
 
 if TYPE_CHECKING:
@@ -18,8 +26,17 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cascadeflow.budgets.records import LogEvent
+    from cascadeflow.budgets.stores.protocol import ScopeRecord
 
-__all__ = ["count_unreported", "end_holds", "held_calls", "left_over", "unconfirmed_events"]
+__all__ = [
+    "LeftOver",
+    "count_unreported",
+    "end_holds",
+    "held_calls",
+    "left_over",
+    "unconfirmed_events",
+    "with_left",
+]
 
 # What is granted beyond what is spent, and beyond what earlier crashes left.
 _UNREPORTED: Final = (
@@ -91,24 +108,85 @@ def count_unreported(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM grants")
 
 
-def left_over(connection: sqlite3.Connection) -> dict[Scope, tuple[int, int]]:
-    """Reckons what opening for writing would make of what a dead process left, changing nothing.
+class LeftOver(NamedTuple):
+    """What a dead process left of one scope; opening for writing settles it.
 
-    Returns:
-        By scope: nanodollars that will count as spent besides what counts already, and the time of
-        the newest grant or hold among them, microseconds since 1970.
+    Attributes:
+        held: nanodollars of calls that were under way, by UTC quarter of an hour (counted from
+            1970): each becomes a charge.
+        unreported: nanodollars that were granted beyond these.
+        granted_at: when, microseconds since 1970; 0 when nothing is unreported.
     """
-    found: dict[Scope, tuple[int, int]] = {}
+
+    held: dict[int, int]
+    unreported: int = 0
+    granted_at: int = 0
+
+
+def left_over(connection: sqlite3.Connection) -> dict[Scope, LeftOver]:
+    """Reckons what opening for writing would make of what a dead process left, changing nothing."""
+    found: dict[Scope, LeftOver] = {}
     for at, spender, model, nanodollars in connection.execute(
         "SELECT at, spender, model, nanodollars FROM holds"
     ):
         for scope in usage_scopes(decode_spender(spender), text_of(model)):
-            before, latest = found.get(scope, (0, at))
-            found[scope] = before + nanodollars, max(at, latest)
+            held = found.setdefault(scope, LeftOver({})).held
+            held[quarter_of(at)] = held.get(quarter_of(at), 0) + nanodollars
     for kind, name, extra, at in connection.execute(
         f"SELECT s.kind, s.name, g.up_to - s.spent - COALESCE(u.nanodollars, 0), g.at {_UNREPORTED}"
     ):
         scope = Scope(kind, text_of(name))
-        held, latest = found.get(scope, (0, at))
-        found[scope] = max(held, extra), max(at, latest)
+        held = found.get(scope, LeftOver({})).held
+        beyond = extra - sum(held.values())
+        if beyond > 0:
+            found[scope] = LeftOver(held, beyond, at)
     return found
+
+
+def with_left(record: ScopeRecord, left: LeftOver | None, since: datetime) -> ScopeRecord:
+    """Gives a record as it will be once the store is opened for writing.
+
+    Args:
+        record: what the file holds now.
+        left: what a dead process left of the scope, if anything.
+        since: from which moment on `record` was asked for.
+    """
+    if left is None:
+        return record
+    granted_at = record.granted_at
+    if left.unreported:
+        granted = from_micros(left.granted_at)
+        granted_at = max(granted_at or granted, granted)
+    return replace(
+        record,
+        spent=record.spent + sum(left.held.values()) + left.unreported,
+        unreported=record.unreported + left.unreported,
+        by_quarter=_charged(record.by_quarter, left.held, quarter_of(micros(since))),
+        granted_at=granted_at,
+    )
+
+
+def _charged(
+    entries: tuple[tuple[datetime, int], ...], held: dict[int, int], since: int
+) -> tuple[tuple[datetime, int], ...]:
+    """Adds charges of quarters of an hour to `ScopeRecord.by_quarter`, as `sqlite_sums` would."""
+    quarters: dict[int, list[int]] = {}
+    for start, amount in entries:
+        quarters.setdefault(quarter_of(micros(start)), []).append(amount)
+    # Of a quarter's two entries the first is what was taken off, negative.
+    sums = {
+        each: (sum(amounts), -amounts[0] if len(amounts) > 1 else 0)
+        for each, amounts in quarters.items()
+    }
+    for quarter, nanodollars in held.items():
+        if quarter >= since:
+            booked, taken = sums.get(quarter, (0, 0))
+            sums[quarter] = booked + nanodollars, taken
+        for later, (booked, taken) in sums.items():
+            if later > quarter and taken:
+                sums[later] = booked, taken + nanodollars
+    return tuple(
+        entry
+        for quarter, (booked, taken) in sorted(sums.items())
+        for entry in quarter_entries(quarter, booked, taken)
+    )
