@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.cli.budget_store import NOW, filled, usage
 
+from cascadeflow.budgets.audit import reset
 from cascadeflow.budgets.records import ManualEvent, Scope
 from cascadeflow.budgets.stores import open_store
 from cascadeflow.budgets.stores.protocol import Grant
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from typer.testing import Result
+
+    from cascadeflow.budgets.stores.sqlite import SqliteStore
 
     Call: TypeAlias = Callable[..., Result]
     Answered: TypeAlias = Callable[..., dict[str, Any]]
@@ -194,6 +197,149 @@ def test_what_a_crash_left_counts_as_spent_until_it_is_reclaimed(
     assert (day["spent"], day["unreported"]) == ("0.002000000", "0.000000000")
 
 
+def crashed(url: str, *granted: str, calls: str = "()") -> None:
+    """A process that dies with a million nanodollars granted to each account."""
+    script = (
+        "import os, sys; from datetime import datetime\n"
+        "from cascadeflow.budgets.accounts import parse_scope\n"
+        "from cascadeflow.budgets.records import Spender\n"
+        "from cascadeflow.budgets.stores import open_store\n"
+        "from cascadeflow.budgets.stores.protocol import Grant, HeldCall, StrictHold\n"
+        "store, now = open_store(sys.argv[1]), datetime.fromisoformat(sys.argv[2])\n"
+        "spent = {scope: store.scope(scope, since=now).spent for scope in map(parse_scope, "
+        "sys.argv[3:])}\n"
+        "store.grant([Grant(scope, amount + 1_000_000, now) for scope, amount in spent.items()])\n"
+        f"calls = tuple(HeldCall(model='openai:gpt-5', nanodollars=each) for each in {calls})\n"
+        "store.hold([StrictHold(request_id='h1', at=now, spender=Spender(user_id='ada'), "
+        "calls=calls)])\n"
+        "os._exit(3)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, url, NOW.isoformat(), *granted], check=False
+    )
+    assert done.returncode == 3
+
+
+def test_reclaim_says_what_it_was_and_its_numbers_add_up(
+    answered: Answered, call: Call, store: str
+) -> None:
+    crashed(store, "user:ada")
+    (event,) = answered(
+        *("budget", "reclaim", "user:ada", "--spent", "0.0004", "--reason", "the bill")
+    )["events"]
+    assert (event["kind"], event["unreported"], event["amount"]) == (
+        "reclaim",
+        "0.001000000",
+        "0.000400000",
+    )
+    assert (event["previous"], event["after"]) == ("0.031000000", "0.030400000")
+    total = periods(answered("budget", "show", "user:ada")["accounts"][0])["total"]
+    assert total["spent"] == event["after"]
+    assert answered("audit", "list")["changes"] == [event]
+    assert (
+        "reclaim: of $0.001 not reported, $0.0004 were spent ($0.031 → $0.0304)"
+        in call("audit", "list").stdout
+    )
+
+
+def test_all_that_a_crash_left_is_reclaimed_at_once_with_an_event_for_each(
+    answered: Answered, call: Call, store: str
+) -> None:
+    crashed(store, "global", "user:ada", "user:new", "tier:pro")
+    assert "reclaim --all" in call("budget", "show").stdout
+    found = answered("budget", "reclaim", "--all", "--reason", "after the crash")
+    assert found["scope"] is None
+    assert {event["scope"]: event["after"] for event in found["events"]} == {
+        "global": "0.040000000",
+        "user:ada": "0.030000000",
+        "user:new": "0.000000000",
+        "tier:pro": "0.040000000",
+    }
+    assert [event.kind for event in manual(store)] == ["reclaim"] * 4
+    assert answered("costs", "report")["adjustments"] == [], "nothing was booked"
+    assert "reclaim" not in call("budget", "show").stdout
+    assert answered("budget", "reclaim", "--all", "--reason", "again")["events"] == []
+    assert len(manual(store)) == 4
+
+
+def test_calls_under_way_at_a_crash_are_shown_as_the_next_start_books_them(
+    answered: Answered, call: Call, store: str
+) -> None:
+    crashed(store, calls="(3_000_000, 500_000)")
+    shown = answered("budget", "show", "user:ada")
+    day = periods(shown["accounts"][0])["day"]
+    assert (day["spent"], day["unreported"]) == ("0.004500000", "0.000000000")
+    text = call("budget", "show").stdout
+    assert "reclaim" not in text
+    assert "*" not in text
+    with open_store(store, clock=ManualClock(NOW)):
+        pass
+    assert answered("budget", "show", "user:ada") == shown
+
+
+@pytest.mark.parametrize("minutes", [-40, 0, 40])
+def test_a_reader_sees_what_a_writer_will_find_also_after_a_reset(store: str, minutes: int) -> None:
+    ada = Scope("user", "ada")
+    at = NOW + timedelta(minutes=minutes)
+    with open_store(store, clock=ManualClock(at)) as file:
+        file.append([reset(ada, "total", previous=30_000_000, actor="eve", reason="anew", at=at)])
+    crashed(store, "user:ada", calls="(3_000_000, 500_000)")
+    moments = (NOW - timedelta(days=60), NOW, NOW + timedelta(minutes=20))
+
+    def known(file: SqliteStore) -> list[Any]:
+        return [
+            [file.scope(ada, since=each), *sorted(file.scopes(since=each), key=str)]
+            for each in moments
+        ]
+
+    with open_store(store, read_only=True) as file:
+        seen = known(file)
+    with open_store(store, clock=ManualClock(NOW)) as file:
+        assert seen == known(file)
+
+
+def test_what_was_granted_beyond_the_calls_under_way_can_be_reclaimed(
+    answered: Answered, store: str
+) -> None:
+    crashed(store, "user:ada", calls="(400_000,)")
+    day = periods(answered("budget", "show", "user:ada")["accounts"][0])["day"]
+    assert (day["spent"], day["unreported"]) == ("0.002000000", "0.000600000")
+    (event,) = answered("budget", "reclaim", "user:ada", "--reason", "no bill")["events"]
+    assert (event["unreported"], event["after"]) == ("0.000600000", "0.030400000")
+
+
+def test_a_limit_that_is_set_to_what_it_is_is_no_change(
+    answered: Answered, call: Call, store: str
+) -> None:
+    arguments = ("budget", "set", "user:ada", "--daily", "5", "--reason", "why")
+    answered(*arguments, "--unlimited", "week")
+    found = answered(*arguments, "--monthly", "50")
+    assert [event["period"] for event in found["events"]] == ["month"]
+    assert found["kept"] == [{"period": "week", "limit": None}]
+    shown = call(*arguments, "--unlimited", "week").stdout
+    assert "day: is $5.00 already" in shown
+    assert "week: is unlimited already" in shown
+    assert "month $50.00" in shown
+    assert len(manual(store)) == 3
+
+
+def test_only_takes_the_limits_of_all_other_periods_away(answered: Answered, store: str) -> None:
+    answered("budget", "set", "user:ada", "--daily", "5", "--weekly", "9", "--reason", "a")
+    found = answered("budget", "set", "user:ada", "--daily", "5", "--only", "--reason", "b")
+    assert found["kept"] == []
+    assert {event["period"]: (event["previous"], event["amount"]) for event in found["events"]} == {
+        "week": ("9.000000000", None),
+        "month": (None, None),
+        "total": (None, None),
+        "rolling": (None, None),
+    }
+    stands = periods(answered("budget", "show", "user:ada")["accounts"][0])
+    assert [name for name, each in stands.items() if each["limit"] is not None] == ["day"]
+    again = answered("budget", "set", "user:ada", "--daily", "5", "--only", "--reason", "c")
+    assert again["events"] == []
+    assert len(manual(store)) == 6
+
+
 @pytest.mark.usefixtures("budget_clock")
 def test_a_reset_also_settles_what_a_crash_left(answered: Answered, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/crashed.db"
@@ -204,7 +350,7 @@ def test_a_reset_also_settles_what_a_crash_left(answered: Answered, tmp_path: Pa
     before = periods(answered("budget", "show", "user:ada", "--store", url)["accounts"][0])["day"]
     assert before["unreported"] == "0.010000000"
     found = answered("budget", "reset", "user:ada", "--reason", "anew", "--store", url)
-    assert [event["kind"] for event in found["events"]] == ["adjust", "reset"]
+    assert [event["kind"] for event in found["events"]] == ["reclaim", "reset"]
     day = {each["period"]: each for each in found["after"]}["day"]
     assert (day["spent"], day["unreported"]) == ("0.000000000", "0.000000000")
 
@@ -248,6 +394,9 @@ def test_a_running_process_keeps_others_from_writing_and_the_error_says_what_to_
         ),
         (("set", "user:ada", "--unlimited", "year", "--reason", "x"), 2, "no period"),
         (("reclaim", "user:ada", "--reason", "x"), 1, "nothing to settle"),
+        (("reclaim", "--reason", "x"), 2, "--all"),
+        (("reclaim", "user:ada", "--all", "--reason", "x"), 2, "--all"),
+        (("reclaim", "--all", "--spent", "1", "--reason", "x"), 2, "of one account"),
         (("show", "--timezone", "Mars/Olympus"), 2, "time zone"),
         (("show", "--rolling-hours", "0"), 2, "rolling_hours"),
         (("show", "--store", "postgres://x"), 2, "sqlite:///"),

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.cli.budget_store import NOW, usage
+from typer.testing import CliRunner
 
 from cascadeflow.budgets.stores import open_store
 from cascadeflow.cli import costs
+from cascadeflow.cli.app import app
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,9 +51,42 @@ def test_the_report_in_json_is_exact_and_cut_to_the_days_asked_for(
     assert moment["totals"]["calls"] == 3
 
 
+@pytest.mark.parametrize("columns", [60, 80, 110])
+def test_a_narrow_terminal_leaves_columns_out_and_no_name_is_squeezed(
+    store: str, columns: int
+) -> None:
+    long = "a-customer-of-ours@example.com"
+    with open_store(store) as opened:
+        opened.append([usage(300, user=long, nanodollars=1_234_567, held=1_000_000)])
+        opened.append([usage(301, user=long, nanodollars=None, input_tokens=None)])
+    arguments = ["costs", "report", "--by", "user", "--by", "day", "--since", "2026-11-18"]
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": str(columns)})
+    table = [line for line in result.stdout.splitlines() if line[:1] in set("┏┃┡│├└")]
+    assert len({len(line) for line in table}) == 1
+    assert len(table[0]) <= columns
+    assert "…" not in result.stdout
+    names = [line.split("│")[1].strip() for line in table if line.startswith("│")]
+    assert long in "".join(names)
+    assert len(next(name for name in names if name and long.startswith(name))) >= 16
+    assert all(amount in result.stdout for amount in ("2026-11-18", "0.001234567", "0.013234567"))
+    assert "No room for:" in result.stdout
+    assert "cost of 1 call is not known" in result.stdout
+
+
+def test_a_report_into_a_file_has_every_column_whole(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    with open_store(store) as opened:
+        opened.append([usage(300, user="u" * 90, nanodollars=None, input_tokens=None)])
+    shown = CliRunner().invoke(app, ["costs", "report", "--by", "user", "--by", "day"]).stdout
+    assert "u" * 90 in shown
+    assert "No room" not in shown
+
+
 def test_rows_that_are_not_shown_are_in_the_total(call: Call, store: str) -> None:
     shown = call("costs", "report", "--by", "day", "--top", "2").stdout
-    assert "28 rows more" in shown
+    assert "28 more rows" in shown
     assert "0.040" in shown
     assert store
 

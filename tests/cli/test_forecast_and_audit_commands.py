@@ -136,7 +136,7 @@ def test_an_untouched_log_is_verified_and_its_head_can_be_noted(
     with open_store(store, clock=ManualClock(NOW)) as opened:
         opened.append([usage(500)])
     assert answered("audit", "verify", "--head", noted)["ok"] is True
-    assert "as they were written" in call("audit", "verify").stdout
+    assert "is as it was written: 33 rows" in call("audit", "verify").stdout
 
 
 def tamper(path: Path, statement: str) -> None:

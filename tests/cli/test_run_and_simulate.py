@@ -129,6 +129,19 @@ def test_run_reads_the_question_from_standard_input(simulator: str) -> None:
     assert json.loads(done.stdout)["content"] == "The capital of France is Paris."
 
 
+def test_a_simulators_first_lines_come_while_it_runs_to_a_pipe_too() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "cascadeflow.cli", "simulate"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert "listens at http://127.0.0.1:" in process.stdout.readline()
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        lines, _ = process.communicate()
+        assert "0 requests on 0 connections" in lines
+        assert process.returncode == 0
+
+
 def test_run_without_models_or_keys_says_what_to_set(answered: Answered) -> None:
     error = answered("run", "Hello", exit_code=2)["error"]
     assert "CASCADEFLOW_MODELS" in error["message"]

@@ -84,13 +84,16 @@ def verify(
 ) -> None:
     """Find rows of the log that were changed, taken out or put in. Exit code 1 when there are."""
     from cascadeflow.budgets.audit import verify as verify_log  # noqa: PLC0415
+    from cascadeflow.budgets.report_records import counted  # noqa: PLC0415
 
     with opened(as_json=as_json, verbose=verbose) as output:
         with reading(store) as file:
             found = verify_log(file, head=head)
         console = output.console
         if found.ok:
-            console.print(f"{found.rows:,} rows are as they were written", style="green")
+            console.print(
+                f"the log is as it was written: {counted(found.rows, 'row')}", style="green"
+            )
             console.print(f"head: {found.head}")
             if head is None:
                 console.print(
@@ -109,8 +112,8 @@ def verify(
                 f"The log is not as it was written: {safe(found.reason)}", style="bold red"
             )
             console.print(
-                f"{found.rows:,} rows were read. Keep the file as it is, and compare it with a "
-                "backup."
+                f"It was read as far as row {found.rows:,}. Keep the file as it is, and compare it "
+                "with a backup."
             )
         output.result(
             {
@@ -146,8 +149,6 @@ def head(
 def _print_changes(console: Console, changes: Iterable[ManualEvent]) -> None:
     from rich.table import Table  # noqa: PLC0415
 
-    from cascadeflow.budgets.report_records import dollars  # noqa: PLC0415
-
     shown = Table()
     shown.add_column("when (UTC)", no_wrap=True)
     shown.add_column("who")
@@ -155,16 +156,33 @@ def _print_changes(console: Console, changes: Iterable[ManualEvent]) -> None:
     shown.add_column("change")
     shown.add_column("why", overflow="fold")
     for event in changes:
-        amount = "none" if event.nanodollars is None else dollars(event.nanodollars)
-        before = "" if event.previous is None else f" (before: {dollars(event.previous)})"
         shown.add_row(
             f"{event.at:%Y-%m-%d %H:%M:%S}",
             safe(event.actor),
             f"{safe(str(event.scope))} {event.period or 'all periods'}",
-            f"{event.kind} {amount}{before}",
+            _change(event),
             safe(event.reason),
         )
     if shown.row_count:
         console.print(shown)
     else:
         console.print("Nothing was changed by hand.")
+
+
+def _change(event: ManualEvent) -> str:
+    """Says what was done, and what was before and after it."""
+    from cascadeflow.budgets.report_records import dollars  # noqa: PLC0415
+
+    if event.kind == "limit":
+        before = "" if event.previous is None else f" (before: {dollars(event.previous)})"
+        return (
+            f"limit {'none' if event.nanodollars is None else dollars(event.nanodollars)}{before}"
+        )
+    amount = dollars(event.nanodollars or 0)
+    if event.kind == "reclaim":
+        what = f"reclaim: of {dollars(event.unreported)} not reported, {amount} were spent"
+    else:
+        what = f"{event.kind} {'' if amount.startswith('-') else '+'}{amount}"
+    if event.previous is None or event.after is None:
+        return what
+    return f"{what} ({dollars(event.previous)} → {dollars(event.after)})"

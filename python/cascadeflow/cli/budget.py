@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 import typer
 
@@ -50,6 +50,8 @@ ScopeArgument = Annotated[
 RollingHoursOption = Annotated[
     float, typer.Option("--rolling-hours", help="The length of the rolling period.")
 ]
+
+_UNSET: Final = "not set by hand"
 
 _COLOURS = {"warned": "yellow", "degraded": "dark_orange", "exhausted": "bold red"}
 _BAR = 12
@@ -134,6 +136,9 @@ def set_limits(
     ] = None,
     actor: ActorOption = None,
     store: StoreOption = None,
+    only: Annotated[
+        bool, typer.Option("--only", help="Take the limits of all other periods away.")
+    ] = False,
     create: Annotated[
         bool, typer.Option("--create", help="Make the store if it is not there.")
     ] = False,
@@ -167,10 +172,14 @@ def set_limits(
                 "which limit? --daily 5, --weekly, --monthly, --total, --rolling, or "
                 "--unlimited PERIOD"
             )
+        asked_for = set(wanted)
         moment = now()
         who = acting(actor)
         with writing(store, create=create) as file:
             before = dict(file.scope(asked, since=moment).limits)
+            if only:
+                # The code may limit them too, which the store does not know.
+                wanted |= {each: None for each in get_args(Period) if each not in wanted}
             events = [
                 limit_changed(
                     asked,
@@ -182,14 +191,37 @@ def set_limits(
                     at=moment,
                 )
                 for period, limit in wanted.items()
+                if before.get(period, _UNSET) != limit
             ]
             file.append(events)
-        for event in events:
-            old = before.get(event.period, "not set by hand") if event.period else None
-            new = _limit_text(event.nanodollars)
-            output.console.print(f"{safe(str(asked))} {event.period}: {_limit_text(old)} → {new}")
-        output.console.print("It holds when the process that uses this store starts.", style="dim")
-        output.result({"scope": str(asked), "events": [event_values(event) for event in events]})
+        changed = {event.period for event in events}
+        for period, limit in wanted.items():
+            old = _limit_text(before.get(period, _UNSET))
+            if period in changed:
+                output.console.print(f"{safe(str(asked))} {period}: {old} → {_limit_text(limit)}")
+            elif period in asked_for:
+                output.console.print(f"{safe(str(asked))} {period}: is {old} already, not changed")
+        kept = {period: limit for period, limit in before.items() if period not in wanted}
+        if not only:
+            stays = "".join(f"{period} {_limit_text(kept[period])}, " for period in sorted(kept))
+            output.console.print(
+                f"As before: {stays}{'and ' if kept else ''}what the code limits in other periods "
+                "(--only takes these limits away).",
+                style="dim",
+            )
+        if events:
+            output.console.print(
+                "It holds when the process that uses this store starts.", style="dim"
+            )
+        output.result(
+            {
+                "scope": str(asked),
+                "events": [event_values(event) for event in events],
+                "kept": [
+                    {"period": period, "limit": exact(limit)} for period, limit in kept.items()
+                ],
+            }
+        )
 
 
 @budget_app.command()
@@ -249,12 +281,20 @@ def reset(
 
 @budget_app.command()
 def reclaim(
-    scope: ScopeArgument,
+    scope: Annotated[
+        str | None, typer.Argument(help="global, user:NAME, …; `budget show` marks them with *")
+    ] = None,
     *,
     reason: ReasonOption,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every account that has something, as not spent.")
+    ] = False,
     spent: Annotated[
-        str, typer.Option(help="US dollars of it that were truly spent, as the provider bills it.")
-    ] = "0",
+        str | None,
+        typer.Option(
+            help="US dollars of it that were truly spent, as the provider bills it. Default: 0."
+        ),
+    ] = None,
     actor: ActorOption = None,
     store: StoreOption = None,
     as_json: JsonOption = False,
@@ -264,16 +304,39 @@ def reclaim(
     from cascadeflow.money import from_usd  # noqa: PLC0415
 
     with opened(as_json=as_json, verbose=verbose) as output:
-        asked = scope_named(scope)
-        amount = from_usd(spent, what="--spent")
+        if everything == (scope is not None):
+            raise InvalidRequestError("which account? Name one such as user:ada, or give --all")
+        if everything and spent is not None:
+            raise InvalidRequestError(
+                "--spent is of one account: first settle those that have spent something, each "
+                "with its --spent, then the others with --all"
+            )
+        asked = None if scope is None else scope_named(scope)
+        amount = from_usd(spent or "0", what="--spent")
         who = acting(actor)
+        events: list[ManualEvent] = []
         with writing(store) as file:
-            event = file.reclaim(asked, actor=who, reason=reason, spent=amount)
-        output.console.print(
-            f"{safe(str(asked))}: of {_usd(event.previous or 0)} that were never reported, "
-            f"{_usd(event.nanodollars or 0)} count as spent now"
+            scopes = (
+                [record.scope for record in file.scopes(since=now()) if record.unreported]
+                if asked is None
+                else [asked]
+            )
+            for each in scopes:
+                event = file.reclaim(each, actor=who, reason=reason, spent=amount)
+                events.append(event)
+                output.console.print(
+                    f"{safe(str(each))}: of {_usd(event.unreported)} that were never reported, "
+                    f"{_usd(event.nanodollars or 0)} count as spent now "
+                    f"({_usd(event.previous or 0)} → {_usd(event.after or 0)} in all)"
+                )
+        if not events:
+            output.console.print("No account has anything unreported; nothing was changed")
+        output.result(
+            {
+                "scope": None if asked is None else str(asked),
+                "events": [event_values(event) for event in events],
+            }
         )
-        output.result({"scope": str(asked), "events": [event_values(event)]})
 
 
 def _period_named(name: str) -> PeriodKind:
@@ -344,7 +407,7 @@ def _print_accounts(
     if any(each.unreported for standings in accounts for each in standings):
         console.print(
             "* includes what a process was granted and has not reported: it counts as spent. If "
-            "that process is dead, `cascadeflow budget reclaim` settles it.",
+            "that process is dead, `cascadeflow budget reclaim --all` settles it.",
             style="dim",
         )
 

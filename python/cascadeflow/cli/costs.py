@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -23,7 +23,7 @@ from cascadeflow.cli.stores import (
 from cascadeflow.errors import InvalidRequestError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import TextIO
 
     from rich.console import Console
@@ -31,6 +31,20 @@ if TYPE_CHECKING:
     from cascadeflow.budgets.report_records import Report
 
 __all__ = ["costs_app"]
+
+_NAME: Final = 16
+
+# What a narrow terminal does without; the notes below the table say how many costs are unknown.
+_LEFT_OUT_FIRST: Final = (
+    "unknown tokens",
+    "unknown costs",
+    "overrun (USD)",
+    "requests",
+    "output tokens",
+    "input tokens",
+    "calls",
+    "unconfirmed (USD)",
+)
 
 costs_app = typer.Typer(
     help="Who spent what, from the usage log, and the log for other programs.",
@@ -116,6 +130,7 @@ def export(
     """Write every charge to a file for other programs: exact, one line a charge."""
     from cascadeflow.budgets.exports import export_csv, export_json  # noqa: PLC0415
     from cascadeflow.budgets.focus import export_focus  # noqa: PLC0415
+    from cascadeflow.budgets.report_records import counted  # noqa: PLC0415
 
     with opened(as_json=as_json, verbose=verbose) as output:
         start, end = _between(since, until, timezone)
@@ -141,10 +156,10 @@ def export(
                         "version": summary.version,
                         "unknown_costs": summary.unknown_costs,
                     }
-        output.console.print(f"{values['rows']:,} charges written to {safe(str(file))}")
+        output.console.print(f"{counted(values['rows'], 'charge')} written to {safe(str(file))}")
         if values.get("unknown_costs"):
             output.console.print(
-                f"{values['unknown_costs']:,} charges are left out: their cost is not known, which "
+                f"{counted(values['unknown_costs'], 'charge')} left out: of unknown cost, which "
                 "FOCUS cannot say.",
                 style="yellow",
             )
@@ -205,25 +220,75 @@ def _take_name(path: Path, beside: Path) -> None:
 
 
 def _print_report(console: Console, found: Report, *, top: int | None) -> None:
+    from rich.cells import cell_len  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
+
+    from cascadeflow.budgets.report_records import counted  # noqa: PLC0415
 
     headings, rows = found.table()
     *rows, total = rows
-    left_out = 0 if top is None else max(0, len(rows) - top)
-    shown = Table(show_footer=True)
-    for column, (heading, sum_text) in enumerate(zip(headings, total, strict=True)):
-        keys = max(1, len(found.by))
+    more = 0 if top is None else max(0, len(rows) - top)
+    rows = rows[:top]
+    keys = max(1, len(found.by))
+    # Headings may be broken between words, amounts never.
+    needed = {
+        column: max(cell_len(text) for text in (*heading.split(), *texts))
+        for column, (heading, *texts) in enumerate(zip(headings, total, *rows, strict=True))
+    }
+    widths = _fitted(needed, headings, keys, _room(console))
+    shown = Table(show_footer=True, width=_table_width(widths))
+    for column, width in widths.items():
         shown.add_column(
-            heading,
-            footer=sum_text,
+            headings[column],
+            footer=total[column],
             justify="left" if column < keys else "right",
-            overflow="fold" if column < keys else "ellipsis",
-            no_wrap=column >= keys,
+            overflow="fold",
+            width=width,
         )
-    for row in rows[:top]:
-        shown.add_row(*(safe(text) for text in row))
+    for row in rows:
+        shown.add_row(*(safe(row[column]) for column in widths))
     console.print(shown)
-    if left_out:
-        console.print(f"and {left_out:,} rows more (--top), which the total counts", style="dim")
+    if len(widths) < len(headings):
+        absent = ", ".join(headings[column] for column in needed if column not in widths)
+        console.print(
+            f"No room for: {absent}. A wider window shows them; --csv and --json have them too.",
+            style="dim",
+        )
+    if more:
+        console.print(
+            f"and {counted(more, 'more row')} (--top), which the total counts", style="dim"
+        )
     for note in found.notes:
         console.print(safe(note), style="yellow")
+
+
+def _room(console: Console) -> int | None:
+    """How wide a table may be; `None` for any width: a file has lines as long as they come."""
+    return console.width if console.is_terminal or "COLUMNS" in os.environ else None
+
+
+def _table_width(widths: Mapping[int, int]) -> int:
+    return sum(widths.values()) + 3 * len(widths) + 1
+
+
+def _fitted(
+    needed: Mapping[int, int], headings: Sequence[str], keys: int, room: int | None
+) -> dict[int, int]:
+    """Gives the columns there is room for, with their widths.
+
+    Names are folded at 16 characters at the least; then columns are left out, the rarest first.
+    """
+    if room is None:
+        return dict(needed)
+    widths = {
+        column: min(width, _NAME) if column < keys else width for column, width in needed.items()
+    }
+    for heading in _LEFT_OUT_FIRST:
+        if _table_width(widths) <= room:
+            break
+        if heading in headings:
+            del widths[headings.index(heading)]
+    for column in range(keys):
+        spare = max(0, room - _table_width(widths))
+        widths[column] += min(spare, needed[column] - widths[column])
+    return widths

@@ -104,10 +104,10 @@ def rates(price: Price | None) -> dict[str, Any] | None:
     for field in fields(price):
         value = getattr(price, field.name)
         if isinstance(value, Decimal):
-            values[field.name] = str(value)
+            values[field.name] = f"{value:f}"
         elif hasattr(value, "items"):
             values |= (
-                {field.name: {name: str(rate) for name, rate in value.items()}} if value else {}
+                {field.name: {name: f"{rate:f}" for name, rate in value.items()}} if value else {}
             )
         elif isinstance(value, tuple):
             values |= {field.name: [_tier(tier) for tier in value]} if value else {}
@@ -149,7 +149,7 @@ def shown_rates(price: Price | None) -> str:
 def _tier(tier: PriceTier) -> dict[str, Any]:
     given = {field.name: getattr(tier, field.name) for field in fields(tier)}
     return {
-        name: value if isinstance(value, int) else str(value)
+        name: value if isinstance(value, int) else f"{value:f}"
         for name, value in given.items()
         if value is not None
     }

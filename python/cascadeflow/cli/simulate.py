@@ -74,6 +74,8 @@ def simulate(
 
 
 async def _serve(provider: SimulatedProvider, names: list[str], output: Output) -> None:
+    from cascadeflow.budgets.report_records import counted  # noqa: PLC0415
+
     stop = asyncio.Event()
     if sys.platform != "win32":  # there, an interrupt ends asyncio.run by itself
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -82,7 +84,8 @@ async def _serve(provider: SimulatedProvider, names: list[str], output: Output) 
         _introduce(provider, names, output)
         await stop.wait()
         stats = provider.stats
-    output.console.print(f"{stats.requests:,} requests on {stats.connections:,} connections")
+    requests, connections = stats.requests, stats.connections
+    output.console.print(f"{counted(requests, 'request')} on {counted(connections, 'connection')}")
 
 
 def _introduce(provider: SimulatedProvider, names: list[str], output: Output) -> None:

@@ -184,6 +184,8 @@ def event_values(event: ManualEvent) -> dict[str, Any]:
         "period": event.period,
         "amount": exact(event.nanodollars),
         "previous": exact(event.previous),
+        "unreported": exact(event.unreported),
+        "after": exact(event.after),
         "actor": event.actor,
         "reason": event.reason,
     }
