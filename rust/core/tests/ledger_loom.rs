@@ -83,6 +83,27 @@ fn of_two_who_want_the_same_two_scopes_one_gets_both() {
     });
 }
 
+/// One may be helped to its end and covered by the other before its own thread goes on.
+#[test]
+fn two_that_fit_beside_each_other_are_each_held_once() {
+    check(2, || {
+        let ledger = Arc::new(Ledger::new(LATE));
+        let (a, b) = (open(&ledger, "a", total(9)), open(&ledger, "b", total(9)));
+        let other = {
+            let ledger = Arc::clone(&ledger);
+            thread::spawn(move || reserve(&ledger, &[a, b], 1, NOW).unwrap())
+        };
+        let mine = reserve(&ledger, &[a, b], 2, NOW).unwrap();
+        let other = other.join().unwrap();
+        assert_eq!(spent_and_held(&ledger, a), (0, 3));
+        assert_eq!(spent_and_held(&ledger, b), (0, 3));
+        ledger.settle(mine, same(0), NOW).unwrap();
+        ledger.settle(other, same(1), NOW).unwrap();
+        assert_eq!(spent_and_held(&ledger, a), (1, 0));
+        assert_eq!(spent_and_held(&ledger, b), (1, 0));
+    });
+}
+
 #[test]
 fn a_refused_reservation_leaves_nothing_and_refuses_nobody() {
     check(3, || {
