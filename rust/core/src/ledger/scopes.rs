@@ -234,15 +234,21 @@ impl Ledger {
     }
 
     fn candidate(&self, id: ScopeId, now_ms: i64, idle_ms: i64) -> Option<Candidate> {
-        let cell = self.scopes.at(index_of_scope(id));
-        let current = cell.current();
-        let word = self.blocks.at(current.block()).word();
-        let idle = now_ms.saturating_sub(cell.last_used_ms()) >= idle_ms;
-        (idle && !word.closed() && is_live(cell, current, id)).then_some(Candidate {
-            id,
-            current,
-            word,
-        })
+        let index = index_of_scope(id);
+        let cell = self.scopes.at(index);
+        loop {
+            let current = cell.current();
+            let idle = now_ms.saturating_sub(cell.last_used_ms()) >= idle_ms;
+            if !idle || !is_live(cell, current, id) {
+                return None;
+            }
+            let word = self.blocks.at(current.block()).word();
+            if !word.closed() {
+                return Some(Candidate { id, current, word });
+            }
+            // Closed by one that gave up, or is suspended: else nobody would ever evict the scope.
+            self.succeed(index, cell, current, &mut |_, _| ());
+        }
     }
 
     /// The scopes of all holds that are not over.
