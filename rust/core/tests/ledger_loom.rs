@@ -125,7 +125,7 @@ fn a_refused_reservation_leaves_nothing_and_refuses_nobody() {
 
 #[test]
 fn what_fits_beside_two_others_is_never_refused() {
-    check(2, || {
+    check(1, || {
         let ledger = Arc::new(Ledger::new(LATE));
         let (a, b) = (open(&ledger, "a", total(2)), open(&ledger, "b", total(1)));
         let contend = |ledger: &Arc<Ledger>| {
