@@ -204,6 +204,7 @@ def recall_of(
     return Recall(
         opened,
         always=cache is not None,
+        owned=opened is not cache,
         scope=scope,
         models=models,
         quality=quality,

@@ -185,6 +185,17 @@ def test_agents_that_would_be_answered_otherwise_share_no_answer(world: Any, fie
     assert len(w.asked) == 2
 
 
+def test_only_a_cache_that_was_named_in_words_is_closed_with_its_agent(world: Any) -> None:
+    closed: list[str] = []
+
+    class Watched(MemoryCache):
+        async def aclose(self) -> None:
+            closed.append("own")
+
+    asyncio.run(world(small=["Oslo"]).agent(cache=Watched()).aclose())
+    assert closed == []
+
+
 def test_a_cache_that_breaks_costs_no_answer(
     world: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

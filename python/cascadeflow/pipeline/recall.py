@@ -38,13 +38,14 @@ class Recall:
     request goes its way.
     """
 
-    __slots__ = ("_cache", "_configuration", "_scope", "always")
+    __slots__ = ("_cache", "_configuration", "_owned", "_scope", "always")
 
     def __init__(
         self,
         cache: ResponseCache,
         *,
         always: bool,
+        owned: bool,
         scope: CacheScope,
         models: Sequence[ModelConfig],
         quality: QualityConfig,
@@ -56,6 +57,7 @@ class Recall:
         Args:
             cache: where answers are kept.
             always: whether it answers whenever it can, or only when a budget has run out.
+            owned: whether it was opened for this agent, which then closes it.
             scope: who shares answers.
             models: the agent's.
             quality: how drafts are judged.
@@ -63,6 +65,7 @@ class Recall:
             default_output: the `max_tokens` that a budget sends where nobody else says anything.
         """
         self.always = always
+        self._owned = owned
         self._cache = cache
         self._scope = scope
         self._configuration = fingerprint(
@@ -147,8 +150,9 @@ class Recall:
             _logger.warning("an answer could not be cached: %s", type(error).__name__)
 
     async def aclose(self) -> None:
-        """Lets go of the cache's files and threads."""
-        await self._cache.aclose()
+        """Lets go of the cache's files and threads, unless it is its owner's to close."""
+        if self._owned:
+            await self._cache.aclose()
 
 
 def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:

@@ -164,7 +164,8 @@ class BudgetReport:
     """What the budgets had to say. Amounts are exact US dollars.
 
     `limit`, `spent`, `remaining` and `state` are those of the tightest of the accounts: the one
-    with the least left.
+    with the least left. An answer from the cache was held for and counted on none: then `spent` is
+    what was spent in all, and `limit`, `remaining` and `state` are `None`.
 
     Attributes:
         mode: `off` without a tracker, else its enforcement mode.
