@@ -6,8 +6,6 @@ Nothing here knows a protocol. What a call costs above its transport is measured
 
 from __future__ import annotations
 
-import os
-import sys
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -15,15 +13,12 @@ from typing import TYPE_CHECKING, Any, Final
 from cascadeflow.clock import SystemClock
 from cascadeflow.config import Deadlines, RetryPolicy
 from cascadeflow.errors import (
-    ConfigurationError,
-    MissingKeyError,
     ProviderConnectionError,
     ProviderError,
     ProviderTimeoutError,
 )
 from cascadeflow.models.completer import Reply
 from cascadeflow.models.completion import Completed
-from cascadeflow.providers.codecs import codec_for
 from cascadeflow.providers.deadline import Deadline
 from cascadeflow.providers.error_mapping import request_id_of, scrub, scrub_body, scrub_error
 from cascadeflow.providers.protocols import (
@@ -31,103 +26,23 @@ from cascadeflow.providers.protocols import (
     HttpRequest,
     NotConnectedError,
 )
-from cascadeflow.providers.registry import get_provider
+from cascadeflow.providers.target import Target
 from cascadeflow.providers.transport import as_transport
 from cascadeflow.types import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
     from cascadeflow.clock import Clock
     from cascadeflow.models.completer import RetryPermit
     from cascadeflow.models.completion import Completion, StreamEvent
     from cascadeflow.models.config import ModelConfig
-    from cascadeflow.providers.protocols import Codec, EncodedRequest, HttpResponse
-    from cascadeflow.providers.registry import Provider
+    from cascadeflow.providers.protocols import HttpResponse, Signer
     from cascadeflow.types import ChatRequest
 
 __all__ = ["HttpCompleter"]
 
 _MOST_TARGETS: Final = 256
-
-
-class _Target:
-    """Where a model is and how it is asked, worked out once for each `ModelConfig`."""
-
-    __slots__ = ("_auth", "_fixed", "_ready", "base", "codec", "model", "provider")
-
-    def __init__(self, model: ModelConfig) -> None:
-        self.model = model
-        self.provider: Provider = get_provider(model.provider)
-        self.codec: Codec = codec_for(self.provider)
-        base = model.base_url or self.provider.base_url
-        if not base.startswith(("http://", "https://")):
-            raise ConfigurationError(
-                f"{model.id}: {'base_url starts with https:// or http://' if base else 'each customer of this provider has an address of their own'}: "  # noqa: E501
-                "set ModelConfig.base_url"
-            )
-        self.base = base.rstrip("/")
-        self._fixed = {
-            "user-agent": _user_agent(),
-            **{name.lower(): str(value) for name, value in model.headers.items()},
-        }
-        if not all(map(_sendable, self._fixed.values())):
-            raise ConfigurationError(
-                f"{model.id}: ModelConfig.headers has a value with characters no header can carry"
-            )
-        bearer = self.provider.auth == "bearer"
-        self._auth = "authorization" if bearer else self.provider.auth
-        self._ready: tuple[str | None, Mapping[str, str]] | None = None
-        """The key that was last used and the headers made of it: one value, for all threads."""
-
-    def url(self, path: str) -> str:
-        if path.startswith("/v1/") and self.base.endswith("/v1"):
-            return self.base + path[3:]
-        return self.base + path
-
-    def key(self) -> str | None:
-        """The key, read anew for each call, so that it can be rotated.
-
-        Raises:
-            MissingKeyError: the provider needs one and none is set.
-        """
-        if self._auth in self._fixed:
-            return None  # the user wrote the header, and it stands
-        key = self.model.api_key
-        if key is None:
-            for variable in self.provider.key_env:
-                key = os.environ.get(variable)
-                if key:
-                    break
-        key = key.strip() if key else None
-        if key:
-            if not _sendable(key):
-                raise ConfigurationError(
-                    f"{self.model.id}: the API key has characters that no header can carry"
-                )
-            return key
-        if self.provider.local or not self.provider.key_env:
-            return None
-        raise MissingKeyError(
-            f"{self.model.id} needs an API key: set {' or '.join(self.provider.key_env)} in the "
-            "environment, or ModelConfig.api_key"
-        )
-
-    def headers(self, encoded: EncodedRequest, key: str | None) -> Mapping[str, str]:
-        ready = self._ready
-        if ready is None or ready[0] != key:
-            headers = {**encoded.headers, **self._fixed}
-            if key is not None:
-                bearer = self.provider.auth == "bearer"
-                headers[self._auth] = f"Bearer {key}" if bearer else key
-            ready = self._ready = key, headers
-        return ready[1]
-
-    def secrets(self) -> tuple[str, ...]:
-        """Everything that no error's text may hold."""
-        key = None if self._ready is None else self._ready[0]
-        texts = [key, *map(str, self.model.headers.values())]
-        return tuple(text for text in texts if text and len(text) >= 4)  # noqa: PLR2004
 
 
 class _Call:
@@ -170,7 +85,7 @@ class HttpCompleter:
         self._deadlines = deadlines or Deadlines()
         self._clock: Clock = clock or SystemClock()
         self._random = random or Random()
-        self._targets: dict[int, _Target] = {}
+        self._targets: dict[int, Target] = {}
 
     async def complete(
         self,
@@ -283,7 +198,7 @@ class HttpCompleter:
 
     # One try
 
-    async def _try(self, target: _Target, http: HttpRequest, call: _Call) -> Completion:
+    async def _try(self, target: Target, http: HttpRequest, call: _Call) -> Completion:
         response = await self._send(target, http, call)
         try:
             body = await self._body(target, response, call)
@@ -294,7 +209,7 @@ class HttpCompleter:
         return completion
 
     async def _try_stream(
-        self, target: _Target, http: HttpRequest, call: _Call
+        self, target: Target, http: HttpRequest, call: _Call
     ) -> AsyncGenerator[Sequence[StreamEvent], None]:
         """Yields the events in the batches in which they come; the last one holds `Completed`."""
         response = await self._send(target, http, call)
@@ -330,7 +245,7 @@ class HttpCompleter:
         finally:
             await self._end(response, pieces, call)
 
-    def _decode(self, target: _Target, response: HttpResponse, body: bytes) -> Completion:
+    def _decode(self, target: Target, response: HttpResponse, body: bytes) -> Completion:
         """Decodes; an error is made of a body in which the known keys are blanked beforehand."""
         try:
             return target.codec.decode(response.status, response.headers, body)
@@ -340,17 +255,27 @@ class HttpCompleter:
                 raise
         return target.codec.decode(response.status, response.headers, clean)
 
-    async def _send(self, target: _Target, http: HttpRequest, call: _Call) -> HttpResponse:
+    async def _send(self, target: Target, http: HttpRequest, call: _Call) -> HttpResponse:
         now = self._clock.monotonic
         call.tried_at = began = now()
         try:
+            if target.signer is not None and "authorization" not in http.headers:
+                http = await self._signed(target.signer, http, call)
             return await call.limiter.limit(self._transport.send(http), self._left(call))
         except (OSError, TimeoutError) as error:
             raise self._mapped(target, error, call) from None
         finally:
             call.waited += now() - began
 
-    async def _body(self, target: _Target, response: HttpResponse, call: _Call) -> bytes:
+    async def _signed(self, signer: Signer, http: HttpRequest, call: _Call) -> HttpRequest:
+        try:
+            return await call.limiter.limit(signer.sign(http), self._left(call))
+        except TimeoutError as error:
+            raise ConnectTimeoutError(f"no credentials in time: {error}") from None
+        except OSError as error:
+            raise NotConnectedError(f"no credentials: {error}") from None
+
+    async def _body(self, target: Target, response: HttpResponse, call: _Call) -> bytes:
         pieces = response.chunks()
         read: list[bytes] = []
         try:
@@ -384,7 +309,7 @@ class HttpCompleter:
 
     # What comes of it
 
-    def _succeeded(self, target: _Target, response: HttpResponse, call: _Call) -> None:
+    def _succeeded(self, target: Target, response: HttpResponse, call: _Call) -> None:
         call.attempts.append(
             Attempt(
                 provider=target.provider.id,
@@ -398,7 +323,7 @@ class HttpCompleter:
             )
         )
 
-    def _record(self, target: _Target, error: ProviderError, call: _Call) -> None:
+    def _record(self, target: Target, error: ProviderError, call: _Call) -> None:
         """Notes a failed try, and makes sure that its error says where and holds no key."""
         error.model = error.model or target.model.name
         scrub_error(error, target.secrets())
@@ -418,7 +343,7 @@ class HttpCompleter:
 
     async def _after_failure(
         self,
-        target: _Target,
+        target: Target,
         error: ProviderError,
         call: _Call,
         may_retry: RetryPermit | None,
@@ -453,7 +378,7 @@ class HttpCompleter:
         # All who were told the same moment would come at once, so the jitter is added to it.
         return jitter if asked is None else asked + min(jitter, policy.base_delay)
 
-    def _mapped(self, target: _Target, error: OSError, call: _Call) -> ProviderError:
+    def _mapped(self, target: Target, error: OSError, call: _Call) -> ProviderError:
         billed: bool | None = None
         if isinstance(error, (ConnectTimeoutError, NotConnectedError, ConnectionRefusedError)):
             billed = False
@@ -472,7 +397,7 @@ class HttpCompleter:
         return self._error(target, ProviderConnectionError, str(error), billed=billed)
 
     def _error(
-        self, target: _Target, cls: type[ProviderError], why: str, *, billed: bool | None
+        self, target: Target, cls: type[ProviderError], why: str, *, billed: bool | None
     ) -> ProviderError:
         return cls(
             f"{target.model.id}: {scrub(why, target.secrets())}",
@@ -483,7 +408,7 @@ class HttpCompleter:
 
     # Preparation
 
-    def _prepare(self, target: _Target, request: ChatRequest, *, stream: bool) -> HttpRequest:
+    def _prepare(self, target: Target, request: ChatRequest, *, stream: bool) -> HttpRequest:
         model = target.model
         key = target.key()
         extra = {**model.extra, **request.extra} if model.extra else request.extra
@@ -501,12 +426,12 @@ class HttpCompleter:
             between_chunks=deadlines.between_chunks,
         )
 
-    def _target(self, model: ModelConfig) -> _Target:
+    def _target(self, model: ModelConfig) -> Target:
         target = self._targets.get(id(model))
         if target is None or target.model is not model:
             if len(self._targets) >= _MOST_TARGETS:
                 self._targets.clear()
-            target = self._targets[id(model)] = _Target(model)
+            target = self._targets[id(model)] = Target(model)
         return target
 
     def _total(self, timeout: float | None) -> float | None:
@@ -519,11 +444,6 @@ class HttpCompleter:
         return None if call.deadline is None else call.deadline - self._clock.monotonic()
 
 
-def _sendable(value: str) -> bool:
-    """Whether a header can carry a value."""
-    return value.isascii() and value.isprintable()
-
-
 def _is_cut(completion: Completion) -> bool:
     """Whether a stream ended before the provider said why the answer ends."""
     return not completion.usage_complete and completion.raw_finish_reason is None
@@ -532,8 +452,3 @@ def _is_cut(completion: Completion) -> bool:
 async def _close(pieces: Any) -> None:
     if pieces is not None and hasattr(pieces, "aclose"):
         await pieces.aclose()
-
-
-def _user_agent() -> str:
-    # The root package is there, or nothing of this would be; it may not be imported from below.
-    return f"cascadeflow/{sys.modules['cascadeflow'].__version__}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 from cascadeflow.providers.registry import Provider, get_provider
 
@@ -10,6 +11,17 @@ if TYPE_CHECKING:
     from cascadeflow.providers.protocols import Codec
 
 __all__ = ["codec_for", "get_codec"]
+
+_MODULES: Final = {
+    "anthropic": ("anthropic_messages", "AnthropicMessagesCodec"),
+    "bedrock": ("bedrock", "BedrockConverseCodec"),
+    "cohere": ("cohere", "CohereChatCodec"),
+    "gemini": ("gemini", "GeminiCodec"),
+    "openai": ("openai_chat", "OpenAIChatCodec"),
+    "openai-responses": ("openai_responses", "OpenAIResponsesCodec"),
+    "vertex": ("gemini", "GeminiCodec"),
+}
+"""Each protocol's module and class; a codec takes the provider's record."""
 
 _made: dict[Provider, Codec] = {}
 
@@ -38,10 +50,6 @@ def codec_for(provider: Provider) -> Codec:
 
 def _make(provider: Provider) -> Codec:
     # A protocol's module is loaded with the first provider that speaks it.
-    if provider.protocol == "anthropic":
-        from cascadeflow.providers.anthropic_messages import AnthropicMessagesCodec  # noqa: PLC0415
-
-        return AnthropicMessagesCodec(provider)
-    from cascadeflow.providers.openai_chat import OpenAIChatCodec  # noqa: PLC0415
-
-    return OpenAIChatCodec(provider)
+    module, cls = _MODULES[provider.protocol]
+    codec: Codec = getattr(import_module(f"cascadeflow.providers.{module}"), cls)(provider)
+    return codec

@@ -19,6 +19,7 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "NotConnectedError",
+    "Signer",
     "StreamDecoder",
     "Transport",
 ]
@@ -133,6 +134,22 @@ class Transport(Protocol):
             ConnectionError: no connection, or it broke; `NotConnectedError` when nothing had been
                 sent. Where that is not said, the request may have been billed.
         """
+
+
+class Signer(Protocol):
+    """Adds credentials to requests, where a provider is reached without a key."""
+
+    async def sign(self, request: HttpRequest) -> HttpRequest:
+        """Gives the request with its credentials; asked anew for each try.
+
+        Raises:
+            MissingKeyError: there are no credentials.
+            ConnectionError: they could not be fetched; nothing was sent to the provider.
+            TimeoutError: likewise.
+        """
+
+    def secrets(self) -> tuple[str, ...]:
+        """Everything it used last that no error's text may hold."""
 
 
 class ConnectTimeoutError(TimeoutError):

@@ -1,21 +1,33 @@
-"""The providers, as data: where each is, which protocol it speaks, and how it departs from it.
-
-A dialect is a record, not a class: one more OpenAI-compatible provider is one more entry here, or
-one call of `register_provider` in the user's own code.
-"""
+"""The record of a provider, and who is registered: the entries themselves are `dialects`."""
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.models.config import add_local_provider, remove_local_provider
 
-__all__ = ["Provider", "Quirks", "get_provider", "provider_ids", "register_provider"]
+if TYPE_CHECKING:
+    from cascadeflow.models.config import ModelConfig
 
-Protocol = Literal["openai", "anthropic"]
-AuthStyle = Literal["bearer", "x-api-key", "api-key"]
+__all__ = [
+    "Provider",
+    "Quirks",
+    "SignerName",
+    "get_provider",
+    "provider_ids",
+    "register_provider",
+    "resolve_address",
+]
+
+Protocol = Literal[
+    "openai", "openai-responses", "anthropic", "gemini", "vertex", "bedrock", "cohere"
+]
+AuthStyle = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key"]
+SignerName = Literal["aws-sigv4", "google-oauth"]
 Refusal = Literal["logprobs", "name", "stream_options", "user"]
 
 
@@ -54,10 +66,13 @@ class Provider:
     Attributes:
         id: its name in `provider:model`.
         protocol: the wire protocol it speaks.
-        base_url: where its API is; empty when every customer has an address of their own, which
-            `ModelConfig.base_url` then states.
+        base_url: where its API is; `{NAME}` stands for an environment variable, `{A|B}` for the
+            first that is set, `{NAME:value}` for one with a default. Empty when nothing of the kind
+            is known: `ModelConfig.base_url` then states it.
         key_env: environment variables that may hold its key, the first that is set counts.
         auth: how the key is sent: as `authorization: Bearer …`, or as the header named.
+        signer: how requests are signed where no key is set: with AWS credentials (extra `bedrock`)
+            or Google's (extra `vertex`).
         local: whether it runs on the user's own machines: it needs no key, and costs nothing
             unless a price is stated.
         quirks: where it departs from its protocol.
@@ -68,6 +83,7 @@ class Provider:
     base_url: str = ""
     key_env: tuple[str, ...] = ()
     auth: AuthStyle = "bearer"
+    signer: SignerName | None = None
     local: bool = False
     quirks: Quirks = Quirks()
 
@@ -76,134 +92,25 @@ class Provider:
             raise ConfigurationError(
                 f"a provider's id is text without a colon, and not 'local'; {self.id!r} is not"
             )
-        if self.protocol not in ("openai", "anthropic"):
-            raise ConfigurationError(
-                f"provider {self.id}: the protocols are openai and anthropic, not {self.protocol!r}"
-            )
-        if self.auth not in ("bearer", "x-api-key", "api-key"):
-            raise ConfigurationError(
-                f"provider {self.id}: auth is bearer, x-api-key or api-key, not {self.auth!r}"
-            )
-        if self.base_url and not self.base_url.startswith(("http://", "https://")):
+        for name, value, known in (
+            ("protocol", self.protocol, get_args(Protocol)),
+            ("auth", self.auth, get_args(AuthStyle)),
+            ("signer", self.signer, (None, *get_args(SignerName))),
+        ):
+            if value not in known:
+                raise ConfigurationError(
+                    f"provider {self.id}: {name} is one of "
+                    f"{', '.join(str(each) for each in known)}; not {value!r}"
+                )
+        if self.base_url and not self.base_url.startswith(("http://", "https://", "{")):
             raise ConfigurationError(
                 f"provider {self.id}: base_url starts with https:// or http://, "
                 f"unlike {self.base_url!r}"
             )
 
 
-_OPENAI: Final = Quirks(max_tokens_field="max_completion_tokens", developer_role=True)
-
-_BUILT_IN: Final = (
-    Provider(
-        id="openai",
-        base_url="https://api.openai.com/v1",
-        key_env=("OPENAI_API_KEY",),
-        quirks=_OPENAI,
-    ),
-    Provider(
-        id="anthropic",
-        protocol="anthropic",
-        base_url="https://api.anthropic.com",
-        key_env=("ANTHROPIC_API_KEY",),
-        auth="x-api-key",
-        # The protocol demands a limit. 4,096 is the smallest output limit of its models.
-        quirks=Quirks(default_max_tokens=4096),
-    ),
-    Provider(id="azure", key_env=("AZURE_OPENAI_API_KEY",), auth="api-key", quirks=_OPENAI),
-    Provider(
-        id="cerebras",
-        base_url="https://api.cerebras.ai/v1",
-        key_env=("CEREBRAS_API_KEY",),
-        quirks=Quirks(
-            max_tokens_field="max_completion_tokens",
-            refuses=frozenset({"stream_options"}),
-            reasoning_back="reasoning",
-        ),
-    ),
-    Provider(
-        id="crusoe",
-        base_url="https://api.inference.crusoecloud.com/v1",
-        key_env=("CRUSOE_API_KEY",),
-    ),
-    Provider(
-        id="deepseek",
-        base_url="https://api.deepseek.com",
-        key_env=("DEEPSEEK_API_KEY",),
-        quirks=Quirks(reasoning_back="reasoning_content"),
-    ),
-    Provider(
-        id="fireworks",
-        base_url="https://api.fireworks.ai/inference/v1",
-        key_env=("FIREWORKS_API_KEY",),
-    ),
-    Provider(
-        id="groq",
-        base_url="https://api.groq.com/openai/v1",
-        key_env=("GROQ_API_KEY",),
-        quirks=Quirks(
-            max_tokens_field="max_completion_tokens", refuses=frozenset({"logprobs", "name"})
-        ),
-    ),
-    Provider(
-        id="huggingface",
-        base_url="https://router.huggingface.co/v1",
-        key_env=("HF_TOKEN", "HUGGINGFACE_API_KEY"),
-    ),
-    Provider(
-        id="llamacpp",
-        base_url="http://localhost:8080/v1",
-        key_env=("LLAMA_API_KEY",),
-        local=True,
-    ),
-    Provider(id="lmstudio", base_url="http://localhost:1234/v1", local=True),
-    Provider(
-        id="mistral",
-        base_url="https://api.mistral.ai/v1",
-        key_env=("MISTRAL_API_KEY",),
-        quirks=Quirks(
-            required_choice="any",
-            seed_field="random_seed",
-            documents="document_url",
-            refuses=frozenset({"logprobs", "name", "stream_options", "user"}),
-        ),
-    ),
-    Provider(
-        id="ollama",
-        base_url="http://localhost:11434/v1",
-        key_env=("OLLAMA_API_KEY",),
-        local=True,
-        quirks=Quirks(reasoning_back="reasoning"),
-    ),
-    Provider(
-        id="openrouter",
-        base_url="https://openrouter.ai/api/v1",
-        key_env=("OPENROUTER_API_KEY",),
-        quirks=Quirks(documents="inline_or_url"),
-    ),
-    Provider(
-        id="perplexity",
-        base_url="https://api.perplexity.ai",
-        key_env=("PERPLEXITY_API_KEY", "PPLX_API_KEY"),
-        quirks=Quirks(refuses=frozenset({"logprobs", "stream_options"})),
-    ),
-    Provider(id="snowflake", key_env=("SNOWFLAKE_TOKEN",)),
-    Provider(
-        id="together",
-        base_url="https://api.together.xyz/v1",
-        key_env=("TOGETHER_API_KEY", "TOGETHERAI_API_KEY"),
-        quirks=Quirks(logprobs_as_count=True),
-    ),
-    Provider(id="vllm", base_url="http://localhost:8000/v1", key_env=("VLLM_API_KEY",), local=True),
-    Provider(id="xai", base_url="https://api.x.ai/v1", key_env=("XAI_API_KEY",)),
-    Provider(
-        id="zai",
-        base_url="https://api.z.ai/api/paas/v4",
-        key_env=("ZAI_API_KEY",),
-        quirks=Quirks(reasoning_back="reasoning_content"),
-    ),
-)
-
-_registered: dict[str, Provider] = {provider.id: provider for provider in _BUILT_IN}
+_registered: dict[str, Provider] = {}
+_VARIABLE: Final = re.compile(r"\{([A-Z0-9_|]+)(?::([^}]*))?\}")
 
 
 def get_provider(provider_id: str) -> Provider:
@@ -215,7 +122,7 @@ def get_provider(provider_id: str) -> Provider:
     Raises:
         ConfigurationError: nobody registered it.
     """
-    provider = _registered.get(provider_id)
+    provider = _known().get(provider_id)
     if provider is None:
         raise ConfigurationError(
             f"no provider is called {provider_id!r}; known are {', '.join(provider_ids())}. "
@@ -226,7 +133,7 @@ def get_provider(provider_id: str) -> Provider:
 
 def provider_ids() -> tuple[str, ...]:
     """Gives the ids of all registered providers, sorted; `local` runs here and is none of them."""
-    return tuple(sorted(_registered))
+    return tuple(sorted(_known()))
 
 
 def register_provider(provider: Provider, *, replace: bool = False) -> Provider:
@@ -243,7 +150,7 @@ def register_provider(provider: Provider, *, replace: bool = False) -> Provider:
     Raises:
         ConfigurationError: the id is taken by another record and `replace` is not set.
     """
-    taken = _registered.get(provider.id)
+    taken = _known().get(provider.id)
     if taken is not None and taken != provider and not replace:
         raise ConfigurationError(
             f"a provider called {provider.id!r} is registered already: pass replace=True, "
@@ -256,3 +163,44 @@ def register_provider(provider: Provider, *, replace: bool = False) -> Provider:
     else:
         remove_local_provider(provider.id)
     return provider
+
+
+def resolve_address(provider: Provider, model: ModelConfig) -> str:
+    """Gives where a model is reached: its own `base_url`, or its provider's.
+
+    Raises:
+        ConfigurationError: neither is stated, or a variable in the provider's is not set.
+    """
+    base = model.base_url or _VARIABLE.sub(
+        lambda found: _variable(found, model), provider.base_url
+    ).replace("//global-aiplatform.", "//aiplatform.")  # Google's global location has no prefix
+    if not base.startswith(("http://", "https://")):
+        what = (
+            f"base_url starts with https:// or http://, unlike {base!r}"
+            if base
+            else "each customer of this provider has an address of their own"
+        )
+        raise ConfigurationError(f"{model.id}: {what}: set ModelConfig.base_url")
+    return base.rstrip("/")
+
+
+def _variable(found: re.Match[str], model: ModelConfig) -> str:
+    names = found[1].split("|")
+    for name in names:
+        if value := os.environ.get(name, "").strip():
+            return value.rstrip("/")
+    if found[2] is not None:
+        return found[2]
+    raise ConfigurationError(
+        f"{model.id}: where it is reached depends on {' or '.join(names)}: set it in the "
+        "environment, or set ModelConfig.base_url"
+    )
+
+
+def _known() -> dict[str, Provider]:
+    """Gives who is registered; the built-in ones are read with the first question."""
+    if not _registered:
+        from cascadeflow.providers.dialects import BUILT_IN  # noqa: PLC0415 - it imports this
+
+        _registered.update((provider.id, provider) for provider in BUILT_IN)
+    return _registered
