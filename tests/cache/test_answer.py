@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -32,15 +32,7 @@ text = st.text(st.characters(exclude_categories=()), max_size=12)
 counts = st.none() | st.integers(0, 2**53)
 usages = st.builds(
     Usage,
-    input_tokens=counts,
-    cache_read_tokens=counts,
-    cache_write_5m_tokens=counts,
-    cache_write_1h_tokens=counts,
-    input_audio_tokens=counts,
-    cache_read_audio_tokens=counts,
-    output_tokens=counts,
-    reasoning_tokens=counts,
-    output_audio_tokens=counts,
+    **{each.name: counts for each in fields(Usage) if each.name != "requests"},
     requests=st.dictionaries(text, st.integers(0, 9), max_size=2),
 )
 answers = st.builds(
