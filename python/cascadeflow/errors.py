@@ -11,6 +11,7 @@ CascadeFlowError
 ├── UnknownUsageError (ValueError)       what a call used is not known: its cost is not zero
 ├── MissingDependencyError (ImportError) an extra is not installed
 ├── BudgetExceededError                  the request does not fit a budget: not now, or never
+├── ToolAbort                            a tool of yours ended the run: raise it to do so
 ├── RequestsForbiddenError               a real request was attempted while they are forbidden
 ├── StoreError                           a file or store could not be read or written
 ├── AlertDeliveryError                   an alert channel did not take an alert
@@ -26,6 +27,7 @@ CascadeFlowError
 │   ├── OverloadedError                  5xx: the provider is failing, try again or elsewhere
 │   ├── ProviderTimeoutError             a deadline passed
 │   ├── ProviderConnectionError          no connection, or it broke
+│   ├── OvertakenError                   another answer came first, and the call was cancelled
 │   └── MalformedResponseError           the bytes are not what the protocol says
 └── AllModelsFailedError                 every model in line failed; carries each attempt
 ```
@@ -64,6 +66,7 @@ __all__ = [
     "MissingKeyError",
     "ModelNotFoundError",
     "OverloadedError",
+    "OvertakenError",
     "PermissionDeniedError",
     "ProviderConnectionError",
     "ProviderError",
@@ -71,6 +74,7 @@ __all__ = [
     "RateLimitedError",
     "RequestsForbiddenError",
     "StoreError",
+    "ToolAbort",
     "UnboundedCostError",
     "UnknownModelError",
     "UnknownPriceError",
@@ -170,6 +174,10 @@ class BudgetExceededError(CascadeFlowError):
             if self.name
             else f"{self.scope} {self.period}"
         )
+
+
+class ToolAbort(CascadeFlowError):  # noqa: N818 - a wish, as `asyncio.CancelledError` is
+    """Raised by a tool to end the whole run; any other error is told to the model instead."""
 
 
 class RequestsForbiddenError(CascadeFlowError):
@@ -295,6 +303,10 @@ class ProviderConnectionError(ProviderError):
     """The connection could not be made, or broke."""
 
     retryable = True
+
+
+class OvertakenError(ProviderError):
+    """Another answer came first, and the call was cancelled: one of two hedged drafts."""
 
 
 class MalformedResponseError(ProviderError):
