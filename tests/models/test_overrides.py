@@ -27,7 +27,7 @@ requests = { web_search = 10 }
 call = 5
 date = 2026-10-01
 tiers = [{ above = 200000, input = 0.5, output = 3 }]
-other = { input_image = 1 }
+input_image = 1
 
 [models."openai:gpt-5-mini"]
 input = 7
@@ -42,7 +42,7 @@ BIG = Price(
     call=5,
     date="2026-10-01",
     tiers=[PriceTier(above=200_000, input="0.5", output=3)],
-    other={"input_image": 1},
+    input_image=1,
 )
 
 
@@ -66,7 +66,7 @@ def test_a_json_file_says_the_same(tmp_path: Path) -> None:
         "call": 5,
         "date": "2026-10-01",
         "tiers": [{"above": 200_000, "input": 0.5, "output": 3}],
-        "other": {"input_image": 1},
+        "input_image": 1,
     }
     path = write(tmp_path / "mine.json", json.dumps({"models": {"acme:Big": entry}}))
     assert read_prices_file(path) == {"acme:big": BIG}

@@ -18,7 +18,7 @@ from cascadeflow.errors import (
     UnknownPriceError,
     UnknownUsageError,
 )
-from cascadeflow.models.prices import OTHER_RATES, RATES, Price, PriceTier
+from cascadeflow.models.prices import RATES, Price, PriceTier
 from cascadeflow.models.usage import Usage
 
 FULL = Price(
@@ -34,7 +34,13 @@ FULL = Price(
     requests={"web_search": 10},
     call=5,
     tiers=[PriceTier(above=200_000, input=4, output=12)],
-    other={"input_image": 3},
+    input_image=3,
+    cache_read_image="0.3",
+    output_image=60,
+    input_video=5,
+    cache_read_video="0.5",
+    output_video=70,
+    citation=8,
     date="2026-10-01",
 )
 
@@ -72,7 +78,6 @@ def test_both_sides_must_be_stated() -> None:
     [
         {"requests": {"web_search": -1}},
         {"requests": {"web_search": None}},
-        {"other": {"input_smell": 1}},
         {"tiers": [PriceTier(above=9, cache_read=1)]},
         {"tiers": [PriceTier(above=9, input=1), PriceTier(above=9, input=2)]},
     ],
@@ -125,6 +130,13 @@ def test_its_repr_reads_as_the_call_that_makes_it() -> None:
         ("output_tokens", 1, 6_000),
         ("reasoning_tokens", 1, 9_000),
         ("output_audio_tokens", 1, 40_000),
+        ("input_image_tokens", 1, 3_000),
+        ("cache_read_image_tokens", 1, 300),
+        ("output_image_tokens", 1, 60_000),
+        ("input_video_tokens", 1, 5_000),
+        ("cache_read_video_tokens", 1, 500),
+        ("output_video_tokens", 1, 70_000),
+        ("citation_tokens", 1, 8_000),
         ("input_tokens", 200_001, 200_001 * 4_000),
     ],
 )
@@ -178,7 +190,7 @@ def test_a_cost_that_cannot_be_accounted_for_is_refused() -> None:
 COUNTS = st.integers(0, 300_000)
 
 
-@given(st.tuples(*[COUNTS] * 9), COUNTS)
+@given(st.tuples(*[COUNTS] * len(RATES)), COUNTS)
 def test_no_call_costs_more_than_its_bound(counts: tuple[int, ...], spare: int) -> None:
     names = [field.name for field in fields(Usage) if field.name != "requests"]
     usage = Usage(**dict(zip(names, counts, strict=True)))  # type: ignore[arg-type]
@@ -189,10 +201,10 @@ def test_no_call_costs_more_than_its_bound(counts: tuple[int, ...], spare: int) 
 def test_a_bound_counts_the_dearest_kind_unless_the_call_cannot_use_it() -> None:
     assert FULL.upper_bound(1_000, 0) == 20_000_000 + 5_000_000
     left_out = ["input_audio", "cache_read_audio", "cache_write_1h", "cache_write"]
-    assert FULL.upper_bound(1_000, 0, without=left_out) == 3_000_000 + 5_000_000, "images remain"
-    assert FULL.upper_bound(1_000, 0, without=[*RATES, *OTHER_RATES]) == 2_000_000 + 5_000_000
-    assert FULL.upper_bound(200_000, 0, without=[*RATES, *OTHER_RATES]) == 405_000_000
-    assert FULL.upper_bound(200_001, 0, without=[*RATES, *OTHER_RATES]) == 805_004_000
+    assert FULL.upper_bound(1_000, 0, without=left_out) == 5_000_000 + 5_000_000, "video remains"
+    assert FULL.upper_bound(1_000, 0, without=RATES) == 2_000_000 + 5_000_000
+    assert FULL.upper_bound(200_000, 0, without=RATES) == 405_000_000
+    assert FULL.upper_bound(200_001, 0, without=RATES) == 805_004_000
 
 
 def test_a_bound_refuses_what_it_cannot_bound() -> None:

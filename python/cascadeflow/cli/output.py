@@ -139,8 +139,6 @@ def shown_rates(price: Price | None) -> str:
             parts += [f"{kind} {rate} per thousand" for kind, rate in value.items()]
         elif name == "call":
             parts.append(f"{value} per thousand calls")
-        elif name == "other":
-            parts += [f"{kind} {rate}" for kind, rate in value.items()]
         else:
             parts.append(f"{name} {value}")
     return ", ".join(parts)

@@ -68,7 +68,9 @@ _PARTS: Final = frozenset(
 _REFERENCES: Final = frozenset({*_PARTS, "file_data", "file_id", "file_uri", "fileData"})
 """Parts of a message that stand for more than their own text."""
 
-_INPUT_MEDIA: Final = frozenset({"input_audio", "cache_read_audio", "input_video"})
+_INPUT_MEDIA: Final = frozenset(
+    {"input_audio", "cache_read_audio", "input_video", "cache_read_video"}
+)
 _INPUT_IMAGE: Final = frozenset({"input_image", "cache_read_image"})
 _HOUR_CACHE: Final = frozenset({"cache_write_1h"})
 

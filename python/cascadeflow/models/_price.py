@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cascadeflow.models.usage import Usage
 
-__all__ = ["OTHER_RATES", "RATES", "CardSpec", "Price", "PriceSource", "PriceTier", "attodollars"]
+__all__ = ["RATES", "CardSpec", "Price", "PriceSource", "PriceTier", "attodollars"]
 
 PriceSource = Literal["catalogue", "user", "local", "provider"]
 """Where a price came from; `provider` is the cost that a provider itself reports."""
@@ -36,18 +36,15 @@ RATES: Final = (
     "input_audio",
     "cache_read_audio",
     "output_audio",
-)
-"""What a usage record tells apart."""
-
-OTHER_RATES: Final = (
     "input_image",
     "cache_read_image",
     "output_image",
     "input_video",
+    "cache_read_video",
     "output_video",
     "citation",
 )
-"""What a usage record does not tell apart; these rates only raise the bound on a call's cost."""
+"""Kinds of tokens that a usage record tells apart and a price may have a rate for."""
 
 _MAX_RATE: Final = 1_000_000
 _MOST_TOKENS: Final = 2**63
@@ -85,6 +82,13 @@ class PriceTier:
     input_audio: Decimal | None
     cache_read_audio: Decimal | None
     output_audio: Decimal | None
+    input_image: Decimal | None
+    cache_read_image: Decimal | None
+    output_image: Decimal | None
+    input_video: Decimal | None
+    cache_read_video: Decimal | None
+    output_video: Decimal | None
+    citation: Decimal | None
 
     def __init__(
         self,
@@ -99,6 +103,13 @@ class PriceTier:
         input_audio: Amount | None = None,
         cache_read_audio: Amount | None = None,
         output_audio: Amount | None = None,
+        input_image: Amount | None = None,
+        cache_read_image: Amount | None = None,
+        output_image: Amount | None = None,
+        input_video: Amount | None = None,
+        cache_read_video: Amount | None = None,
+        output_video: Amount | None = None,
+        citation: Amount | None = None,
     ) -> None:
         if type(above) is not int or above < 0:
             raise ConfigurationError(f"PriceTier.above is a count of tokens, not {above!r}")
@@ -116,8 +127,9 @@ class Price(_Native):
     """What a model costs, in US dollars per million tokens; frozen.
 
     A kind of token without a rate of its own is charged as what it is a part of: cache reads and
-    writes and audio as `input`, the one-hour cache as `cache_write`, reasoning and audio output as
-    `output`. Cached audio, which is a part of two, needs its own rate when both have one.
+    writes, audio, images and video as `input`, the one-hour cache as `cache_write`, reasoning,
+    citations and what is no text as `output`. Cached audio, a part of two (audio, and cached
+    input), needs its own rate when both have one; so do cached images and video.
 
     Amounts are given as `Decimal`, `int`, text, or `float`, which is read by its shortest decimal
     form.
@@ -135,12 +147,17 @@ class Price(_Native):
         input_audio: audio input.
         cache_read_audio: audio input read from a cache.
         output_audio: audio output.
+        input_image: image input.
+        cache_read_image: image input read from a cache.
+        output_image: image output.
+        input_video: video input.
+        cache_read_video: video input read from a cache.
+        output_video: video output.
+        citation: output that quotes sources.
         requests: server-side tools by their name in `Usage.requests`, in US dollars per
             **thousand**.
         call: the call itself, in US dollars per **thousand** calls.
         tiers: rates for long requests.
-        other: rates for what a usage record does not tell apart (`OTHER_RATES`); they count only
-            towards `upper_bound`.
         source: where the price came from.
         date: since when it holds, or when it was compiled, ISO 8601; `None` when nobody said.
         service_tier: the provider's service tier it is for; `None` for the usual one.
@@ -155,10 +172,16 @@ class Price(_Native):
     input_audio: Decimal | None
     cache_read_audio: Decimal | None
     output_audio: Decimal | None
+    input_image: Decimal | None
+    cache_read_image: Decimal | None
+    output_image: Decimal | None
+    input_video: Decimal | None
+    cache_read_video: Decimal | None
+    output_video: Decimal | None
+    citation: Decimal | None
     requests: Mapping[str, Decimal]
     call: Decimal | None
     tiers: tuple[PriceTier, ...]
-    other: Mapping[str, Decimal]
     source: PriceSource
     date: str | None
     service_tier: str | None
@@ -175,10 +198,16 @@ class Price(_Native):
         input_audio: Amount | None = None,
         cache_read_audio: Amount | None = None,
         output_audio: Amount | None = None,
+        input_image: Amount | None = None,
+        cache_read_image: Amount | None = None,
+        output_image: Amount | None = None,
+        input_video: Amount | None = None,
+        cache_read_video: Amount | None = None,
+        output_video: Amount | None = None,
+        citation: Amount | None = None,
         requests: Mapping[str, Amount] = EMPTY,
         call: Amount | None = None,
         tiers: Iterable[PriceTier] = (),
-        other: Mapping[str, Amount] = EMPTY,
         source: PriceSource = "user",
         date: str | None = None,
         service_tier: str | None = None,
@@ -186,15 +215,9 @@ class Price(_Native):
         given = locals()
         for name in RATES:
             object.__setattr__(self, name, _rate(given[name], f"Price.{name}"))
-        unknown = sorted(set(other) - set(OTHER_RATES))
-        if unknown:
-            raise ConfigurationError(
-                f"Price.other knows {', '.join(OTHER_RATES)}; not {', '.join(unknown)}"
-            )
         object.__setattr__(self, "requests", _rates(requests, "Price.requests"))
         object.__setattr__(self, "call", _rate(call, "Price.call"))
         object.__setattr__(self, "tiers", tuple(sorted(tiers, key=lambda tier: tier.above)))
-        object.__setattr__(self, "other", _rates(other, "Price.other"))
         object.__setattr__(self, "source", source)
         object.__setattr__(self, "date", date)
         object.__setattr__(self, "service_tier", service_tier)
@@ -210,13 +233,11 @@ class Price(_Native):
         tiers: dict[int, dict[str, Decimal]] = {}
         for unit, above, rate in listed:
             (base if above is None else tiers.setdefault(above, {}))[unit] = _dollars(rate)
-        other: dict[str, Decimal] = {unit: base.pop(unit) for unit in OTHER_RATES if unit in base}
         return cls(
             **{"input": None, "output": None, **base},
             requests={kind: _dollars(rate, per_thousand=True) for kind, rate in requests},
             call=None if call is None else _dollars(call, per_thousand=True),
             tiers=[PriceTier(above=above, **rates) for above, rates in tiers.items()],
-            other={**other},
             source=source,
             date=date,
             service_tier=service_tier,
@@ -255,8 +276,8 @@ class Price(_Native):
         Args:
             input_tokens: the most tokens that can be sent, of whatever kind.
             output_tokens: the most tokens that can come back, reasoning included.
-            without: kinds that this call surely does not use (names of this class's rates and of
-                `OTHER_RATES`, such as `"input_audio"`); `input` and `output` always count.
+            without: kinds that this call surely does not use (names of this class's rates, such as
+                `"input_audio"`); `input` and `output` always count.
 
         Raises:
             UnknownPriceError: there are tokens on a side for which the price has no rate.
@@ -313,8 +334,6 @@ def _card_spec(price: Price) -> CardSpec:
         value: Decimal | None = getattr(price, name)
         if value is not None:
             rates.append((name, None, attodollars(value, what=name)))
-    for name, other in price.other.items():
-        rates.append((name, None, attodollars(other, what=name)))
     for tier in price.tiers:
         for name in RATES:
             value = getattr(tier, name)

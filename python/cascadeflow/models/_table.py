@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from cascadeflow._native import PriceSchedule
 from cascadeflow.errors import ConfigurationError, StoreError
-from cascadeflow.models._price import OTHER_RATES, RATES, CardSpec, Price, attodollars
+from cascadeflow.models._price import RATES, CardSpec, Price, attodollars
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -259,7 +259,7 @@ def schedule_of(data: Mapping[str, Any]) -> PriceSchedule:
 
 def _card_spec(rates: Mapping[str, Any]) -> CardSpec:
     listed: list[tuple[str, int | None, int]] = []
-    for name in (*RATES, *OTHER_RATES):
+    for name in RATES:
         value = rates.get(name)
         if isinstance(value, list):
             base, *tiers = value

@@ -34,7 +34,7 @@ __all__ = ["PRICES_VARIABLE", "read_prices_file", "set_price", "stated_price", "
 PRICES_VARIABLE: Final = "CASCADEFLOW_PRICES"
 """The environment variable that may name the user's prices file."""
 
-_KEYS: Final = (*RATES, "requests", "call", "tiers", "other", "date")
+_KEYS: Final = (*RATES, "requests", "call", "tiers", "date")
 _TIER_KEYS: Final = ("above", *RATES)
 
 _stated: dict[str, Price] = {}
@@ -149,9 +149,8 @@ def _price(entry: Any, where: str) -> Price:
         if not isinstance(tiers, list):
             raise ConfigurationError(f"{where}.tiers must be a list")
         values["tiers"] = [_tier(tier, f"{where}.tiers") for tier in tiers]
-    for key in ("requests", "other"):
-        if not isinstance(values.get(key, {}), dict):
-            raise ConfigurationError(f"{where}.{key} must be a table of names and amounts")
+    if not isinstance(values.get("requests", {}), dict):
+        raise ConfigurationError(f"{where}.requests must be a table of names and amounts")
     if "date" in values:
         values["date"] = _date(values["date"], where)
     try:

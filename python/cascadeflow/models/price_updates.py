@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cascadeflow.errors import ConfigurationError, StoreError
 from cascadeflow.models import catalogue
-from cascadeflow.models._price import OTHER_RATES, RATES, Price
+from cascadeflow.models._price import RATES, Price
 from cascadeflow.models._table import SHIPPED, Row, Table
 from cascadeflow.models.config import ModelConfig
 from cascadeflow.models.overrides import stated_price
@@ -245,7 +245,7 @@ def show_price(model: ModelConfig | str, *, at: datetime) -> PriceExplanation:
     )
 
 
-_BY_TOKEN = frozenset((*RATES, *OTHER_RATES, "requests", "call"))
+_BY_TOKEN = frozenset((*RATES, "requests", "call"))
 
 
 def _by_token(rates: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -395,7 +395,6 @@ def _rates_at(row: Row, instant: int, context: dict[str, str] | None, label: str
             rate: Decimal | None = getattr(price if tier is None else tier, name)
             if rate is not None:
                 rates[name if tier is None else f"{name} above {tier.above}"] = rate
-    rates |= price.other
     rates |= {f"requests.{name}": rate for name, rate in price.requests.items()}
     if price.call is not None:
         rates["call"] = price.call

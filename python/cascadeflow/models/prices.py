@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from cascadeflow.errors import InvalidRequestError, UnknownPriceError, UnknownUsageError
-from cascadeflow.models._price import OTHER_RATES, RATES, Price, PriceSource, PriceTier
+from cascadeflow.models._price import RATES, Price, PriceSource, PriceTier
 from cascadeflow.models.catalogue import find_row, suggest
 from cascadeflow.models.config import is_local_provider
 from cascadeflow.models.overrides import set_price, stated_price, use_prices_file
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from cascadeflow.models.config import ModelConfig
 
 __all__ = [
-    "OTHER_RATES",
     "RATES",
     "CostOf",
     "Price",

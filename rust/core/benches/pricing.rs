@@ -8,9 +8,7 @@
 
 use std::hint::black_box;
 
-use cascadeflow_core::pricing::{
-    Bucket, Constraint, Counts, Period, RateCard, Schedule, Unit, Variant,
-};
+use cascadeflow_core::pricing::{Constraint, Counts, Period, RateCard, Schedule, Unit, Variant};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const DOLLAR: u128 = 1_000_000_000_000_000_000;
@@ -29,10 +27,10 @@ fn card() -> RateCard {
 
 fn usage() -> Counts {
     let mut counts = Counts::default();
-    counts.set(Bucket::Input, Some(1_200));
-    counts.set(Bucket::CacheRead, Some(4_096));
-    counts.set(Bucket::Output, Some(350));
-    counts.set(Bucket::Reasoning, Some(640));
+    counts.set(Unit::Input, Some(1_200));
+    counts.set(Unit::CacheRead, Some(4_096));
+    counts.set(Unit::Output, Some(350));
+    counts.set(Unit::Reasoning, Some(640));
     counts
 }
 

@@ -15,8 +15,8 @@ pyo3::import_exception!(cascadeflow.errors, UnknownUsageError);
 pub(crate) fn pricing_error(error: &PricingError) -> PyErr {
     let text = error.to_string();
     match error {
-        PricingError::NoRate(bucket) | PricingError::AmbiguousRate { bucket, .. } => {
-            UnknownPriceError::new_err(format!("{text}: state it with Price({bucket}=…)"))
+        PricingError::NoRate(unit) | PricingError::AmbiguousRate { unit, .. } => {
+            UnknownPriceError::new_err(format!("{text}: state it with Price({unit}=…)"))
         }
         PricingError::NoRequestRate(kind) => UnknownPriceError::new_err(format!(
             "{text}: state it with Price(requests={{\"{kind}\": …}})"

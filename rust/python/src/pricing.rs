@@ -1,7 +1,7 @@
 //! Binding of the pricing room.
 
 use cascadeflow_core::pricing::{
-    Bucket, Constraint, Counts, Period, RateCard, Resolution, Schedule, Unit, Variant,
+    Constraint, Counts, Period, RateCard, Resolution, Schedule, Unit, Variant,
 };
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
@@ -68,21 +68,28 @@ fn count(what: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
 fn counts(usage: &Bound<'_, PyAny>) -> PyResult<Counts> {
     let py = usage.py();
     let mut counts = Counts::default();
-    for bucket in Bucket::ALL {
-        let name = match bucket {
-            Bucket::Input => intern!(py, "input_tokens"),
-            Bucket::CacheRead => intern!(py, "cache_read_tokens"),
-            Bucket::CacheWrite5m => intern!(py, "cache_write_5m_tokens"),
-            Bucket::CacheWrite1h => intern!(py, "cache_write_1h_tokens"),
-            Bucket::InputAudio => intern!(py, "input_audio_tokens"),
-            Bucket::CacheReadAudio => intern!(py, "cache_read_audio_tokens"),
-            Bucket::Output => intern!(py, "output_tokens"),
-            Bucket::Reasoning => intern!(py, "reasoning_tokens"),
-            Bucket::OutputAudio => intern!(py, "output_audio_tokens"),
+    for unit in Unit::ALL {
+        let name = match unit {
+            Unit::Input => intern!(py, "input_tokens"),
+            Unit::CacheRead => intern!(py, "cache_read_tokens"),
+            Unit::CacheWrite => intern!(py, "cache_write_5m_tokens"),
+            Unit::CacheWrite1h => intern!(py, "cache_write_1h_tokens"),
+            Unit::InputAudio => intern!(py, "input_audio_tokens"),
+            Unit::CacheReadAudio => intern!(py, "cache_read_audio_tokens"),
+            Unit::InputImage => intern!(py, "input_image_tokens"),
+            Unit::CacheReadImage => intern!(py, "cache_read_image_tokens"),
+            Unit::InputVideo => intern!(py, "input_video_tokens"),
+            Unit::CacheReadVideo => intern!(py, "cache_read_video_tokens"),
+            Unit::Output => intern!(py, "output_tokens"),
+            Unit::Reasoning => intern!(py, "reasoning_tokens"),
+            Unit::OutputAudio => intern!(py, "output_audio_tokens"),
+            Unit::OutputImage => intern!(py, "output_image_tokens"),
+            Unit::OutputVideo => intern!(py, "output_video_tokens"),
+            Unit::Citation => intern!(py, "citation_tokens"),
         };
         let value = usage.getattr(name)?;
         if !value.is_none() {
-            counts.set(*bucket, Some(count(bucket.name(), &value)?));
+            counts.set(*unit, Some(count(unit.name(), &value)?));
         }
     }
     let requests = usage.getattr(intern!(py, "requests"))?;

@@ -1,6 +1,7 @@
 //! The rates that hold for one call, and what they make of its usage.
 
-use super::{Bucket, PricingError, RATE_UNITS_PER_NANODOLLAR, Side, Unit};
+use super::unit::ChargedAs;
+use super::{PricingError, RATE_UNITS_PER_NANODOLLAR, Side, Unit};
 use crate::money::{MoneyError, Nanodollars};
 
 /// One unit's rate in attodollars per million, and its rates above thresholds.
@@ -32,17 +33,17 @@ impl Rate {
     }
 }
 
-/// Tokens of one call by bucket (`None`: the provider did not say) and its server-side requests.
+/// Tokens of one call by unit (`None`: the provider did not say) and its server-side requests.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counts {
-    tokens: [Option<u64>; Bucket::COUNT],
+    tokens: [Option<u64>; Unit::COUNT],
     requests: Vec<(String, u64)>,
 }
 
 impl Counts {
-    /// Sets one bucket.
-    pub fn set(&mut self, bucket: Bucket, tokens: Option<u64>) {
-        self.tokens[bucket as usize] = tokens;
+    /// Sets the tokens of one unit.
+    pub fn set(&mut self, unit: Unit, tokens: Option<u64>) {
+        self.tokens[unit as usize] = tokens;
     }
 
     /// Adds a kind of server-side request.
@@ -50,17 +51,17 @@ impl Counts {
         self.requests.push((kind, count));
     }
 
-    /// One bucket.
+    /// The tokens of one unit.
     #[must_use]
-    pub fn get(&self, bucket: Bucket) -> Option<u64> {
-        self.tokens[bucket as usize]
+    pub fn get(&self, unit: Unit) -> Option<u64> {
+        self.tokens[unit as usize]
     }
 
     /// All tokens of one side; `None` when nothing is known of it.
     fn total(&self, side: Side) -> Result<Option<u64>, MoneyError> {
         let mut total = None;
-        for bucket in Bucket::ALL.iter().filter(|bucket| bucket.side() == side) {
-            if let Some(count) = self.get(*bucket) {
+        for unit in Unit::ALL.iter().filter(|unit| unit.side() == side) {
+            if let Some(count) = self.get(*unit) {
                 let sum = total
                     .unwrap_or(0_u64)
                     .checked_add(count)
@@ -190,11 +191,11 @@ impl RateCard {
         let input = self.known(counts, Side::Input)?;
         self.known(counts, Side::Output)?;
         let mut total = self.call.unwrap_or(0);
-        for bucket in Bucket::ALL {
-            let Some(tokens) = counts.get(*bucket).filter(|tokens| *tokens > 0) else {
+        for unit in Unit::ALL {
+            let Some(tokens) = counts.get(*unit).filter(|tokens| *tokens > 0) else {
                 continue;
             };
-            total = add(total, self.rate_for(*bucket)?.at(input), tokens)?;
+            total = add(total, self.rate_for(*unit)?.at(input), tokens)?;
         }
         for (kind, count) in counts.requests.iter().filter(|(_, count)| *count > 0) {
             let (_, rate) = self
@@ -226,14 +227,14 @@ impl RateCard {
         without: &[Unit],
     ) -> Result<Nanodollars, PricingError> {
         let mut total = self.call.unwrap_or(0);
-        for (tokens, side, bucket) in [
-            (input, Side::Input, Bucket::Input),
-            (output, Side::Output, Bucket::Output),
+        for (tokens, side, unit) in [
+            (input, Side::Input, Unit::Input),
+            (output, Side::Output, Unit::Output),
         ] {
             if tokens == 0 {
                 continue;
             }
-            self.rate_for(bucket)?;
+            self.rate_for(unit)?;
             let dearest = Unit::ALL
                 .iter()
                 .filter(|unit| unit.side() == side)
@@ -267,42 +268,33 @@ impl RateCard {
             .any(|(unit, rate)| unit.side() == side && rate.is_some())
     }
 
-    /// The rate for a bucket: its own, or that of the more general unit it is a part of.
-    fn rate_for(&self, bucket: Bucket) -> Result<&Rate, PricingError> {
-        let own = |unit: Unit| self.rates[unit as usize].as_ref();
-        let found = match bucket {
-            Bucket::Input => own(Unit::Input),
-            Bucket::CacheRead => own(Unit::CacheRead).or_else(|| own(Unit::Input)),
-            Bucket::CacheWrite5m => own(Unit::CacheWrite).or_else(|| own(Unit::Input)),
-            Bucket::CacheWrite1h => own(Unit::CacheWrite1h)
-                .or_else(|| own(Unit::CacheWrite))
-                .or_else(|| own(Unit::Input)),
-            Bucket::InputAudio => own(Unit::InputAudio).or_else(|| own(Unit::Input)),
-            Bucket::CacheReadAudio => {
-                match (
-                    own(Unit::CacheReadAudio),
-                    own(Unit::InputAudio),
-                    own(Unit::CacheRead),
-                ) {
-                    (Some(rate), _, _) | (None, Some(rate), None) | (None, None, Some(rate)) => {
-                        Some(rate)
-                    }
-                    (None, Some(_), Some(_)) => {
-                        let (first, second) = (Unit::InputAudio, Unit::CacheRead);
+    /// The rate for a unit: its own, or that of the more general unit it is a part of.
+    fn rate_for(&self, unit: Unit) -> Result<&Rate, PricingError> {
+        let mut general = unit;
+        loop {
+            if let Some(rate) = &self.rates[general as usize] {
+                return Ok(rate);
+            }
+            general = match general.charged_as() {
+                ChargedAs::Itself => return Err(PricingError::NoRate(unit)),
+                ChargedAs::PartOf(whole) => whole,
+                ChargedAs::PartOfBoth(first, second) => match (self.has(first), self.has(second)) {
+                    (true, true) => {
                         return Err(PricingError::AmbiguousRate {
-                            bucket,
+                            unit,
                             first,
                             second,
                         });
                     }
-                    (None, None, None) => own(Unit::Input),
-                }
-            }
-            Bucket::Output => own(Unit::Output),
-            Bucket::Reasoning => own(Unit::Reasoning).or_else(|| own(Unit::Output)),
-            Bucket::OutputAudio => own(Unit::OutputAudio).or_else(|| own(Unit::Output)),
-        };
-        found.ok_or(PricingError::NoRate(bucket))
+                    (false, true) => second,
+                    _ => first,
+                },
+            };
+        }
+    }
+
+    fn has(&self, unit: Unit) -> bool {
+        self.rates[unit as usize].is_some()
     }
 }
 

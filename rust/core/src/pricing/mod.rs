@@ -21,7 +21,7 @@ use thiserror::Error;
 
 pub use card::{Counts, Rate, RateCard};
 pub use schedule::{Constraint, Period, Resolution, Schedule, Variant};
-pub use unit::{Bucket, Side, Unit};
+pub use unit::{Side, Unit};
 
 use crate::money::MoneyError;
 
@@ -37,14 +37,14 @@ pub(crate) const RATE_UNITS_PER_NANODOLLAR: NonZeroU128 =
 pub enum PricingError {
     /// Tokens were used for which the price says nothing.
     #[error("the price has no rate for {0} tokens")]
-    NoRate(Bucket),
+    NoRate(Unit),
     /// Tokens were used that two rates could be meant for.
     #[error(
-        "the price has a rate for {first} and one for {second}, but none for {bucket} tokens, which are both"
+        "the price has a rate for {first} and one for {second}, but none for {unit} tokens, which are both"
     )]
     AmbiguousRate {
         /// The tokens.
-        bucket: Bucket,
+        unit: Unit,
         /// One rate that could be meant.
         first: Unit,
         /// The other.

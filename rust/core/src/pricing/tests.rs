@@ -14,7 +14,7 @@ fn card(rates: &[(Unit, Option<u64>, u128)]) -> RateCard {
     RateCard::new(rates.iter().copied(), [], None).unwrap()
 }
 
-fn counts(buckets: &[(Bucket, u64)]) -> Counts {
+fn counts(buckets: &[(Unit, u64)]) -> Counts {
     let mut counts = Counts::default();
     for (bucket, tokens) in buckets {
         counts.set(*bucket, Some(*tokens));
@@ -22,7 +22,7 @@ fn counts(buckets: &[(Bucket, u64)]) -> Counts {
     counts
 }
 
-fn cost(card: &RateCard, buckets: &[(Bucket, u64)]) -> Result<u64, PricingError> {
+fn cost(card: &RateCard, buckets: &[(Unit, u64)]) -> Result<u64, PricingError> {
     card.cost(&counts(buckets)).map(Nanodollars::get)
 }
 
@@ -32,7 +32,7 @@ fn a_million_tokens_at_a_dollar_a_million_cost_a_dollar() {
         (Unit::Input, None, DOLLAR),
         (Unit::Output, None, 2 * DOLLAR),
     ]);
-    let usage = [(Bucket::Input, 1_000_000), (Bucket::Output, 1_000_000)];
+    let usage = [(Unit::Input, 1_000_000), (Unit::Output, 1_000_000)];
     assert_eq!(cost(&card, &usage), Ok(3_000_000_000));
 }
 
@@ -43,18 +43,9 @@ fn the_sum_is_rounded_up_once_and_not_each_bucket() {
         (Unit::Input, None, DOLLAR / 10_000),
         (Unit::Output, None, DOLLAR / 10_000),
     ]);
-    assert_eq!(
-        cost(&card, &[(Bucket::Input, 1), (Bucket::Output, 1)]),
-        Ok(1)
-    );
-    assert_eq!(
-        cost(&card, &[(Bucket::Input, 10), (Bucket::Output, 0)]),
-        Ok(1)
-    );
-    assert_eq!(
-        cost(&card, &[(Bucket::Input, 10), (Bucket::Output, 1)]),
-        Ok(2)
-    );
+    assert_eq!(cost(&card, &[(Unit::Input, 1), (Unit::Output, 1)]), Ok(1));
+    assert_eq!(cost(&card, &[(Unit::Input, 10), (Unit::Output, 0)]), Ok(1));
+    assert_eq!(cost(&card, &[(Unit::Input, 10), (Unit::Output, 1)]), Ok(2));
 }
 
 #[test]
@@ -69,9 +60,9 @@ fn a_tier_holds_for_the_whole_request_once_its_input_is_above_the_threshold() {
         cost(
             &card,
             &[
-                (Bucket::Input, input),
-                (Bucket::CacheRead, cached),
-                (Bucket::Output, output),
+                (Unit::Input, input),
+                (Unit::CacheRead, cached),
+                (Unit::Output, output),
             ],
         )
     };
@@ -90,11 +81,11 @@ fn what_has_no_rate_of_its_own_is_charged_as_what_it_is_a_part_of() {
         (Unit::Input, None, DOLLAR),
         (Unit::Output, None, 2 * DOLLAR),
     ]);
-    for bucket in Bucket::ALL {
+    for bucket in Unit::ALL {
         let other = if bucket.side() == Side::Input {
-            Bucket::Output
+            Unit::Output
         } else {
-            Bucket::Input
+            Unit::Input
         };
         let expected = if bucket.side() == Side::Input {
             1_000
@@ -111,19 +102,19 @@ fn what_has_no_rate_of_its_own_is_charged_as_what_it_is_a_part_of() {
         (Unit::Input, None, DOLLAR),
         (Unit::CacheWrite, None, 3 * DOLLAR),
     ]);
-    assert_eq!(cost(&written, &[(Bucket::CacheWrite1h, 1)]), Ok(3_000));
+    assert_eq!(cost(&written, &[(Unit::CacheWrite1h, 1)]), Ok(3_000));
 }
 
 #[test]
 fn a_bucket_that_nothing_prices_is_an_error_and_never_nothing() {
     let empty = RateCard::default();
-    for bucket in Bucket::ALL {
+    for bucket in Unit::ALL {
         assert_eq!(
             cost(&empty, &[(*bucket, 1)]),
             Err(PricingError::NoRate(*bucket))
         );
     }
-    let mut searched = counts(&[(Bucket::Input, 0), (Bucket::Output, 0)]);
+    let mut searched = counts(&[(Unit::Input, 0), (Unit::Output, 0)]);
     searched.add_requests("web_search".to_owned(), 1);
     assert_eq!(
         empty.cost(&searched),
@@ -132,32 +123,42 @@ fn a_bucket_that_nothing_prices_is_an_error_and_never_nothing() {
 }
 
 #[test]
-fn cached_audio_is_ambiguous_when_both_its_parts_have_rates_and_it_has_none() {
-    let both = card(&[
-        (Unit::Input, None, DOLLAR),
-        (Unit::InputAudio, None, 3 * DOLLAR),
-        (Unit::CacheRead, None, DOLLAR),
-    ]);
-    let error = cost(&both, &[(Bucket::CacheReadAudio, 1)]).unwrap_err();
-    assert!(
-        matches!(error, PricingError::AmbiguousRate { .. }),
-        "{error}"
-    );
-    let audio = card(&[
-        (Unit::Input, None, DOLLAR),
-        (Unit::InputAudio, None, 3 * DOLLAR),
-    ]);
-    assert_eq!(cost(&audio, &[(Bucket::CacheReadAudio, 1)]), Ok(3_000));
+fn what_is_cached_and_of_a_kind_is_ambiguous_when_both_have_rates_and_it_has_none() {
+    for (kind, cached) in [
+        (Unit::InputAudio, Unit::CacheReadAudio),
+        (Unit::InputImage, Unit::CacheReadImage),
+        (Unit::InputVideo, Unit::CacheReadVideo),
+    ] {
+        let plain = (Unit::Input, None, DOLLAR);
+        let dear = (kind, None, 3 * DOLLAR);
+        let cheap = (Unit::CacheRead, None, DOLLAR / 10);
+        let charged = |rates: &[_]| cost(&card(rates), &[(cached, 1)]);
+        assert_eq!(
+            charged(&[plain, dear, cheap]),
+            Err(PricingError::AmbiguousRate {
+                unit: cached,
+                first: kind,
+                second: Unit::CacheRead
+            })
+        );
+        assert_eq!(charged(&[plain]), Ok(1_000));
+        assert_eq!(charged(&[plain, dear]), Ok(3_000));
+        assert_eq!(charged(&[plain, cheap]), Ok(100));
+        assert_eq!(
+            charged(&[plain, dear, cheap, (cached, None, 2 * DOLLAR)]),
+            Ok(2_000)
+        );
+    }
 }
 
 #[test]
 fn a_side_that_costs_must_be_known() {
     let card = card(&[(Unit::Input, None, DOLLAR), (Unit::Output, None, DOLLAR)]);
     let missing = |side| Err(PricingError::MissingUsage(side));
-    assert_eq!(cost(&card, &[(Bucket::Input, 5)]), missing(Side::Output));
-    assert_eq!(cost(&card, &[(Bucket::Reasoning, 5)]), missing(Side::Input));
+    assert_eq!(cost(&card, &[(Unit::Input, 5)]), missing(Side::Output));
+    assert_eq!(cost(&card, &[(Unit::Reasoning, 5)]), missing(Side::Input));
     assert_eq!(
-        cost(&card, &[(Bucket::CacheRead, 0), (Bucket::Reasoning, 0)]),
+        cost(&card, &[(Unit::CacheRead, 0), (Unit::Reasoning, 0)]),
         Ok(0)
     );
 }
@@ -168,7 +169,7 @@ fn requests_and_the_call_itself_are_charged() {
     // Ten dollars a thousand searches, five a thousand calls.
     let searches = [("web_search".to_owned(), 10_000 * DOLLAR)];
     let card = RateCard::new(rates, searches, Some(5_000 * DOLLAR)).unwrap();
-    let mut usage = counts(&[(Bucket::Input, 0), (Bucket::Output, 0)]);
+    let mut usage = counts(&[(Unit::Input, 0), (Unit::Output, 0)]);
     usage.add_requests("web_search".to_owned(), 2);
     assert_eq!(card.cost(&usage).unwrap().get(), 25_000_000);
     assert_eq!(card.upper_bound(0, 0, &[]).unwrap().get(), 5_000_000);
@@ -179,20 +180,20 @@ fn what_does_not_fit_is_an_error() {
     let dear = card(&[(Unit::Input, None, u128::MAX), (Unit::Output, None, DOLLAR)]);
     let too_large = Err(PricingError::Money(MoneyError::TooLarge));
     assert_eq!(
-        cost(&dear, &[(Bucket::Input, 2), (Bucket::Output, 0)]),
+        cost(&dear, &[(Unit::Input, 2), (Unit::Output, 0)]),
         too_large
     );
     assert_eq!(
-        cost(&dear, &[(Bucket::Input, 1), (Bucket::Output, 1)]),
+        cost(&dear, &[(Unit::Input, 1), (Unit::Output, 1)]),
         too_large
     );
     assert_eq!(
         cost(
             &dear,
             &[
-                (Bucket::Input, u64::MAX),
-                (Bucket::CacheRead, 1),
-                (Bucket::Output, 0)
+                (Unit::Input, u64::MAX),
+                (Unit::CacheRead, 1),
+                (Unit::Output, 0)
             ]
         ),
         too_large
@@ -242,7 +243,7 @@ fn a_bound_can_leave_out_what_a_call_cannot_use_but_not_plain_input_or_output() 
     );
     assert_eq!(
         RateCard::default().upper_bound(0, 1, &[]),
-        Err(PricingError::NoRate(Bucket::Output))
+        Err(PricingError::NoRate(Unit::Output))
     );
 }
 
@@ -366,15 +367,15 @@ fn rate_card() -> impl Strategy<Value = RateCard> {
 }
 
 /// A usage whose every bucket is known.
-fn usage() -> impl Strategy<Value = [u64; Bucket::COUNT]> {
-    proptest::array::uniform9(0_u64..300)
+fn usage() -> impl Strategy<Value = [u64; Unit::COUNT]> {
+    proptest::array::uniform16(0_u64..300)
 }
 
 /// Sums quotients and remainders apart, bucket by bucket, from the card's own listing.
-fn slow_cost(card: &RateCard, usage: &[u64; Bucket::COUNT]) -> Option<u128> {
+fn slow_cost(card: &RateCard, usage: &[u64; Unit::COUNT]) -> Option<u128> {
     let unit = RATE_UNITS_PER_NANODOLLAR.get();
     let listed = card.rates().collect::<Vec<_>>();
-    let total_input: u64 = usage[..Bucket::Output as usize].iter().sum();
+    let total_input: u64 = usage[..Unit::Output as usize].iter().sum();
     let rate = |wanted: Unit| {
         let mut best = None;
         for (unit, above, rate) in &listed {
@@ -388,22 +389,39 @@ fn slow_cost(card: &RateCard, usage: &[u64; Bucket::COUNT]) -> Option<u128> {
         card.call_rate().unwrap_or(0) / unit,
         card.call_rate().unwrap_or(0) % unit,
     );
-    for (bucket, tokens) in Bucket::ALL.iter().zip(usage) {
+    for (bucket, tokens) in Unit::ALL.iter().zip(usage) {
         let chain: &[Unit] = match bucket {
-            Bucket::Input => &[Unit::Input],
-            Bucket::CacheRead => &[Unit::CacheRead, Unit::Input],
-            Bucket::CacheWrite5m => &[Unit::CacheWrite, Unit::Input],
-            Bucket::CacheWrite1h => &[Unit::CacheWrite1h, Unit::CacheWrite, Unit::Input],
-            Bucket::InputAudio => &[Unit::InputAudio, Unit::Input],
-            Bucket::CacheReadAudio => &[
+            Unit::Input => &[Unit::Input],
+            Unit::CacheRead => &[Unit::CacheRead, Unit::Input],
+            Unit::CacheWrite => &[Unit::CacheWrite, Unit::Input],
+            Unit::CacheWrite1h => &[Unit::CacheWrite1h, Unit::CacheWrite, Unit::Input],
+            Unit::InputAudio => &[Unit::InputAudio, Unit::Input],
+            Unit::CacheReadAudio => &[
                 Unit::CacheReadAudio,
                 Unit::InputAudio,
                 Unit::CacheRead,
                 Unit::Input,
             ],
-            Bucket::Output => &[Unit::Output],
-            Bucket::Reasoning => &[Unit::Reasoning, Unit::Output],
-            Bucket::OutputAudio => &[Unit::OutputAudio, Unit::Output],
+            Unit::InputImage => &[Unit::InputImage, Unit::Input],
+            Unit::CacheReadImage => &[
+                Unit::CacheReadImage,
+                Unit::InputImage,
+                Unit::CacheRead,
+                Unit::Input,
+            ],
+            Unit::InputVideo => &[Unit::InputVideo, Unit::Input],
+            Unit::CacheReadVideo => &[
+                Unit::CacheReadVideo,
+                Unit::InputVideo,
+                Unit::CacheRead,
+                Unit::Input,
+            ],
+            Unit::Output => &[Unit::Output],
+            Unit::Reasoning => &[Unit::Reasoning, Unit::Output],
+            Unit::OutputAudio => &[Unit::OutputAudio, Unit::Output],
+            Unit::OutputImage => &[Unit::OutputImage, Unit::Output],
+            Unit::OutputVideo => &[Unit::OutputVideo, Unit::Output],
+            Unit::Citation => &[Unit::Citation, Unit::Output],
         };
         if *tokens > 0 {
             let amount = chain.iter().find_map(|unit| rate(*unit))? * u128::from(*tokens);
@@ -418,7 +436,7 @@ proptest! {
     #[test]
     fn cost_agrees_with_the_slow_reading(card in rate_card(), usage in usage()) {
         let mut counts = Counts::default();
-        for (bucket, tokens) in Bucket::ALL.iter().zip(usage) {
+        for (bucket, tokens) in Unit::ALL.iter().zip(usage) {
             counts.set(*bucket, Some(tokens));
         }
         match card.cost(&counts) {
@@ -433,10 +451,10 @@ proptest! {
 
     #[test]
     fn no_call_costs_more_than_its_bound(card in rate_card(), usage in usage(), spare in 0_u64..100) {
-        let (input, output) = usage.split_at(Bucket::Output as usize);
+        let (input, output) = usage.split_at(Unit::Output as usize);
         let (input, output) = (input.iter().sum::<u64>() + spare, output.iter().sum::<u64>() + spare);
         let mut counts = Counts::default();
-        for (bucket, tokens) in Bucket::ALL.iter().zip(usage) {
+        for (bucket, tokens) in Unit::ALL.iter().zip(usage) {
             counts.set(*bucket, Some(tokens));
         }
         if let (Ok(cost), Ok(bound)) = (card.cost(&counts), card.upper_bound(input, output, &[])) {
