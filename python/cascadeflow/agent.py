@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from cascadeflow.agent_setup import (
     OnVerifierFailure,
     RunOptions,
     UnknownPrice,
     completer_of,
+    hedge_seconds,
+    loop_of,
     notifier_of,
     one_of,
     quality_of,
     read_models,
     recall_of,
+    schema_of,
     seconds,
     spender_of,
 )
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.route import Level, Order
     from cascadeflow.providers.protocols import Transport
     from cascadeflow.quality.validator import Validator
+    from cascadeflow.tools import ToolExecutor
     from cascadeflow.types import JsonObject, Message, ResponseFormat, Tool
 
 __all__ = ["CascadeAgent", "RunOptions"]
@@ -84,6 +88,8 @@ class CascadeAgent:
         order: Order = "price",
         draft_up_to: Level = "hard",
         on_verifier_failure: OnVerifierFailure = "error",
+        fallbacks: Iterable[str | ModelConfig | Mapping[str, Any]] = (),
+        hedge_after: float | None = None,
         unknown_price: UnknownPrice = "error",
         cost_tracker: CostTracker | None = None,
         cache: CacheOption = None,
@@ -110,6 +116,11 @@ class CascadeAgent:
                 verifier at once.
             on_verifier_failure: what a rejected draft is when nobody else answers: `error` raises
                 `AllModelsFailedError`; `draft` returns it, its `quality.accepted` being `False`.
+            fallbacks: models that are asked only when all others in line have failed, in this
+                order: the same model at another provider, or one in your own house.
+            hedge_after: seconds after which a draft that has not come is asked for once more, of
+                the next drafter or over another connection; whichever comes first counts, and the
+                other is cancelled, though it may be billed. Not for drafts shown as they come.
             unknown_price: `error` refuses a model whose price is not known; `allow` takes it, and
                 its costs are `None`.
             cost_tracker: the budgets: holds money before it is spent, and adds up what was.
@@ -136,7 +147,8 @@ class CascadeAgent:
         self._clock = clock or SystemClock()
         now = self._clock.now()
         configs = read_models(models)
-        for model in configs:
+        spare = read_models(fallbacks, "fallbacks")
+        for model in (*configs, *spare):
             if completer is None and model.provider != "local":
                 get_provider(model.provider)  # raises when nobody registered it
             if unknown_price == "error":
@@ -147,6 +159,7 @@ class CascadeAgent:
             order=order,
             enable_cascade=enable_cascade,
             draft_up_to=draft_up_to,
+            fallbacks=spare,
         )
         quality = quality_of(quality_config, quality_mode)
         judge = validator or RuleValidator()
@@ -161,12 +174,13 @@ class CascadeAgent:
                 cache,
                 cache_scope,
                 cost_tracker,
-                models=self._router.models,
+                models=(*self._router.models, *self._router.fallbacks),
                 quality=quality,
                 validator=judge,
             ),
             notify=notifier_of(on_event, verbose=verbose),
             keep_rejected=on_verifier_failure == "draft",
+            hedge_after=hedge_seconds(hedge_after),
         )
 
     @classmethod
@@ -200,6 +214,11 @@ class CascadeAgent:
         """The models, the one that drafts first, the one that verifies last."""
         return self._router.models
 
+    @property
+    def fallbacks(self) -> tuple[ModelConfig, ...]:
+        """The models that are asked only when all others have failed."""
+        return self._router.fallbacks
+
     async def run(
         self,
         query: str | None = None,
@@ -211,9 +230,11 @@ class CascadeAgent:
         top_p: float | None = None,
         stop: str | Sequence[str] | None = None,
         seed: int | None = None,
-        tools: Sequence[Tool | JsonObject] | None = None,
+        tools: Sequence[Tool | JsonObject | Callable[..., Any]] | None = None,
         tool_choice: str | JsonObject | None = None,
-        response_format: ResponseFormat | JsonObject | None = None,
+        tool_executor: ToolExecutor | Literal[True] | None = None,
+        max_steps: int = 8,
+        response_format: ResponseFormat | JsonObject | type[Any] | None = None,
         extra: JsonObject | None = None,
         model: str | None = None,
         force_direct: bool = False,
@@ -240,9 +261,16 @@ class CascadeAgent:
             top_p: nucleus sampling, 0 to 1.
             stop: a sequence, or several, that ends the answer.
             seed: the sampling seed, where the provider has one.
-            tools: functions the model may call: `Tool` records or dicts in the OpenAI form.
+            tools: what the model may call: Python functions, whose schema comes from their type
+                hints, `Tool` records or dicts in the OpenAI form.
             tool_choice: `auto`, `none`, `required`, or the name of the one tool to call.
-            response_format: the form asked of the answer, such as `{"type": "json_object"}`.
+            tool_executor: runs the calls and asks the models again, until they ask for none:
+                `True` runs the functions in `tools`; a function of yours takes each `ToolCall`.
+                Without it, the calls are returned.
+            max_steps: how often the models may answer under `tool_executor`; the calls of the last
+                answer are then returned.
+            response_format: the form asked of the answer: a pydantic model or another type, which
+                `result.parsed` is then an instance of, or `{"type": "json_object"}` and the like.
             extra: further fields of each request's body, in the provider's own words.
             model: ask this one of the agent's models, and no other.
             force_direct: make no draft.
@@ -266,6 +294,7 @@ class CascadeAgent:
             UnknownModelError: the agent has no model called `model`.
             AllModelsFailedError: every model in line failed, or the time was up.
             MissingKeyError: a model's key is neither given nor in the environment.
+            ToolAbort: a tool raised it.
         """
         run = self._open(
             query,
@@ -279,6 +308,8 @@ class CascadeAgent:
             seed=seed,
             tools=tools,
             tool_choice=tool_choice,
+            tool_executor=tool_executor,
+            max_steps=max_steps,
             response_format=response_format,
             extra=extra,
             model=model,
@@ -502,9 +533,11 @@ class CascadeAgent:
         top_p: float | None = None,
         stop: str | Sequence[str] | None = None,
         seed: int | None = None,
-        tools: Sequence[Tool | JsonObject] | None = None,
+        tools: Sequence[Tool | JsonObject | Callable[..., Any]] | None = None,
         tool_choice: str | JsonObject | None = None,
-        response_format: ResponseFormat | JsonObject | None = None,
+        tool_executor: ToolExecutor | Literal[True] | None = None,
+        max_steps: int = 8,
+        response_format: ResponseFormat | JsonObject | type[Any] | None = None,
         extra: JsonObject | None = None,
         model: str | None = None,
         force_direct: bool = False,
@@ -520,6 +553,8 @@ class CascadeAgent:
     ) -> Run:
         """Reads a request, plans it and opens its books."""
         started = self._clock.monotonic()
+        schema, response_format = schema_of(response_format)
+        loop, tools = loop_of(tools, tool_executor, max_steps)
         request = normalise(
             query,
             messages=messages,
@@ -550,4 +585,6 @@ class CascadeAgent:
             ),
             use_cache=use_cache,
             streamed=streamed,
+            schema=schema,
+            loop=loop,
         )

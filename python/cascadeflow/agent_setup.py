@@ -10,6 +10,7 @@ from cascadeflow.budgets.records import NOBODY, Spender
 from cascadeflow.config import QualityConfig
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.models.config import ModelConfig
+from cascadeflow.types import ResponseFormat, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from cascadeflow.money import Amount
     from cascadeflow.pipeline.events import Event
     from cascadeflow.pipeline.recall import Recall
+    from cascadeflow.pipeline.steps import ToolLoop
     from cascadeflow.providers.protocols import Transport
-    from cascadeflow.types import JsonObject, ResponseFormat, Tool
+    from cascadeflow.structured import OutputSchema
+    from cascadeflow.tools import ToolExecutor
+    from cascadeflow.types import JsonObject
 
 __all__ = [
     "CacheOption",
@@ -33,11 +37,14 @@ __all__ = [
     "RunOptions",
     "UnknownPrice",
     "completer_of",
+    "hedge_seconds",
+    "loop_of",
     "notifier_of",
     "one_of",
     "quality_of",
     "read_models",
     "recall_of",
+    "schema_of",
     "seconds",
     "spender_of",
 ]
@@ -56,9 +63,11 @@ class RunOptions(TypedDict, total=False):
     top_p: float | None
     stop: str | Sequence[str] | None
     seed: int | None
-    tools: Sequence[Tool | JsonObject] | None
+    tools: Sequence[Tool | JsonObject | Callable[..., Any]] | None
     tool_choice: str | JsonObject | None
-    response_format: ResponseFormat | JsonObject | None
+    tool_executor: ToolExecutor | Literal[True] | None
+    max_steps: int
+    response_format: ResponseFormat | JsonObject | type[Any] | None
     extra: JsonObject | None
     model: str | None
     force_direct: bool
@@ -98,7 +107,59 @@ def seconds(timeout: Any) -> float | None:
     return timeout
 
 
-def read_models(models: Any) -> list[ModelConfig]:
+def hedge_seconds(value: Any) -> float | None:
+    """Reads after how many seconds a draft is hedged.
+
+    Raises:
+        ConfigurationError: it is no time.
+    """
+    try:
+        return seconds(value)
+    except InvalidRequestError as error:
+        raise ConfigurationError(str(error).replace("timeout", "hedge_after", 1)) from None
+
+
+def schema_of(form: Any) -> tuple[OutputSchema | None, ResponseFormat | JsonObject | None]:
+    """Gives what an answer shall be read as, where `response_format=` is a type, and its form.
+
+    Raises:
+        ConfigurationError: no schema can be made of it.
+    """
+    if form is None or isinstance(form, (ResponseFormat, Mapping)):
+        return None, form
+    from cascadeflow.structured import OutputSchema  # noqa: PLC0415 - 100 ms of pydantic
+
+    schema = OutputSchema.of(form)
+    return schema, schema.format
+
+
+def loop_of(
+    tools: Any, executor: Any, max_steps: int
+) -> tuple[ToolLoop | None, Sequence[Tool | JsonObject] | None]:
+    """Gives who runs the tools, if anybody here does, and the tools as records.
+
+    Raises:
+        ConfigurationError: no schema can be made of a function.
+        InvalidRequestError: the options do not go together.
+    """
+    if executor is None:
+        if isinstance(tools, (list, tuple)) and any(map(_is_function, tools)):
+            from cascadeflow.tools import Toolbox  # noqa: PLC0415 - 100 ms of pydantic
+
+            tools = Toolbox.of(tools).tools
+        return None, tools
+    from cascadeflow.pipeline.steps import ToolLoop  # noqa: PLC0415 - off costs nothing
+    from cascadeflow.tools import Toolbox  # noqa: PLC0415 - 100 ms of pydantic
+
+    toolbox = Toolbox.of(tools or ())
+    return ToolLoop(toolbox, executor, max_steps), toolbox.tools
+
+
+def _is_function(tool: object) -> bool:
+    return not isinstance(tool, (Tool, Mapping)) and callable(tool)
+
+
+def read_models(models: Any, option: str = "models") -> list[ModelConfig]:
     """Reads the models: texts, records or dicts.
 
     Raises:
@@ -106,7 +167,7 @@ def read_models(models: Any) -> list[ModelConfig]:
     """
     if isinstance(models, (str, Mapping, ModelConfig)) or not isinstance(models, Iterable):
         raise ConfigurationError(
-            "models must be a list, such as ['openai:gpt-5-mini', 'anthropic:claude-opus-4-5']"
+            f"{option} must be a list, such as ['openai:gpt-5-mini', 'anthropic:claude-opus-4-5']"
         )
     return [_read_model(model) for model in models]
 

@@ -25,6 +25,7 @@ CascadeFlowError
 │   │   └── ContentFilteredError         the provider's filter refused the content
 │   ├── RateLimitedError                 429: too many requests
 │   ├── OverloadedError                  5xx: the provider is failing, try again or elsewhere
+│   │   └── CircuitOpenError             it failed too often lately: nothing was sent
 │   ├── ProviderTimeoutError             a deadline passed
 │   ├── ProviderConnectionError          no connection, or it broke
 │   ├── OvertakenError                   another answer came first, and the call was cancelled
@@ -57,6 +58,7 @@ __all__ = [
     "BadRequestError",
     "BudgetExceededError",
     "CascadeFlowError",
+    "CircuitOpenError",
     "ConfigurationError",
     "ContentFilteredError",
     "ContextTooLongError",
@@ -291,6 +293,15 @@ class OverloadedError(ProviderError):
     """The provider is failing (5xx, 529)."""
 
     retryable = True
+
+
+class CircuitOpenError(OverloadedError):
+    """A model failed too often lately, so nothing was sent to it: ask another one, or wait.
+
+    `retry_after` says when it is asked again, `None` while somebody else's request tries it out.
+    """
+
+    retryable = False
 
 
 class ProviderTimeoutError(ProviderError):

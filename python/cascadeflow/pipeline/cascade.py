@@ -6,8 +6,8 @@ through any weather. What it decides is what its driver does: no other place pic
 
 * Drafting goes through the drafters in order. One that fails to answer is passed over.
 * A draft that is answered is judged. Accepted, it is the answer. Rejected, drafting is over.
-* Verifying goes through the verifiers in order, skipping whatever was asked before: nobody is asked
-  twice. One that fails is passed over.
+* Verifying goes through the verifiers in order, then the fallbacks, skipping whatever was asked
+  before: nobody is asked twice. One that fails is passed over.
 * When nobody is left there is no answer, unless `keep_rejected` says that a rejected draft is
   better than none; it then stands in the result as what it is.
 """
@@ -94,7 +94,7 @@ def course(
             return Ending(draft, quality, escalated=False)
         break
     escalated = False
-    for model in plan.verifiers:
+    for model in (*plan.verifiers, *plan.fallbacks):
         if model.id in asked:
             continue
         if out_of_time():

@@ -14,6 +14,7 @@ from cascadeflow.models.completer import Reply
 from cascadeflow.models.completion import TextDelta, ToolCallDelta, UsageUpdate
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.cascade import Ask
+from cascadeflow.pipeline.hedge import ask
 from cascadeflow.pipeline.report import close, finish
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from cascadeflow.cache.answer import CachedAnswer
     from cascadeflow.pipeline.cascade import Ending, Outcome
     from cascadeflow.pipeline.result import CascadeResult
-    from cascadeflow.pipeline.run import Run
-    from cascadeflow.types import ChatRequest, ToolCall
+    from cascadeflow.pipeline.run import Asking, Run
+    from cascadeflow.types import ToolCall
 
 __all__ = ["complete", "stream"]
 
@@ -34,7 +35,6 @@ async def complete(run: Run) -> CascadeResult:
     Raises:
         AllModelsFailedError: nobody in line answered.
     """
-    completer = run.engine.completer
     outcome: Outcome = None
     try:
         await run.admit()
@@ -44,21 +44,12 @@ async def complete(run: Run) -> CascadeResult:
             try:
                 command = run.course.send(outcome)
             except StopIteration as stop:
-                return await _remembered(run, stop.value)
+                outcome = None
+                if run.loop is None or not await run.loop.go_on(run, stop.value):
+                    return await _remembered(run, stop.value)
+                continue
             if isinstance(command, Ask):
-                if not await run.covered(command):
-                    outcome = None
-                    continue
-                request = run.ask(command)
-                try:
-                    reply = await completer.complete(
-                        command.model, request, timeout=run.left(), may_retry=run.may_retry
-                    )
-                except ProviderError as error:
-                    run.failed(command, error)
-                    outcome = None
-                else:
-                    outcome = run.answered(command, request, reply)
+                outcome = await ask(run, command)
             else:
                 outcome = await run.judge(command.draft)
     except BaseException as error:
@@ -78,8 +69,8 @@ async def _remembered(run: Run, ending: Ending) -> CascadeResult:
 async def stream(run: Run, *, show_draft: bool) -> AsyncGenerator[events.Event]:
     """Drives a run and yields its events, pieces of the answer among them.
 
-    The text pieces after the last `AnswerReplaced` (or all of them, without one) are the result's
-    content, exactly.
+    The text pieces after the last `AnswerReplaced` or `StepStarted` (or all of them, without
+    either) are the result's content, exactly.
 
     Args:
         run: the run, opened with `streamed=True`.
@@ -121,40 +112,48 @@ class _Pieces:
         self._run = run
         self._show_draft = show_draft
         self._outcome: Outcome = None
-        self._command: Ask | None = None
-        self._request: ChatRequest | None = None
+        self._asking: Asking | None = None
         self._pieces: AsyncIterator[Any] | None = None
         self._shown_by: str | None = None  # whose text the reader has
         self._replaced_because = ""
 
     async def advance(self) -> None:
         """Takes the next piece of the call under way, or the course's next decision."""
-        if self._pieces is not None and self._command is not None:
-            await self._take(self._pieces, self._command)
+        if self._pieces is not None and self._asking is not None:
+            await self._take(self._pieces, self._asking)
             return
         try:
             command = self._run.course.send(self._outcome)
         except StopIteration as stop:
+            self._outcome = None
             await self._end(stop.value)
             return
-        if isinstance(command, Ask):
-            if not await self._run.covered(command):
-                self._outcome = None
-                return
-            self._command = command
-            self._request = self._run.ask(command)
-            self._pieces = self._run.engine.completer.stream(
-                command.model,
-                self._request,
-                timeout=self._run.left(),
-                may_retry=self._run.may_retry,
-            )
-        else:
+        if not isinstance(command, Ask):
             quality = await self._run.judge(command.draft)
             self._replaced_because = quality.reason
             self._outcome = quality
+        elif command.role == "draft" and not self._show_draft and self._run.hedges:
+            # Nobody sees its pieces, so it may be asked for twice, and comes whole.
+            self._outcome = await ask(self._run, command)
+            if self._outcome is None:
+                self._replaced_because = f"{command.model.id} did not answer"
+        else:
+            await self._begin(command)
 
-    async def _take(self, pieces: AsyncIterator[Any], command: Ask) -> None:
+    async def _begin(self, command: Ask) -> None:
+        asking = await self._run.begin(command)
+        self._outcome = None
+        if asking is not None:
+            self._asking = asking
+            self._pieces = self._run.engine.completer.stream(
+                command.model,
+                asking.chat,
+                timeout=self._run.left(),
+                may_retry=asking.may_retry,
+            )
+
+    async def _take(self, pieces: AsyncIterator[Any], asking: Asking) -> None:
+        command = asking.command
         try:
             piece = await anext(pieces, None)
             if piece is None:
@@ -166,17 +165,16 @@ class _Pieces:
                 )
         except ProviderError as error:
             await self.aclose()
-            self._run.failed(command, error)
+            self._run.failed(asking, error)
             self._replaced_because = f"{command.model.id} failed: {type(error).__name__}"
             self._outcome = None
             return
         if isinstance(piece, Reply):
-            assert self._request is not None  # noqa: S101 - for mypy
             # Booked first: closing may be cancelled, or fail.
-            self._outcome = self._run.answered(command, self._request, piece)
+            self._outcome = self._run.answered(asking, piece)
             await self.aclose()
         elif isinstance(piece, UsageUpdate):
-            self._run.usage_so_far = piece.usage
+            self._run.used(asking, piece.usage)
         elif command.role != "draft" or self._show_draft:
             self._show(command.model.id, piece)
 
@@ -236,7 +234,11 @@ class _Pieces:
         if answer is not None and self._shown_by != answer.model.id:
             completion = answer.reply.completion
             self._show_whole(answer.model.id, completion.text, completion.tool_calls)
-        self.result = await _remembered(self._run, ending)
+        run = self._run
+        if run.loop is not None and await run.loop.go_on(run, ending):
+            self._shown_by = None  # what was shown belongs to a step that is over
+            return
+        self.result = await _remembered(run, ending)
 
     def _show_whole(self, model: str, text: str, tool_calls: Sequence[ToolCall]) -> None:
         if self._shown_by is not None:

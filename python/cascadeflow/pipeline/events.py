@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from cascadeflow.models.completer import Attempt
     from cascadeflow.models.completion import Completion
+    from cascadeflow.models.usage import Usage
     from cascadeflow.pipeline.result import CascadeResult
     from cascadeflow.quality.report import QualityReport
+    from cascadeflow.tools import ToolOutcome
+    from cascadeflow.types import ToolCall
 
 __all__ = [
     "AnswerReplaced",
@@ -27,8 +30,12 @@ __all__ = [
     "RequestFailed",
     "RequestStarted",
     "Routed",
+    "StepStarted",
     "TextChunk",
     "ToolCallChunk",
+    "ToolFinished",
+    "ToolStarted",
+    "UsageReported",
 ]
 
 
@@ -116,6 +123,47 @@ class ToolCallChunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UsageReported:
+    """What the provider says the call under way has used so far, on a stream; the last one counts.
+
+    `model`'s call may be a draft that is held back.
+    """
+
+    request_id: str
+    model: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolStarted:
+    """A tool that a model asked for is run; `step` counts the models' turns from 1."""
+
+    request_id: str
+    step: int
+    call: ToolCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolFinished:
+    """It has been run, or refused: `outcome.error` says why."""
+
+    request_id: str
+    step: int
+    outcome: ToolOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepStarted:
+    """The models are asked again, with what the tools gave; the text that comes now is anew.
+
+    `step` counts from 1, and the first one is not announced.
+    """
+
+    request_id: str
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerReplaced:
     """What was streamed so far is void: the draft was rejected, or its model failed half-way."""
 
@@ -170,6 +218,10 @@ Event: TypeAlias = (
     | BudgetWarned
     | TextChunk
     | ToolCallChunk
+    | UsageReported
+    | ToolStarted
+    | ToolFinished
+    | StepStarted
     | AnswerReplaced
     | RequestCompleted
     | RequestFailed

@@ -8,6 +8,7 @@ it used; everything that was not spent goes back when the request ends.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cascadeflow.budgets.records import Charge
@@ -23,24 +24,20 @@ if TYPE_CHECKING:
     from cascadeflow.models.prices import CostOf
     from cascadeflow.models.usage import Usage
 
-__all__ = ["Purse"]
+__all__ = ["Purse", "Tab"]
 
 
 class Purse:
     """One request's money. All amounts are nanodollars."""
 
     __slots__ = (
-        "_amount",
         "_booked",
         "_budgeted",
-        "_ended",
         "_enforced",
         "_held",
-        "_model",
-        "_permitted",
+        "_open",
         "_promised",
         "_reservation",
-        "_role",
         "_unknown",
         "_worst",
         "charges",
@@ -72,20 +69,16 @@ class Purse:
         self._promised = dict(planned)
         self._held = sum(planned.values())
         self._booked = 0
+        self._open = 0  # of what is held, what calls under way may take
         self._budgeted = budgeted_models
         self._unknown = unknown
         self._enforced = enforced
-        self._model: ModelConfig | None = None  # of the call under way
-        self._ended = True  # whether its last try is booked, or there is none
-        self._permitted: ProviderError | None = None  # after which one more try was paid for
-        self._role = ""
-        self._amount = 0
         self.charges: list[Charge] = []
         self.outcome: Outcome | None = None
 
     @property
     def held(self) -> int:
-        """What was held in all, for every call that was covered."""
+        """What was held, extensions included."""
         return self._held
 
     @property
@@ -93,8 +86,8 @@ class Purse:
         """Whether the budget only warns, and what was held did not fit it."""
         return self._reservation.over_limit
 
-    async def cover(self, model: ModelConfig, role: str) -> bool:
-        """Sees to it that one call of a model is paid for; `False` when it cannot be.
+    async def cover(self, model: ModelConfig, role: str) -> Tab | None:
+        """Sees to it that one call of a model is paid for; `None` when it cannot be.
 
         Args:
             model: who is to be asked next.
@@ -106,55 +99,119 @@ class Purse:
         promised = self._promised.pop(model.id, None)
         amount = self._worst(model) if promised is None else promised
         anew = promised is None and model.id in self._budgeted
-        if not await self._hold(model.id, amount, anew=anew):
+        if not await self.hold({model.id: amount}, anew=anew):
+            return None
+        self._open += amount
+        return Tab(self, model, role, amount, counted=model.id not in self._unknown)
+
+    async def promise(self, planned: Mapping[str, int]) -> bool:
+        """Holds what the next step of a request can cost; whatever was promised before is void.
+
+        Args:
+            planned: its calls, and what each can cost at most.
+        """
+        self._promised.clear()
+        if not await self.hold(planned, anew=True):
             return False
-        self._model, self._role, self._amount = model, role, amount
-        self._ended, self._permitted = False, None
+        self._promised.update(planned)
         return True
 
+    async def hold(self, calls: Mapping[str, int], *, anew: bool) -> bool:
+        """Holds what is missing for calls, all or nothing.
+
+        Args:
+            calls: model ids, and what each call may cost.
+            anew: for a model with a budget of its own, all of it: what is left over was held on the
+                accounts of other models.
+        """
+        free = self._held - self._booked - self._open - sum(self._promised.values())
+        free = max(0, free)
+        missing: list[tuple[str, int]] = []
+        for model, amount in calls.items():
+            own = anew and model in self._budgeted
+            taken = 0 if own else min(amount, free)
+            free -= taken
+            if amount > taken:
+                missing.append((model, amount - taken))
+        if not missing:
+            return True
+        try:
+            held = await self._reservation.extend(missing, force=not self._enforced)
+        except InvalidRequestError:  # more than can be counted
+            if self._enforced:
+                raise
+            held = False
+        if held:
+            self._held += sum(amount for _, amount in missing)
+        # What only warns stops nothing, not even where nothing can be held any more.
+        return held or not self._enforced
+
+    def take(self, amount: int) -> None:
+        """Counts what is held for a call that is under way again."""
+        self._open += amount
+
+    def give(self, amount: int) -> None:
+        """Gives back what a call under way did not take."""
+        self._open -= amount
+
+    def book(self, charge: Charge, held: int) -> None:
+        """Books a call, or one of its tries.
+
+        Args:
+            charge: what it is booked at.
+            held: what was held for it.
+        """
+        if charge.nanodollars is not None:  # no ledger counts further than this
+            most = MAX_NANODOLLARS - self._booked
+            if charge.nanodollars > most:
+                charge = replace(charge, nanodollars=most)
+        self._open -= held
+        self._booked += charge.nanodollars or 0
+        self.charges.append(charge)
+
+    def close(self) -> Outcome:
+        """Settles: books every charge, gives the rest back. Doing it twice changes nothing."""
+        if self.outcome is None:
+            self.outcome = self._reservation.settle(self.charges)
+        return self.outcome
+
+
+class Tab:
+    """The money of one call under way, its tries included."""
+
+    __slots__ = ("_amount", "_counted", "_ended", "_model", "_permitted", "_purse", "_role")
+
+    def __init__(
+        self, purse: Purse, model: ModelConfig, role: str, amount: int, *, counted: bool
+    ) -> None:
+        """Opens a tab; `counted` says whether anybody could reckon what the call costs at most."""
+        self._purse = purse
+        self._model = model
+        self._role = role
+        self._amount = amount
+        self._counted = counted
+        self._ended = False  # whether its last try is booked, or cost nothing
+        self._permitted: ProviderError | None = None  # after which one more try was paid for
+
     async def may_retry(self, error: ProviderError) -> bool:
-        """Sees to it that one more try of the call under way is paid for.
+        """Sees to it that one more try is paid for.
 
         A try that surely was not billed costs nothing more. One that may have been is booked at
         what was held for it, and the next one needs as much again.
         """
         if error.billed is False:
             return True
-        model, amount = self._model, self._amount
-        assert model is not None  # noqa: S101 - for mypy: a try is repeated only while it is made
         # The failed try keeps its money whatever comes of this, a cancelled wait included.
         if not self._ended:
             self._book(self._unconfirmed(None))
-        if not await self._hold(model.id, amount, anew=model.id in self._budgeted):
+        if not await self._purse.hold({self._model.id: self._amount}, anew=True):
             return False
+        self._purse.take(self._amount)
         self._ended, self._permitted = False, error
         return True
 
-    async def _hold(self, model: str, amount: int, *, anew: bool) -> bool:
-        """Holds what is missing for a call.
-
-        Args:
-            model: whose call.
-            amount: what it may cost.
-            anew: all of it: what is left over was held on the accounts of other models.
-        """
-        free = self._held - self._booked - sum(self._promised.values())
-        need = amount if anew else max(0, amount - max(0, free))
-        if need == 0:
-            return True
-        try:
-            held = await self._reservation.extend([(model, need)], force=not self._enforced)
-        except InvalidRequestError:  # more than can be counted
-            if self._enforced:
-                raise
-            held = False
-        if held:
-            self._held += need
-        # What only warns stops nothing, not even where nothing can be held any more.
-        return held or not self._enforced
-
     def answered(self, cost: CostOf, usage: Usage | None, response_id: str | None) -> None:
-        """Books the call under way at what it cost, or at what was held where that is unknown."""
+        """Books the call at what it cost, or at what was held where that is unknown."""
         if cost.nanodollars is None or not cost.confirmed:
             charge = self._unconfirmed(cost.nanodollars, usage, response_id, cost)
         else:
@@ -168,24 +225,27 @@ class Purse:
         billed: bool | None,
         known: int | None,
         usage: Usage | None = None,
+        estimate: int | None = None,
     ) -> None:
-        """Ends the call under way without an answer.
+        """Ends the call without an answer.
 
         Args:
             error: how it ended.
             billed: `False` when the provider surely charged nothing.
             known: what it is known to have cost at least.
             usage: what it is known to have used at least.
+            estimate: what it is reckoned to have cost, where nobody said.
         """
-        model = self._model
-        if model is None or self._ended:
+        if self._ended:
             return
         # A try that was paid for but not made (its time was up) ends with the error before it.
         made = error is not self._permitted
         charged = billed is not False or known is not None
-        if made and charged and (self._amount or known or model.id in self._unknown):
-            self._book(self._unconfirmed(known, usage))
-        self._ended = True
+        if made and charged and (self._amount or known or not self._counted):
+            self._book(self._unconfirmed(known, usage, estimate=estimate))
+        else:
+            self._purse.give(self._amount)
+            self._ended = True
 
     def _unconfirmed(
         self,
@@ -193,16 +253,16 @@ class Purse:
         usage: Usage | None = None,
         response_id: str | None = None,
         cost: CostOf | None = None,
+        estimate: int | None = None,
     ) -> Charge:
-        assert self._model is not None  # noqa: S101 - for mypy: only a covered call is booked
-        lost = not self._amount and known is None and self._model.id in self._unknown
+        lost = not self._amount and known is None and not self._counted
         return self._charge(
             None if lost else max(self._amount, known or 0),
             usage,
             response_id,
             cost,
             confirmed=False,
-            estimate=known,
+            estimate=known if estimate is None else max(estimate, known or 0),
         )
 
     def _charge(
@@ -215,15 +275,12 @@ class Purse:
         confirmed: bool,
         estimate: int | None = None,
     ) -> Charge:
-        assert self._model is not None  # noqa: S101 - for mypy: only a covered call is booked
-        if nanodollars is not None:  # no ledger counts further than this
-            nanodollars = min(nanodollars, MAX_NANODOLLARS - self._booked)
         return Charge(
             model=self._model.id,
             nanodollars=nanodollars,
             confirmed=confirmed,
             # Where nobody knew what to hold, nothing overran.
-            held=nanodollars or 0 if self._model.id in self._unknown else self._amount,
+            held=self._amount if self._counted else nanodollars or 0,
             estimate=estimate,
             role=self._role,
             input_tokens=None if usage is None else usage.total_input_tokens,
@@ -234,13 +291,6 @@ class Purse:
         )
 
     def _book(self, charge: Charge) -> None:
-        """Books the call under way, or its last try: that ends it."""
-        self.charges.append(charge)
-        self._booked += charge.nanodollars or 0
+        """Books the call, or its last try: that ends it."""
+        self._purse.book(charge, self._amount)
         self._ended = True
-
-    def close(self) -> Outcome:
-        """Settles: books every charge, gives the rest back. Doing it twice changes nothing."""
-        if self.outcome is None:
-            self.outcome = self._reservation.settle(self.charges)
-        return self.outcome

@@ -115,7 +115,8 @@ class Recall:
 
     async def look_up(self, run: Run) -> CachedAnswer | None:
         """Gives the answer that the same request was given before, if it is known."""
-        key = self._key(run) if run.use_cache else None
+        # What tools do is not done again by an answer that was given before.
+        key = self._key(run) if run.use_cache and run.loop is None else None
         if key is None:
             return None
         try:
@@ -130,7 +131,7 @@ class Recall:
     async def remember(self, run: Run, answer: Call, result: CascadeResult) -> None:
         """Keeps an answer, unless a budget made it a lesser one, or nobody accepted it."""
         rejected = answer.role == "draft" and result.quality.accepted is not True
-        if run.budget_action != "none" or rejected or not run.use_cache:
+        if run.budget_action != "none" or rejected or not run.use_cache or run.loop is not None:
             return
         kept = CachedAnswer.of(
             answer.reply.completion,
@@ -191,4 +192,5 @@ def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
         timing=timing_report(run),
         usage=None,
         response_ids={model: answer.response_id},
+        conversation=run.request.messages,
     )

@@ -11,10 +11,11 @@ from cascadeflow.pipeline.result import (
     BudgetReport,
     CascadeResult,
     RoutingReport,
+    StepReport,
     TimingReport,
     usd,
 )
-from cascadeflow.pipeline.settle import cost_report
+from cascadeflow.pipeline.settle import Turn, cost_report
 from cascadeflow.quality.report import QualityReport
 
 if TYPE_CHECKING:
@@ -43,26 +44,55 @@ def close(run: Run, ending: Ending) -> CascadeResult:
     if answer is None:
         raise run.no_answer() from (failures[-1].error if failures else None)
     completion = answer.reply.completion
+    parsed = None
+    if run.schema is not None and not (completion.tool_calls and not completion.text):
+        parsed = run.schema.parse(completion.text)
+    turns, quality, escalated = _turns(run, ending, answer)
     usage_by_model, usage = _usage(calls)
     return CascadeResult(
         content=completion.text,
         request_id=run.request_id,
         created=run.created,
         finish_reason=completion.finish_reason,
-        tool_calls=completion.tool_calls,
+        tool_calls=completion.tool_calls if run.unanswered is None else (),
+        parsed=None if parsed is None else parsed.value,
+        parse_problem=None if parsed is None else parsed.problem,
+        steps=_steps(run),
         reasoning=completion.reasoning,
         refusal=completion.refusal,
         streamed=run.streamed,
-        cost=cost_report(calls, failures, answer=answer, verifier=run.baseline, at=run.created),
-        quality=ending.quality or _NOT_JUDGED,
-        routing=_routing(run.plan, failures, answer, escalated=ending.escalated),
+        cost=cost_report(turns, verifier=run.baseline, at=run.created),
+        quality=quality or _NOT_JUDGED,
+        routing=_routing(run.plan, failures, answer, escalated=escalated),
         budget=budget_report(run, outcome),
         usage=usage,
         usage_by_model=usage_by_model,
         attempts=tuple([attempt for tried in run.tried for attempt in tried.attempts]),
         response_ids={call.model.id: call.reply.completion.response_id for call in calls},
         timing=timing_report(run),
+        completion=completion,
+        conversation=run.request.messages,
     )
+
+
+def _steps(run: Run) -> tuple[StepReport, ...]:
+    last = () if run.unanswered is None else (run.unanswered,)
+    return (*[step.report for step in run.finished], *last)
+
+
+def _turns(run: Run, ending: Ending, answer: Call) -> tuple[list[Turn], QualityReport | None, bool]:
+    """Gives the turns of a run, how its last draft was judged, and whether any was rejected."""
+    turns: list[Turn] = []
+    quality, escalated = ending.quality, ending.escalated
+    begin = 0
+    for step in run.finished:
+        turns.append(Turn(step.answer, run.tried[begin : step.end]))
+        begin = step.end
+        escalated = escalated or step.escalated
+        if ending.quality is None:
+            quality = step.quality or quality
+    turns.append(Turn(answer, run.tried[begin:]))
+    return turns, quality, escalated
 
 
 def finish(run: Run, result: CascadeResult) -> CascadeResult:
@@ -72,11 +102,12 @@ def finish(run: Run, result: CascadeResult) -> CascadeResult:
 
 
 def _usage(calls: list[Call]) -> tuple[dict[str, Usage], Usage | None]:
-    by_model = {
-        call.model.id: call.reply.completion.usage
-        for call in calls
-        if call.reply.completion.usage is not None
-    }
+    by_model: dict[str, Usage] = {}
+    for call in calls:
+        used = call.reply.completion.usage
+        if used is not None:
+            before = by_model.get(call.model.id)
+            by_model[call.model.id] = used if before is None else before + used
     total: Usage | None = None
     for usage in by_model.values():
         total = usage if total is None else total + usage
@@ -96,7 +127,7 @@ def _routing(
         model_used=answer.model.id,
         provider_used=answer.model.provider,
         escalated=escalated,
-        fallbacks=tuple([failure.model.id for failure in failures]),
+        fallbacks=tuple([f.model.id for f in failures if f.ahead_ms is None]),
     )
 
 

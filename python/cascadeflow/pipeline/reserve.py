@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.run import Run
     from cascadeflow.types import ChatRequest
 
-__all__ = ["reserve"]
+__all__ = ["Reckoner", "reserve", "reserve_step"]
 
 # A request without a time-out of its own ends at the completer's: by then prices may have changed.
 _LONGEST: Final = timedelta(hours=1)
@@ -73,7 +73,7 @@ async def reserve(run: Run, tracker: CostTracker) -> None:
         InvalidRequestError: the mode enforces, and nobody can say what the request costs at most.
         StoreError: the budget's store cannot be written.
     """
-    reckoner = _Reckoner(run, tracker)
+    reckoner = run.reckoner = Reckoner(run, tracker)
     if tracker.mode == "degrade":
         try:
             await _descend(run, tracker, reckoner)
@@ -84,7 +84,7 @@ async def reserve(run: Run, tracker: CostTracker) -> None:
         await _fill(run, tracker, reckoner, _Step(run.plan, "none"))
 
 
-async def _descend(run: Run, tracker: CostTracker, reckoner: _Reckoner) -> None:
+async def _descend(run: Run, tracker: CostTracker, reckoner: Reckoner) -> None:
     """Takes the first rung of the ladder that fits."""
     plan = run.plan
     cheaper = [] if run.pinned else reckoner.alone(plan, free=False)
@@ -132,7 +132,7 @@ def _first(plan: Plan) -> list[ModelConfig]:
 async def _shrinks(
     run: Run,
     tracker: CostTracker,
-    reckoner: _Reckoner,
+    reckoner: Reckoner,
     plan: Plan,
     *,
     refusal: BudgetExceededError,
@@ -157,7 +157,7 @@ async def _shrinks(
 async def _fits(
     run: Run,
     tracker: CostTracker,
-    reckoner: _Reckoner,
+    reckoner: Reckoner,
     step: _Step,
     refusals: list[BudgetExceededError],
 ) -> bool:
@@ -170,7 +170,7 @@ async def _fits(
     return True
 
 
-async def _fill(run: Run, tracker: CostTracker, reckoner: _Reckoner, step: _Step) -> None:
+async def _fill(run: Run, tracker: CostTracker, reckoner: Reckoner, step: _Step) -> None:
     """Holds what a rung can cost, and makes its plan the run's."""
     plan = step.plan
     planned = {model.id: reckoner.worst(model, step.output) for model in _first(plan)}
@@ -196,6 +196,32 @@ async def _fill(run: Run, tracker: CostTracker, reckoner: _Reckoner, step: _Step
     )
 
 
+async def reserve_step(run: Run, plan: Plan) -> Plan | None:
+    """Holds what the next step of a tool loop can cost, beside what its request has cost so far.
+
+    Args:
+        run: the run; its request has the tools' results.
+        plan: what would be done next.
+
+    Returns:
+        What the budget pays for: the plan, or in mode `degrade` a cheaper one; `None` for nothing.
+    """
+    purse, reckoner, tracker = run.purse, run.reckoner, run.engine.tracker
+    if purse is None or reckoner is None or tracker is None:
+        return plan
+    plans = [plan]
+    if tracker.mode == "degrade" and not run.pinned:
+        plans += [*reckoner.alone(plan, free=False), *reckoner.alone(plan, free=True)]
+    for each in plans:
+        try:
+            planned = {m.id: reckoner.worst(m, run.output_cap) for m in _first(each)}
+            if await purse.promise(planned):
+                return each
+        except (InvalidRequestError, UnknownPriceError):
+            continue  # nobody can say what it costs at most
+    return None
+
+
 async def _hold(run: Run, tracker: CostTracker, planned: dict[str, int]) -> Reservation:
     return await tracker.reserve(
         run.spender,
@@ -207,7 +233,7 @@ async def _hold(run: Run, tracker: CostTracker, planned: dict[str, int]) -> Rese
     )
 
 
-class _Reckoner:
+class Reckoner:
     """Says what each model's call of one request can cost at most."""
 
     def __init__(self, run: Run, tracker: CostTracker) -> None:
@@ -216,6 +242,7 @@ class _Reckoner:
         self._at: datetime = run.created
         left = run.left()
         self._until = run.created + (_LONGEST if left is None else timedelta(seconds=left))
+        self._request = run.request
         self._worst: dict[tuple[str, int | None], int] = {}
         self._counts: Counts = {}
         self.unknown: set[str] = set()
@@ -239,6 +266,10 @@ class _Reckoner:
 
         In a mode that only warns, what nobody can say is 0.
         """
+        if self._run.request is not self._request:  # tools have answered since
+            self._request = self._run.request
+            self._worst.clear()
+            self._counts.clear()
         found = self._worst.get((model.id, cap))
         if found is None:
             try:

@@ -12,14 +12,17 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cascadeflow.money import to_usd
+from cascadeflow.types import Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cascadeflow.budgets.records import AccountStanding, BudgetState
     from cascadeflow.models.completer import Attempt
+    from cascadeflow.models.completion import Completion
     from cascadeflow.models.usage import Usage
     from cascadeflow.quality.report import QualityReport
+    from cascadeflow.tools import ToolOutcome
     from cascadeflow.types import FinishReason, ToolCall
 
 __all__ = [
@@ -29,14 +32,15 @@ __all__ = [
     "CascadeResult",
     "CostReport",
     "RoutingReport",
+    "StepReport",
     "TimingReport",
 ]
 
 
 BudgetAction: TypeAlias = Literal[
-    "none", "cheaper_plan", "smaller_max_tokens", "cache", "free_model"
+    "none", "cheaper_plan", "smaller_max_tokens", "cache", "free_model", "fewer_steps"
 ]
-"""How a budget in mode `degrade` changed what was done."""
+"""How a budget changed what was done: all but `fewer_steps` are ways of mode `degrade`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,8 @@ class CostReport:
         draft: the drafter's part; `None` when none ran or its cost is unknown.
         verifier: the verifier's part, likewise; on the direct route, the one model's.
         other: what failed or replaced attempts are known to have cost.
+        estimated_other: what those of them that may have been billed are reckoned to have cost, by
+            counting what was sent and what came; not part of `total`.
         verifier_alone: what the verifier alone would have cost.
         saved: `verifier_alone - total`; negative when drafting lost money.
         saved_fraction: `saved / verifier_alone`, or `None` when that is zero or unknown.
@@ -66,6 +72,7 @@ class CostReport:
     draft: Decimal | None = None
     verifier: Decimal | None = None
     other: Decimal | None = None
+    estimated_other: Decimal | None = None
     verifier_alone: Decimal | None = None
     saved: Decimal | None = None
     saved_fraction: float | None = None
@@ -180,7 +187,8 @@ class BudgetReport:
         overrun: by how much calls cost more than was held for them.
         over_limit: in mode `warn`: it ran although it did not fit.
         action: how the budget changed what was done: `none`, `cheaper_plan` (one cheap model),
-            `smaller_max_tokens`, `cache` (an earlier answer) or `free_model`.
+            `smaller_max_tokens`, `cache` (an earlier answer), `free_model`, or `fewer_steps` (a
+            tool loop was ended early: `steps` has what its last tools gave).
         accounts: every limited account that the request was counted on.
         max_tokens_sent: the `max_tokens` that each model was sent; `None` where none was sent.
     """
@@ -227,6 +235,21 @@ class TimingReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepReport:
+    """One turn of a tool loop: what a model asked for, and what it was given.
+
+    Attributes:
+        model: the model whose answer it was.
+        text: what it said beside the calls.
+        outcomes: each call, what came of it and how long it took.
+    """
+
+    model: str
+    text: str
+    outcomes: tuple[ToolOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeResult:
     """An answer, and the proof of how it was come by.
 
@@ -235,7 +258,10 @@ class CascadeResult:
         request_id: this package's id of the request, unique.
         created: when the request began (UTC).
         finish_reason: why the answer ended.
-        tool_calls: what the model asks to call.
+        tool_calls: what the model asks to call, and nobody has called yet.
+        parsed: the answer as `response_format=` asked for it, when that was a type; else `None`.
+        parse_problem: why it could not be read as that.
+        steps: the turns of a tool loop whose tools were run, in order.
         reasoning: the reasoning that was shown.
         refusal: the model's words of refusal, where the protocol carries them apart.
         streamed: whether the answer was streamed.
@@ -248,6 +274,10 @@ class CascadeResult:
         usage_by_model: tokens by model id.
         attempts: every try of every model, in order.
         response_ids: the provider's ids of the answers, by model id.
+        completion: the answer with all that its provider sent: log-probabilities, citations and
+            other `extras`, rate-limit headers; `None` from the cache. Not in `to_dict()`.
+        conversation: the messages that led to the answer, tools' results among them. Not in
+            `to_dict()`.
     """
 
     content: str
@@ -255,6 +285,9 @@ class CascadeResult:
     created: datetime
     finish_reason: FinishReason
     tool_calls: tuple[ToolCall, ...] = ()
+    parsed: Any = None
+    parse_problem: str | None = None
+    steps: tuple[StepReport, ...] = ()
     reasoning: str = ""
     refusal: str | None = None
     streamed: bool = False
@@ -267,6 +300,22 @@ class CascadeResult:
     usage_by_model: Mapping[str, Usage] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
     response_ids: Mapping[str, str | None] = field(default_factory=dict)
+    completion: Completion | None = field(default=None, repr=False, compare=False)
+    conversation: tuple[Message, ...] = field(default=(), repr=False, compare=False)
+
+    @property
+    def messages(self) -> tuple[Message, ...]:
+        """The conversation with the answer, to go on with: `agent.run(messages=[*…, …])`."""
+        from cascadeflow.pipeline.turns import assistant_message  # noqa: PLC0415 - seldom asked
+
+        if self.completion is None:
+            answer = Message("assistant", self.content, tool_calls=self.tool_calls)
+        else:
+            answer = assistant_message(self.routing.provider_used, self.completion)
+        given: list[Message] = []
+        if self.budget.action == "fewer_steps":  # the tools it asked for were run
+            given = [outcome.message for outcome in self.steps[-1].outcomes]
+        return (*self.conversation, answer, *given)
 
     # v0.1's flat names. Money here is float, for reading only.
 
@@ -385,8 +434,13 @@ class CascadeResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The whole result as plain JSON values; money is exact text, times are ISO 8601."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {
+            f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in _WITHHELD
+        }
 
+
+_WITHHELD = frozenset({"completion", "conversation"})
+"""What the caller sent, and what the provider said in its own words: more than a proof needs."""
 
 _GROUPS = frozenset({"budget", "cost", "quality", "routing", "timing"})
 
@@ -396,7 +450,7 @@ def usd(nanodollars: int | None) -> Decimal | None:
     return None if nanodollars is None else to_usd(nanodollars)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:  # noqa: PLR0911 - a case a line
     if is_dataclass(value) and not isinstance(value, type):
         names = (
             _ACCOUNT
@@ -410,6 +464,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if hasattr(value, "model_dump"):  # a pydantic model that the caller asked for
+        return value.model_dump(mode="json")
     if hasattr(value, "items"):
         return {str(key): _plain(item) for key, item in value.items()}
     return value

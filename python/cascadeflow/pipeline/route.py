@@ -7,7 +7,7 @@ downwards from the dearest when a verifier does. `order="given"` takes the list 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from cascadeflow.domains.complexity import ComplexityLevel, assess
@@ -41,6 +41,7 @@ class Plan:
         complexity_score: 0 to 1.
         drafters: who drafts, and who is next when one fails; empty on the direct route.
         verifiers: who verifies or answers directly, and who is next when one fails.
+        fallbacks: who is asked when all of these failed, and for nothing else.
     """
 
     route: Literal["cascade", "direct"]
@@ -49,6 +50,7 @@ class Plan:
     complexity_score: float
     drafters: tuple[ModelConfig, ...]
     verifiers: tuple[ModelConfig, ...]
+    fallbacks: tuple[ModelConfig, ...] = ()
 
     @property
     def draft_model(self) -> str | None:
@@ -64,7 +66,7 @@ class Plan:
 class Router:
     """An agent's models and how it chooses among them. Immutable."""
 
-    __slots__ = ("_cascade", "_draft_up_to", "models")
+    __slots__ = ("_cascade", "_draft_up_to", "fallbacks", "models")
 
     def __init__(
         self,
@@ -74,16 +76,18 @@ class Router:
         order: Order = "price",
         enable_cascade: bool = True,
         draft_up_to: Level = "hard",
+        fallbacks: Sequence[ModelConfig] = (),
     ) -> None:
         """Puts the models in order, once.
 
         Args:
-            models: at least one, each named once.
+            models: at least one, each named once, here or among the fallbacks.
             at: the moment whose prices decide the order.
             order: `price` puts the cheapest first; `given` keeps the order of the list.
             enable_cascade: `False` asks the last model directly, always.
             draft_up_to: the hardest level that is still drafted; harder requests go to the last
                 model directly.
+            fallbacks: who is asked when all models that could answer have failed, in this order.
 
         Raises:
             ConfigurationError: no model, one named twice, or an option that does not exist.
@@ -92,7 +96,7 @@ class Router:
             raise ConfigurationError(
                 "an agent needs at least one model, such as CascadeAgent(['openai:gpt-5-mini'])"
             )
-        ids = [model.id for model in models]
+        ids = [model.id for model in (*models, *fallbacks)]
         twice = sorted({model_id for model_id in ids if ids.count(model_id) > 1})
         if twice:
             raise ConfigurationError(f"models are named twice: {', '.join(twice)}")
@@ -103,6 +107,7 @@ class Router:
                 f"draft_up_to must be one of {', '.join(LEVELS)}; not {draft_up_to!r}"
             )
         self.models = tuple(models if order == "given" else cheapest_first(models, at=at))
+        self.fallbacks = tuple(fallbacks)
         self._cascade = enable_cascade
         self._draft_up_to = LEVELS.index(draft_up_to)
 
@@ -146,6 +151,20 @@ class Router:
             able = _able((chosen,), request)
             return _direct(able, "model= names it", level, score)
         able = _able(self.models, request)
+        plan = self._planned(able, level, score, force_direct=force_direct)
+        if self.fallbacks:
+            line = tuple([each for each in self.fallbacks if _can(each, request)])
+            plan = replace(plan, fallbacks=line)
+        return plan
+
+    def _planned(
+        self,
+        able: tuple[ModelConfig, ...],
+        level: Level,
+        score: float,
+        *,
+        force_direct: bool,
+    ) -> Plan:
         best_first = able[::-1]
         if force_direct:
             return _direct(best_first, "force_direct=True", level, score)
@@ -189,6 +208,13 @@ def _complexity(request: Request, hint: str | None) -> tuple[Level, float]:
         )
     found = assess(request.messages)
     return found.level, found.score
+
+
+def _can(model: ModelConfig, request: Request) -> bool:
+    """Whether nothing is known that keeps a model from doing what the request needs."""
+    return (not request.tools or _calls_tools(model)) and (
+        not request.has_images or _sees_images(model)
+    )
 
 
 def _able(models: tuple[ModelConfig, ...], request: Request) -> tuple[ModelConfig, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 from asyncio import CancelledError, timeout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -22,7 +22,7 @@ from cascadeflow.models.completion import Completion
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.cascade import course
 from cascadeflow.pipeline.limits import output_limit, stated_limit, thinking_tokens
-from cascadeflow.pipeline.settle import Call, Failure, settle
+from cascadeflow.pipeline.settle import Call, Failure, price_alone, settle
 from cascadeflow.quality.report import CheckReport, QualityReport
 
 if TYPE_CHECKING:
@@ -39,15 +39,18 @@ if TYPE_CHECKING:
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.models.usage import Usage
     from cascadeflow.pipeline.cascade import Ask, Command, Ending, Outcome
-    from cascadeflow.pipeline.purse import Purse
+    from cascadeflow.pipeline.purse import Purse, Tab
     from cascadeflow.pipeline.recall import Recall
     from cascadeflow.pipeline.request import Request
-    from cascadeflow.pipeline.result import BudgetAction, CascadeResult
+    from cascadeflow.pipeline.reserve import Reckoner
+    from cascadeflow.pipeline.result import BudgetAction, CascadeResult, StepReport
     from cascadeflow.pipeline.route import Plan
+    from cascadeflow.pipeline.steps import Finished, ToolLoop
     from cascadeflow.quality.validator import Validator
+    from cascadeflow.structured import OutputSchema
     from cascadeflow.types import ChatRequest
 
-__all__ = ["Engine", "Run"]
+__all__ = ["Asking", "Engine", "Run"]
 
 T = TypeVar("T")
 
@@ -67,6 +70,8 @@ class Engine:
         recall: keeps answers to exact repeats, or `None`.
         notify: is handed every event, or `None` when nobody listens.
         keep_rejected: whether a rejected draft is returned when every verifier fails.
+        hedge_after: seconds after which a draft that has not come is asked for once more, elsewhere
+            if there is another drafter; `None` waits.
     """
 
     completer: Completer
@@ -77,6 +82,37 @@ class Engine:
     recall: Recall | None
     notify: Callable[[events.Event], None] | None
     keep_rejected: bool
+    hedge_after: float | None = None
+
+
+@dataclass(slots=True)
+class Asking:
+    """One call under way.
+
+    Attributes:
+        command: who is asked, and what for.
+        chat: what it is sent.
+        tab: its money; `None` without a budget.
+        began: `clock.monotonic()` when it was asked.
+        read_ms: how long the stream's reader had taken by then.
+        usage: what the provider has said so far that it used, on a stream.
+        estimate: nanodollars that it is reckoned to have cost, once it has broken off.
+        ahead_ms: set when another one's answer came first: how much earlier this one was asked.
+    """
+
+    command: Ask
+    chat: ChatRequest
+    tab: Tab | None
+    began: float
+    read_ms: float
+    usage: Usage | None = None
+    estimate: int | None = None
+    ahead_ms: float | None = None
+
+    @property
+    def may_retry(self) -> RetryPermit | None:
+        """Who is asked before a try is repeated."""
+        return None if self.tab is None else self.tab.may_retry
 
 
 class Run:
@@ -95,6 +131,8 @@ class Run:
         max_extra_cost: int | None = None,
         use_cache: bool = True,
         streamed: bool = False,
+        schema: OutputSchema | None = None,
+        loop: ToolLoop | None = None,
     ) -> None:
         """Opens the books.
 
@@ -109,10 +147,17 @@ class Run:
             max_extra_cost: nanodollars that each call may cost beyond what its tokens do.
             use_cache: whether this request reads and feeds the cache, if there is one.
             streamed: whether the answer comes in pieces.
+            schema: what the answer shall be read as.
+            loop: runs the tools that the models ask for; `None` leaves that to the caller.
         """
         self.engine = engine
         self.request = request
         self.plan = plan
+        self.schema = schema
+        self.loop = loop
+        self.finished: list[Finished] = []  # the steps of a tool loop that came before this one
+        self.unanswered: StepReport | None = None  # what tools gave that no model was asked about
+        self.reckoner: Reckoner | None = None  # says what calls cost at most, under a budget
         self.planned = plan  # before a budget changed it
         self.baseline = plan.verifiers[0]  # what savings are counted against
         self.spender = spender
@@ -135,11 +180,9 @@ class Run:
         self.outbox: list[events.Event] = []  # told, but not yet read by a stream's reader
         self.reader_ms = 0.0  # time a stream's reader took between events
         self.first_shown_ms: float | None = None
-        self.usage_so_far: Usage | None = None  # of the call under way, on a stream
-        self.asking: Ask | None = None
+        self.open: list[Asking] = []  # the calls under way
+        self.hedged: set[str] = set()  # who was asked for a draft beside another one
         self._clock = engine.clock.monotonic
-        self._asked_at = started
-        self._read_ms_when_asked = 0.0
         self._deadline = None if timeout is None else started + timeout
         self._timeout = timeout
         self._opened_at = self._clock()
@@ -157,6 +200,11 @@ class Run:
         """Every call that was not, in order."""
         return [tried for tried in self.tried if isinstance(tried, Failure)]
 
+    @property
+    def hedges(self) -> bool:
+        """Whether a draft that is slow is asked for twice."""
+        return self.engine.hedge_after is not None
+
     def elapsed_ms(self) -> float:
         """Milliseconds since the caller called."""
         return (self._clock() - self.started) * 1000
@@ -166,7 +214,8 @@ class Run:
         # Never 0: that a moment is left was checked, and 0 is no time-out anybody may set.
         return None if self._deadline is None else max(1e-3, self._deadline - self._clock())
 
-    def _out_of_time(self) -> bool:
+    def out_of_time(self) -> bool:
+        """Whether the request's time-out has passed."""
         return self._deadline is not None and self._clock() >= self._deadline
 
     def tell(self, event: events.Event) -> None:
@@ -200,10 +249,8 @@ class Run:
             if self._deadline is None:
                 await self._prepare()
             else:
-                await self._in_time(self._prepare())
-        self.course = course(
-            self.plan, out_of_time=self._out_of_time, keep_rejected=engine.keep_rejected
-        )
+                await self.in_time(self._prepare())
+        self.follow(self.plan)
         if self._heard:
             self.tell(
                 events.Routed(
@@ -216,6 +263,13 @@ class Run:
                 )
             )
 
+    def follow(self, plan: Plan) -> None:
+        """Begins to walk through a plan."""
+        self.hedged.clear()
+        self.course = course(
+            plan, out_of_time=self.out_of_time, keep_rejected=self.engine.keep_rejected
+        )
+
     async def _prepare(self) -> None:
         engine = self.engine
         if engine.recall is not None and engine.recall.always:
@@ -225,7 +279,7 @@ class Run:
 
             await reserve(self, engine.tracker)
 
-    async def _in_time(self, work: Awaitable[T]) -> T:
+    async def in_time(self, work: Awaitable[T]) -> T:
         """Waits for what a store may delay, at most until the request's time-out.
 
         Raises:
@@ -247,23 +301,19 @@ class Run:
 
         return recalled(self, answer)
 
-    async def covered(self, command: Ask) -> bool:
-        """Whether the budget pays for what is to be done next; without one it always does."""
-        if self.purse is None:
-            return True
-        cover = self.purse.cover(command.model, command.role)
-        try:
-            paid = await (cover if self._deadline is None else self._in_time(cover))
-        except (InvalidRequestError, UnknownPriceError):
-            paid = False  # what it costs at most cannot be said: it cannot stand in for another
-        if not paid:
-            self.uncovered.append(command.model.id)
-        return paid
-
-    @property
-    def may_retry(self) -> RetryPermit | None:
-        """Who is asked before a try is repeated."""
-        return None if self.purse is None else self.purse.may_retry
+    async def begin(self, command: Ask) -> Asking | None:
+        """Begins to ask a model; `None` when the budget does not pay for it."""
+        tab: Tab | None = None
+        if self.purse is not None:
+            cover = self.purse.cover(command.model, command.role)
+            try:
+                tab = await (cover if self._deadline is None else self.in_time(cover))
+            except (InvalidRequestError, UnknownPriceError):
+                tab = None  # what it costs at most cannot be said: it cannot stand in for another
+            if tab is None:
+                self.uncovered.append(command.model.id)
+                return None
+        return self._ask(command, tab)
 
     def output_limit(self, model: ModelConfig, default: int | None, cap: int | None) -> int | None:
         """Gives the `max_tokens` to send; `None` sends none.
@@ -279,7 +329,7 @@ class Run:
         cap = max(cap, thinking_tokens(self.request, model) + 1)
         return cap if limit is None else min(limit, cap)
 
-    def ask(self, command: Ask) -> ChatRequest:
+    def _ask(self, command: Ask, tab: Tab | None) -> Asking:
         """Writes what a model is asked, and notes that it is."""
         model = command.model
         limit = self.output_limit(model, self.output_default, self.output_cap)
@@ -291,22 +341,21 @@ class Run:
             self.tell(
                 events.CallStarted(request_id=self.request_id, model=model.id, role=command.role)
             )
-        self.asking = command
-        self.usage_so_far = None
-        self._read_ms_when_asked = self.reader_ms
-        self._asked_at = self._clock()
-        return chat
+        asking = Asking(command, chat, tab, self._clock(), self.reader_ms)
+        self.open.append(asking)
+        return asking
 
-    def answered(self, command: Ask, chat: ChatRequest, reply: Reply) -> Call:
+    def answered(self, asking: Asking, reply: Reply) -> Call:
         """Settles an answer."""
-        model, completion = command.model, reply.completion
+        command, completion = asking.command, reply.completion
+        model = command.model
         cost = settle(model, completion, at=self.created)
-        call = Call(model, command.role, chat, reply, cost)
+        call = Call(model, command.role, asking.chat, reply, cost)
         self.tried.append(call)
         # Booked before anybody is told: who listens may end the program.
-        if self.purse is not None:
-            self.purse.answered(cost, completion.usage, completion.response_id)
-        self.asking = None
+        if asking.tab is not None:
+            asking.tab.answered(cost, completion.usage, completion.response_id)
+        self.open.remove(asking)
         if self._heard:
             self.tell(
                 events.CallFinished(
@@ -321,20 +370,40 @@ class Run:
             )
         return call
 
-    def failed(self, command: Ask, error: ProviderError) -> None:
+    def used(self, asking: Asking, usage: Usage) -> None:
+        """Notes what the provider says a call has used so far, on a stream."""
+        asking.usage = usage
+        if self._heard:
+            self.tell(
+                events.UsageReported(
+                    request_id=self.request_id, model=asking.command.model.id, usage=usage
+                )
+            )
+
+    def failed(self, asking: Asking, error: ProviderError) -> None:
         """Notes that a model did not answer; what it is known to have used is settled."""
-        partial = error.partial
+        command, partial = asking.command, error.partial
         cost = self._settle_partial(
-            command,
+            asking,
             partial if isinstance(partial, Completion) else None,
             error=error,
             billed=error.billed,
         )
         # The time its reader took between two pieces is not the model's.
-        read_ms = self.reader_ms - self._read_ms_when_asked
-        duration_ms = (self._clock() - self._asked_at) * 1000 - read_ms
-        self.tried.append(Failure(command.model, command.role, error, cost, duration_ms))
-        self.asking = None
+        read_ms = self.reader_ms - asking.read_ms
+        duration_ms = (self._clock() - asking.began) * 1000 - read_ms
+        self.tried.append(
+            Failure(
+                command.model,
+                command.role,
+                error,
+                cost,
+                duration_ms,
+                estimate=asking.estimate,
+                ahead_ms=asking.ahead_ms,
+            )
+        )
+        self.open.remove(asking)
         if self._heard:
             self.tell(
                 events.CallFailed(
@@ -348,7 +417,7 @@ class Run:
 
     def _settle_partial(
         self,
-        command: Ask,
+        asking: Asking,
         partial: Completion | None,
         *,
         error: BaseException,
@@ -356,15 +425,27 @@ class Run:
     ) -> int | None:
         """Gives what a call that broke off is known to have used: the least it can have cost.
 
-        A budget books more: what was held for the call, since nobody can say that it was less.
+        A budget books more: what was held for the call, since nobody can say that it was less. What
+        it is reckoned to have used, counted, stands beside it.
         """
+        model = asking.command.model
+        seen = partial
         if partial is None or partial.usage is None:
-            partial = Completion(usage=self.usage_so_far)
+            partial = Completion(usage=asking.usage)
         cost: int | None = None
         if partial.usage is not None or partial.reported_cost is not None:
-            cost = settle(command.model, partial, at=self.created).nanodollars
-        if self.purse is not None:
-            self.purse.failed(error, billed=billed, known=cost, usage=partial.usage)
+            cost = settle(model, partial, at=self.created).nanodollars
+        if billed is not False:
+            from cascadeflow.models.estimate import estimate_usage  # noqa: PLC0415 - seldom needed
+
+            if seen is not None and seen.usage is None:
+                seen = replace(seen, usage=asking.usage)
+            usage = estimate_usage(model, asking.chat, seen or partial)
+            asking.estimate = None if usage is None else price_alone(model, usage, self.created)
+        if asking.tab is not None:
+            asking.tab.failed(
+                error, billed=billed, known=cost, usage=partial.usage, estimate=asking.estimate
+            )
         return cost
 
     async def judge(self, draft: Call) -> QualityReport:
@@ -390,7 +471,9 @@ class Run:
                 reason=reason,
                 checks=(CheckReport(name="validator", verdict="failed", score=0.0, reason=reason),),
             )
-        self.validation_ms = (self._clock() - began) * 1000
+        if self.schema is not None and report.accepted is True:
+            report = _read_as(self.schema, draft.reply.completion, report)
+        self.validation_ms = (self.validation_ms or 0.0) + (self._clock() - began) * 1000
         if self._heard:
             self.tell(
                 events.DraftJudged(request_id=self.request_id, model=draft.model.id, quality=report)
@@ -430,7 +513,7 @@ class Run:
         """Says that nobody in line answered, and why."""
         errors = [failure.error for failure in self.failures]
         why = "; ".join(f"{f.model.id}: {f.error}" for f in self.failures)
-        if self._out_of_time():
+        if self.out_of_time():
             why = f"the request's timeout of {self._timeout} s passed" + (
                 f" ({why})" if why else ""
             )
@@ -445,13 +528,13 @@ class Run:
 
     def abandon(self, error: BaseException) -> None:
         """Closes the books of a run that has no answer."""
-        broken: int | None = None
-        if self.asking is not None:
-            # A key that is missing, words that a protocol has not: nothing was sent.
-            unsent = isinstance(error, (ConfigurationError, InvalidRequestError))
+        broken: list[int | None] = []
+        # A key that is missing, words that a protocol has not: nothing was sent.
+        unsent = isinstance(error, (ConfigurationError, InvalidRequestError))
+        for asking in self.open:
             billed = False if unsent else None
-            broken = self._settle_partial(self.asking, None, error=error, billed=billed)
-            self.asking = None
+            broken.append(self._settle_partial(asking, None, error=error, billed=billed))
+        self.open.clear()
         self.settle()
         if not self._heard:
             return
@@ -461,7 +544,7 @@ class Run:
                 request_id=self.request_id,
                 error=error,
                 cancelled=isinstance(error, (CancelledError, GeneratorExit)),
-                cost=sum(cost for cost in (*costs, broken) if cost is not None),
+                cost=sum(cost for cost in (*costs, *broken) if cost is not None),
             )
         )
 
@@ -471,3 +554,15 @@ def _checked(report: object) -> QualityReport:
     if not isinstance(report, QualityReport):
         raise TypeError(f"judge gave a {type(report).__name__}, not a QualityReport")
     return report
+
+
+def _read_as(schema: OutputSchema, answer: Completion, report: QualityReport) -> QualityReport:
+    """Rejects a draft that cannot be read as what the caller asked for."""
+    if answer.tool_calls and not answer.text:
+        return report  # it is not the answer yet
+    problem = schema.parse(answer.text).problem
+    if problem is None:
+        return report
+    reason = f"the answer is no {schema.format.name}: {problem}"
+    check = CheckReport(name="structured_output", verdict="failed", score=0.0, reason=reason)
+    return replace(report, accepted=False, reason=reason, checks=(*report.checks, check))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cascadeflow.models.usage import Usage
     from cascadeflow.types import ChatRequest
 
-__all__ = ["Call", "Failure", "cost_report", "price_alone", "settle"]
+__all__ = ["Call", "Failure", "Turn", "cost_report", "price_alone", "settle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,9 @@ class Failure:
         error: how it failed.
         cost: nanodollars it is known to have used before it broke; `None` when nothing is known.
         duration_ms: from asking to the failure. All of it counts as waiting.
+        estimate: nanodollars it is reckoned to have cost, counted; `None` when it surely cost
+            nothing, or nobody can say.
+        ahead_ms: where another answer came first: how much earlier this one was asked.
     """
 
     model: ModelConfig
@@ -78,6 +81,8 @@ class Failure:
     error: ProviderError
     cost: int | None
     duration_ms: float
+    estimate: int | None = None
+    ahead_ms: float | None = None
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -86,8 +91,8 @@ class Failure:
 
     @property
     def transport_ms(self) -> float:
-        """The part of it that was spent waiting: all of it."""
-        return self.duration_ms
+        """The part of it that was spent waiting, and that no other call was waited for."""
+        return self.duration_ms if self.ahead_ms is None else self.ahead_ms
 
 
 def settle(model: ModelConfig, completion: Completion, *, at: datetime) -> CostOf:
@@ -105,63 +110,79 @@ def settle(model: ModelConfig, completion: Completion, *, at: datetime) -> CostO
         return CostOf(nanodollars=None, confirmed=False, problem=str(error))
 
 
-def cost_report(
-    calls: Sequence[Call],
-    failures: Sequence[Failure],
-    *,
-    answer: Call,
-    verifier: ModelConfig,
-    at: datetime,
-) -> CostReport:
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of the models: one, or one a step of a tool loop.
+
+    Attributes:
+        answer: the call whose answer was kept.
+        tried: every call that was made for it, in order.
+    """
+
+    answer: Call
+    tried: Sequence[Call | Failure]
+
+
+def cost_report(turns: Sequence[Turn], *, verifier: ModelConfig, at: datetime) -> CostReport:
     """Adds up a request.
 
     Args:
-        calls: every call that was answered.
-        failures: every call that was not.
-        answer: the call whose answer was kept.
+        turns: its turns, in order.
         verifier: the model that was planned to verify, or to answer directly.
         at: the moment whose prices hold.
     """
-    draft = final = None
+    calls = [tried for turn in turns for tried in turn.tried if isinstance(tried, Call)]
+    failures = [tried for turn in turns for tried in turn.tried if isinstance(tried, Failure)]
     other = [failure.cost for failure in failures if failure.cost is not None]
     total: int | None = sum(other)
-    confirmed = all(map(_unbilled, failures))
     for call in calls:
-        if call.role == "draft":
-            draft = call
-        else:
-            final = call
         cost = call.cost.nanodollars
         total = None if total is None or cost is None else total + cost
-        confirmed = confirmed and _confirmed(call)
-    alone, basis = _verifier_alone(answer, final, verifier, at)
+    alone: int | None = 0
+    basis: Literal["measured", "estimated"] = "measured"
+    for turn in turns:
+        one, how = _verifier_alone(turn, verifier, at)
+        alone = None if alone is None or one is None else alone + one
+        basis = "estimated" if how == "estimated" else basis
     saved = None if alone is None or total is None else alone - total
+    reckoned = [failure.estimate for failure in failures if failure.estimate is not None]
     return CostReport(
         total=usd(total),
-        draft=usd(draft.cost.nanodollars) if draft else None,
-        verifier=usd(final.cost.nanodollars) if final else None,
+        draft=usd(_sum([call for call in calls if call.role == "draft"])),
+        verifier=usd(_sum([call for call in calls if call.role != "draft"])),
         other=usd(sum(other)) if other else None,
+        estimated_other=usd(sum(reckoned)) if reckoned else None,
         verifier_alone=usd(alone),
         saved=usd(saved),
         saved_fraction=saved / alone if saved is not None and alone else None,
         saved_basis=basis if saved is not None else None,
         price_sources={call.model.id: call.cost.source for call in calls},
         price_dates={call.model.id: call.cost.date for call in calls},
-        confirmed=confirmed,
+        confirmed=all(map(_unbilled, failures)) and all(map(_confirmed, calls)),
     )
 
 
+def _sum(calls: Sequence[Call]) -> int | None:
+    """Adds up what calls cost; `None` when there are none, or one of them is unknown."""
+    total: int | None = 0 if calls else None
+    for call in calls:
+        cost = call.cost.nanodollars
+        total = None if total is None or cost is None else total + cost
+    return total
+
+
 def _verifier_alone(
-    answer: Call, final: Call | None, verifier: ModelConfig, at: datetime
+    turn: Turn, verifier: ModelConfig, at: datetime
 ) -> tuple[int | None, Literal["measured", "estimated"]]:
     """What the planned verifier alone would have cost: its own bill, or its price on these tokens.
 
     The estimate takes the kept answer's token counts as they are. Another model splits the same
     text into other tokens and may answer at other length: nobody knows without asking it.
     """
-    if final is not None and final.model.id == verifier.id:
-        return final.cost.nanodollars, "measured"
-    return price_alone(verifier, answer.reply.completion.usage, at), "estimated"
+    for call in turn.tried:
+        if isinstance(call, Call) and call.role != "draft" and call.model.id == verifier.id:
+            return call.cost.nanodollars, "measured"
+    return price_alone(verifier, turn.answer.reply.completion.usage, at), "estimated"
 
 
 def price_alone(verifier: ModelConfig, usage: Usage | None, at: datetime) -> int | None:
