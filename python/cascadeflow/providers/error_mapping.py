@@ -162,7 +162,12 @@ def scrub_error(error: ProviderError, secrets: Iterable[str]) -> None:
 
 
 def error_from_body(
-    provider: str, status: int, headers: Mapping[str, str], body: bytes
+    provider: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    by_status: Mapping[int, type[ProviderError]] | None = None,
 ) -> ProviderError:
     """Reads a response whose status says that it is an error, whatever its body is."""
     try:
@@ -171,7 +176,9 @@ def error_from_body(
         words = body[: 2 * _LONGEST_QUOTE].decode("utf-8", "replace").strip()
         parsed = {"message": words} if words and not words.startswith("<") else {}
     billed = None if status in _GAVE_UP else False
-    return error_from_object(provider, parsed, status=status, headers=headers, billed=billed)
+    return error_from_object(
+        provider, parsed, status=status, headers=headers, billed=billed, by_status=by_status
+    )
 
 
 def error_from_object(
@@ -181,6 +188,7 @@ def error_from_object(
     status: int | None = None,
     headers: Mapping[str, str] | None = None,
     billed: bool | None = False,
+    by_status: Mapping[int, type[ProviderError]] | None = None,
 ) -> ProviderError:
     """Reads an error object, from a response's body or out of a stream.
 
@@ -190,12 +198,14 @@ def error_from_object(
         status: the HTTP status; without one, or with a 2xx, the object's own is used.
         headers: the response's headers, names lower-cased.
         billed: whether the provider charged for what led here.
+        by_status: what a status means where a protocol uses it for something of its own.
     """
     headers = headers or {}
     words = _words(parsed)
     kind, code, message = words["type"], words["code"], words["message"]
     effective = status if status is not None and status >= 300 else _status_in(parsed, kind, code)  # noqa: PLR2004
-    cls = _classify(effective, kind, code, message)
+    own = by_status.get(effective) if by_status is not None and effective is not None else None
+    cls = own or _classify(effective, kind, code, message)
     quote = scrub(message)[:_LONGEST_QUOTE]
     advice = next((text for base, text in _ADVICE if issubclass(cls, base)), "")
     if effective is not None and 300 <= effective < 400:  # noqa: PLR2004
@@ -301,7 +311,13 @@ def _server_says(headers: Mapping[str, str]) -> bool | None:
 # Headers
 
 
-_REQUEST_ID_HEADERS: Final = ("x-request-id", "request-id", "apim-request-id", "x-amzn-requestid")
+_REQUEST_ID_HEADERS: Final = (
+    "x-request-id",
+    "request-id",
+    "apim-request-id",
+    "x-amzn-requestid",
+    "x-debug-trace-id",  # Cohere
+)
 
 _KEPT_HEADERS: Final = frozenset({*_REQUEST_ID_HEADERS, "retry-after", "retry-after-ms"})
 
@@ -320,7 +336,10 @@ def header_facts(headers: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in headers.items()
-        if name in _KEPT_HEADERS or "ratelimit" in name or "rate-limit" in name
+        if name in _KEPT_HEADERS
+        or "ratelimit" in name
+        or "rate-limit" in name
+        or name.endswith(("-call-limit", "-call-remaining"))  # Cohere's trial keys
     }
 
 
