@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cascadeflow.clock import SystemClock
 from cascadeflow.config import Deadlines, RetryPolicy
 from cascadeflow.errors import (
+    MalformedResponseError,
     ProviderConnectionError,
     ProviderError,
     ProviderTimeoutError,
@@ -43,6 +44,13 @@ if TYPE_CHECKING:
 __all__ = ["HttpCompleter"]
 
 _MOST_TARGETS: Final = 256
+
+MOST_BODY_BYTES: Final = 64 * 1024 * 1024
+"""The largest whole response, decompressed. Answers with pictures in them take a few megabytes."""
+
+MOST_STREAM_BYTES: Final = 256 * 1024 * 1024
+"""The longest stream, decompressed. The longest answers, 128,000 tokens with a chunk for each, take
+about 60 MB."""
 
 
 class _Call:
@@ -219,17 +227,26 @@ class HttpCompleter:
                 self._decode(target, response, await self._body(target, response, call))
             decoder = target.codec.decoder(response.headers)
             pieces = response.chunks()
+            size = 0
             try:
                 while (piece := await self._next(pieces, call)) is not None:
+                    size += len(piece)
+                    if size > MOST_STREAM_BYTES:
+                        failure = self._too_large(target, MOST_STREAM_BYTES)
+                        failure.partial = decoder.partial()
+                        raise failure
                     if events := decoder.feed(piece):
                         yield events
                         if decoder.failure is not None:
                             raise decoder.failure
                 events = decoder.finish()
             except (OSError, TimeoutError) as error:
-                failure = self._mapped(target, error, call)
-                failure.partial = decoder.partial()
-                raise failure from None
+                partial = decoder.partial()
+                if partial is None or not _is_whole(partial):
+                    failure = self._mapped(target, error, call)
+                    failure.partial = partial
+                    raise failure from None
+                events = decoder.finish()  # it broke behind the answer's last word
             completed = events[-1]
             if isinstance(completed, Completed) and _is_cut(completed.completion):
                 failure = self._error(
@@ -278,11 +295,18 @@ class HttpCompleter:
     async def _body(self, target: Target, response: HttpResponse, call: _Call) -> bytes:
         pieces = response.chunks()
         read: list[bytes] = []
+        size = 0
         try:
             while (piece := await self._next(pieces, call)) is not None:
                 read.append(piece)
+                size += len(piece)
+                if size > MOST_BODY_BYTES:
+                    await _close(pieces)
+                    raise self._too_large(target, MOST_BODY_BYTES)
         except (OSError, TimeoutError) as error:
-            raise self._mapped(target, error, call) from None
+            # What an error's status says stands, also where the words to it break off.
+            if response.status < 400:  # noqa: PLR2004
+                raise self._mapped(target, error, call) from None
         return read[0] if len(read) == 1 else b"".join(read)
 
     async def _end(self, response: HttpResponse, pieces: Any, call: _Call) -> None:
@@ -396,6 +420,15 @@ class HttpCompleter:
             return self._error(target, ProviderTimeoutError, why, billed=billed)
         return self._error(target, ProviderConnectionError, str(error), billed=billed)
 
+    def _too_large(self, target: Target, most: int) -> ProviderError:
+        return self._error(
+            target,
+            MalformedResponseError,
+            f"the response was broken off, being larger than {most // 2**20} MiB: the base URL is "
+            "probably not the API's",
+            billed=None,
+        )
+
     def _error(
         self, target: Target, cls: type[ProviderError], why: str, *, billed: bool | None
     ) -> ProviderError:
@@ -442,6 +475,11 @@ class HttpCompleter:
 
     def _left(self, call: _Call) -> float | None:
         return None if call.deadline is None else call.deadline - self._clock.monotonic()
+
+
+def _is_whole(completion: Completion) -> bool:
+    """Whether a stream has given its whole answer: why it ended, and what it used."""
+    return completion.usage_complete and completion.raw_finish_reason is not None
 
 
 def _is_cut(completion: Completion) -> bool:

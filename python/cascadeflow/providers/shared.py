@@ -124,7 +124,8 @@ def data_url(part: ImagePart | DocumentPart) -> str:
 
 def is_event_stream(headers: Mapping[str, str]) -> bool:
     """Whether a response is a stream; one that does not say what it is, is taken for one."""
-    return not headers.get("content-type", "").lower().startswith("application/json")
+    # A web page is none: read as a whole answer, it is told as what it is.
+    return not headers.get("content-type", "").lower().startswith(("application/json", "text/html"))
 
 
 class WholeBodyDecoder:
