@@ -54,9 +54,12 @@ _CONTEXT: Final = re.compile(
     re.IGNORECASE,
 )
 _FILTER: Final = re.compile(
-    r"content[_ ](?:filter|policy|management)|responsible ?ai|moderation|flagged|safety system",
+    r"content[_ ](?:filter|policy|management)|responsible ?ai|moderation|flagged|safety system"
+    r"|bio_policy",
     re.IGNORECASE,
 )
+_POLICIES: Final = ("content management policy", "usage policy")
+"""Words by which messages say that a policy was broken: Azure's, OpenAI's."""
 _CREDIT: Final = re.compile(
     r"insufficient[_ ](?:quota|balance|credit|funds)|credit balance|out of credit|billing_"
     r"|check your plan and billing|payment required|exceeded your monthly|spending limit",
@@ -81,6 +84,30 @@ _BY_TYPE: Final[Mapping[str, int]] = {
     "server_error": 500,
     "internal_server_error": 500,
     "overloaded_error": 529,
+    "vector_store_timeout": 504,
+    # What OpenAI finds wrong with a request only after it has answered with status 200.
+    **dict.fromkeys(
+        (
+            "bio_policy",
+            "data_residency_mismatch",
+            "empty_image_file",
+            "failed_to_download_image",
+            "image_content_policy_violation",
+            "image_file_not_found",
+            "image_file_too_large",
+            "image_parse_error",
+            "image_too_large",
+            "image_too_small",
+            "invalid_base64_image",
+            "invalid_image",
+            "invalid_image_format",
+            "invalid_image_mode",
+            "invalid_image_url",
+            "invalid_prompt",
+            "unsupported_image_media_type",
+        ),
+        400,
+    ),
 }
 """The error types that name a status when the response itself has none (an error in a stream)."""
 
@@ -251,7 +278,7 @@ def _classify(status: int | None, kind: str, code: str, message: str) -> type[Pr
             cls = PermissionDeniedError
         elif _CONTEXT.search(texts):
             cls = ContextTooLongError
-        elif _FILTER.search(f"{kind} {code}") or "content management policy" in message:
+        elif _FILTER.search(f"{kind} {code}") or any(each in message for each in _POLICIES):
             cls = ContentFilteredError
     elif status == 429 and (  # noqa: PLR2004
         _CREDIT.search(f"{kind} {code}") or "plan and billing" in message
@@ -296,7 +323,7 @@ def _status_in(parsed: Any, kind: str, code: str) -> int | None:
     if isinstance(inner, dict):
         for name in ("status_code", "code", "status"):
             value = inner.get(name)
-            if isinstance(value, str) and value.isdecimal():
+            if isinstance(value, str) and value.isdecimal() and len(value) < 9:  # noqa: PLR2004
                 value = int(value)
             if isinstance(value, int) and 400 <= value < 600:  # noqa: PLR2004
                 return value
