@@ -18,7 +18,7 @@ from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.models.config import ModelConfig
 from cascadeflow.models.token_families import chat_format_for, family_for, vocabulary_for
 from cascadeflow.models.tool_rendering import render_tools
-from cascadeflow.types import ImagePart, TextPart
+from cascadeflow.types import DocumentPart, ImagePart, TextPart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cascadeflow import _native
     from cascadeflow.models.token_families import ChatFormat, Family
-    from cascadeflow.types import ChatRequest, DocumentPart, Message, Tool
+    from cascadeflow.types import ChatRequest, Message, Tool
 
 __all__ = [
     "TokenCount",
@@ -36,6 +36,7 @@ __all__ = [
     "countable_bound",
     "load_tokenizer",
     "load_vocabulary",
+    "reads_what_was_not_sent",
     "uses_own_tools",
     "vocabulary_for",
 ]
@@ -188,7 +189,7 @@ def count_request(request: ChatRequest, model: ModelConfig) -> TokenCount:
     parts = measure(request, ruler)
     family = family_for(model.provider, model.name)
     image_bound = family.image_bound
-    unbounded = _is_unbounded(request, parts, model)
+    unbounded = parts.files or _asks_for_more(request, model)
     chat = chat_format_for(model.provider, model.name) if model.tokenizer is None else None
     if chat is None:
         estimate = family_tokens(parts, family, ruler.ratio)
@@ -404,9 +405,22 @@ def _openai_tokens(
     return tokens
 
 
-def _is_unbounded(request: ChatRequest, parts: RequestParts, model: ModelConfig) -> bool:
+def reads_what_was_not_sent(request: ChatRequest, model: ModelConfig) -> bool:
+    """Whether the provider may bill input that does not stand in the request as text or image.
+
+    That is files, tools that run at the provider, and conversations or prompts that it keeps.
+    """
+    return _asks_for_more(request, model) or any(
+        isinstance(part, DocumentPart)
+        for message in request.messages
+        if not isinstance(message.content, str)
+        for part in message.content
+    )
+
+
+def _asks_for_more(request: ChatRequest, model: ModelConfig) -> bool:
     own_words = {*request.extra, *model.extra}
-    return parts.files or bool(own_words & _UNBOUNDED) or uses_own_tools(model.name)
+    return bool(own_words & _UNBOUNDED) or uses_own_tools(model.name)
 
 
 def uses_own_tools(name: str) -> bool:
