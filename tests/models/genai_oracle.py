@@ -30,9 +30,16 @@ _SIDES = {
     "cache_write_1h_tokens": "input_mtok",
     "input_audio_tokens": "input_mtok",
     "cache_read_audio_tokens": "input_mtok",
+    "input_image_tokens": "input_mtok",
+    "cache_read_image_tokens": "input_mtok",
+    "input_video_tokens": "input_mtok",
+    "cache_read_video_tokens": "input_mtok",
     "output_tokens": "output_mtok",
     "reasoning_tokens": "output_mtok",
     "output_audio_tokens": "output_mtok",
+    "output_image_tokens": "output_mtok",
+    "output_video_tokens": "output_mtok",
+    "citation_tokens": "output_mtok",
 }
 
 
@@ -44,15 +51,27 @@ def inclusive(usage: Usage) -> InclusiveUsage:
 
     return InclusiveUsage(
         input_tokens=usage.total_input_tokens,
-        cache_read_tokens=count("cache_read_tokens", "cache_read_audio_tokens"),
+        cache_read_tokens=count(
+            "cache_read_tokens",
+            "cache_read_audio_tokens",
+            "cache_read_image_tokens",
+            "cache_read_video_tokens",
+        ),
         cache_write_tokens=count("cache_write_5m_tokens", "cache_write_1h_tokens"),
         cache_write_5m_tokens=count("cache_write_5m_tokens"),
         cache_write_1h_tokens=count("cache_write_1h_tokens"),
         input_audio_tokens=count("input_audio_tokens", "cache_read_audio_tokens"),
         cache_audio_read_tokens=count("cache_read_audio_tokens"),
+        input_image_tokens=count("input_image_tokens", "cache_read_image_tokens"),
+        cache_image_read_tokens=count("cache_read_image_tokens"),
+        input_video_tokens=count("input_video_tokens", "cache_read_video_tokens"),
+        cache_video_read_tokens=count("cache_read_video_tokens"),
         output_tokens=usage.total_output_tokens,
         output_reasoning_tokens=count("reasoning_tokens"),
         output_audio_tokens=count("output_audio_tokens"),
+        output_image_tokens=count("output_image_tokens"),
+        output_video_tokens=count("output_video_tokens"),
+        output_citation_tokens=count("citation_tokens"),
         **{REQUESTS[kind][0]: count for kind, count in usage.requests.items()},
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.models import genai_oracle as oracle
 
 from cascadeflow.errors import UnknownPriceError
+from cascadeflow.models._price import RATES
 from cascadeflow.models._table import SHIPPED, Table
 from cascadeflow.models.usage import Usage
 
@@ -37,9 +38,16 @@ USAGES = st.builds(
     cache_write_1h_tokens=TOKENS,
     input_audio_tokens=TOKENS,
     cache_read_audio_tokens=TOKENS,
+    input_image_tokens=TOKENS,
+    cache_read_image_tokens=TOKENS,
+    input_video_tokens=TOKENS,
+    cache_read_video_tokens=TOKENS,
     output_tokens=st.integers(0, 2_000_000),
     reasoning_tokens=TOKENS,
     output_audio_tokens=TOKENS,
+    output_image_tokens=TOKENS,
+    output_video_tokens=TOKENS,
+    citation_tokens=TOKENS,
     requests=st.dictionaries(st.sampled_from(sorted(oracle.REQUESTS)), st.integers(0, 50)),
 )
 MOMENTS = st.datetimes(
@@ -94,11 +102,49 @@ def test_every_model_of_the_table_agrees_at_random_moments_and_usages() -> None:
                 cache_read_tokens=chance.choice([None, 0, 1, 50_000]),
                 cache_write_5m_tokens=chance.choice([None, 3, 4_000]),
                 cache_write_1h_tokens=chance.choice([None, 5, 6_000]),
+                input_image_tokens=chance.choice([None, 0, 258]),
+                cache_read_image_tokens=chance.choice([None, 0, 129]),
+                input_video_tokens=chance.choice([None, 0, 1_032]),
+                cache_read_video_tokens=chance.choice([None, 0, 516]),
                 output_tokens=chance.randrange(50_000),
                 reasoning_tokens=chance.choice([None, 0, 77]),
+                output_image_tokens=chance.choice([None, 0, 1_290]),
+                output_video_tokens=chance.choice([None, 0, 5_792]),
+                citation_tokens=chance.choice([None, 0, 41]),
             )
             compared += check(index, usage, at, context)
     assert compared > len(oracle.MODELS)
+
+
+def with_a_rate_of_their_own() -> list[tuple[int, dict[str, str] | None]]:
+    """Every model that charges a kind of its own, by each of its contexts."""
+    found: list[tuple[int, dict[str, str] | None]] = []
+    for index, (provider, model) in enumerate(oracle.MODELS):
+        row = TABLE.row(provider.id, model.id)
+        assert row is not None
+        every = [rates for _, rates in row.data.get("prices", ())]
+        every += [rates for _, _, rates in row.variants()]
+        if any(kind in rates for rates in every for kind in KINDS):
+            found.append((index, None))
+            found += [(index, context) for context, _, _ in row.variants()]
+    return found
+
+
+KINDS = {name for name in RATES if name.endswith(("audio", "image", "video", "citation"))}
+BUCKETS = [each.name for each in fields(Usage) if each.name != "requests"]
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_every_kind_costs_what_it_costs_them_where_it_has_a_rate_of_its_own(bucket: str) -> None:
+    at = datetime(2026, 11, 22, tzinfo=UTC)
+    models = with_a_rate_of_their_own()
+    assert len(models) > 40
+    nothing = Usage(input_tokens=0, output_tokens=0)
+    compared = sum(
+        check(index, replace(nothing, **{bucket: 300_007}), at, context)
+        for index, context in models
+    )
+    assert compared > 40
 
 
 def changes_of_price() -> list[tuple[int, datetime]]:
