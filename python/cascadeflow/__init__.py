@@ -21,13 +21,20 @@ if TYPE_CHECKING:
     from cascadeflow.budgets.tracker import CostEntry, CostTracker
     from cascadeflow.cache import MemoryCache, ResponseCache, SqliteCache
     from cascadeflow.clock import Clock, SystemClock
-    from cascadeflow.config import BudgetConfig, Deadlines, QualityConfig, RetryPolicy
+    from cascadeflow.config import (
+        BreakerPolicy,
+        BudgetConfig,
+        Deadlines,
+        QualityConfig,
+        RetryPolicy,
+    )
     from cascadeflow.errors import (
         AllModelsFailedError,
         AuthenticationError,
         BadRequestError,
         BudgetExceededError,
         CascadeFlowError,
+        CircuitOpenError,
         ConfigurationError,
         ContentFilteredError,
         ContextTooLongError,
@@ -37,6 +44,7 @@ if TYPE_CHECKING:
         MissingKeyError,
         ModelNotFoundError,
         OverloadedError,
+        OvertakenError,
         PermissionDeniedError,
         ProviderConnectionError,
         ProviderError,
@@ -44,6 +52,7 @@ if TYPE_CHECKING:
         RateLimitedError,
         RequestsForbiddenError,
         StoreError,
+        ToolAbort,
         UnboundedCostError,
         UnknownModelError,
         UnknownPriceError,
@@ -66,8 +75,12 @@ if TYPE_CHECKING:
         RequestFailed,
         RequestStarted,
         Routed,
+        StepStarted,
         TextChunk,
         ToolCallChunk,
+        ToolFinished,
+        ToolStarted,
+        UsageReported,
     )
     from cascadeflow.pipeline.result import (
         AccountReport,
@@ -75,10 +88,12 @@ if TYPE_CHECKING:
         CascadeResult,
         CostReport,
         RoutingReport,
+        StepReport,
         TimingReport,
     )
     from cascadeflow.quality.report import CheckReport, QualityReport
     from cascadeflow.quality.validator import RuleValidator, Validator
+    from cascadeflow.tools import FunctionTool, ToolContext, ToolOutcome, tool
     from cascadeflow.types import (
         ChatRequest,
         DocumentPart,
@@ -102,6 +117,7 @@ __all__ = [
     "BadRequestError",
     "BatchProgress",
     "BatchResult",
+    "BreakerPolicy",
     "BudgetConfig",
     "BudgetExceededError",
     "BudgetReport",
@@ -115,6 +131,7 @@ __all__ = [
     "Charge",
     "ChatRequest",
     "CheckReport",
+    "CircuitOpenError",
     "Clock",
     "Completer",
     "Completion",
@@ -128,6 +145,7 @@ __all__ = [
     "DocumentPart",
     "DraftJudged",
     "Event",
+    "FunctionTool",
     "ImagePart",
     "InvalidRequestError",
     "LogAlert",
@@ -139,6 +157,7 @@ __all__ = [
     "ModelConfig",
     "ModelNotFoundError",
     "OverloadedError",
+    "OvertakenError",
     "PermissionDeniedError",
     "Price",
     "ProviderConnectionError",
@@ -164,6 +183,8 @@ __all__ = [
     "SlackAlert",
     "Spender",
     "SqliteCache",
+    "StepReport",
+    "StepStarted",
     "StoreError",
     "StreamEvent",
     "StreamEventType",
@@ -172,17 +193,24 @@ __all__ = [
     "TextPart",
     "TimingReport",
     "Tool",
+    "ToolAbort",
     "ToolCall",
     "ToolCallChunk",
+    "ToolContext",
+    "ToolFinished",
+    "ToolOutcome",
+    "ToolStarted",
     "UnboundedCostError",
     "UnknownModelError",
     "UnknownPriceError",
     "UnknownUsageError",
     "Usage",
     "UsageEvent",
+    "UsageReported",
     "Validator",
     "WebhookAlert",
     "__version__",
+    "tool",
     "verify_webhook",
 ]
 
@@ -231,6 +259,7 @@ _HOMES = {
         "SystemClock",
     ),
     "config": (
+        "BreakerPolicy",
         "BudgetConfig",
         "Deadlines",
         "QualityConfig",
@@ -242,6 +271,7 @@ _HOMES = {
         "BadRequestError",
         "BudgetExceededError",
         "CascadeFlowError",
+        "CircuitOpenError",
         "ConfigurationError",
         "ContentFilteredError",
         "ContextTooLongError",
@@ -251,6 +281,7 @@ _HOMES = {
         "MissingKeyError",
         "ModelNotFoundError",
         "OverloadedError",
+        "OvertakenError",
         "PermissionDeniedError",
         "ProviderConnectionError",
         "ProviderError",
@@ -258,6 +289,7 @@ _HOMES = {
         "RateLimitedError",
         "RequestsForbiddenError",
         "StoreError",
+        "ToolAbort",
         "UnboundedCostError",
         "UnknownModelError",
         "UnknownPriceError",
@@ -284,8 +316,12 @@ _HOMES = {
         "RequestFailed",
         "RequestStarted",
         "Routed",
+        "StepStarted",
         "TextChunk",
         "ToolCallChunk",
+        "ToolFinished",
+        "ToolStarted",
+        "UsageReported",
     ),
     "pipeline.result": (
         "AccountReport",
@@ -293,6 +329,7 @@ _HOMES = {
         "CascadeResult",
         "CostReport",
         "RoutingReport",
+        "StepReport",
         "TimingReport",
     ),
     "quality.report": (
@@ -302,6 +339,12 @@ _HOMES = {
     "quality.validator": (
         "RuleValidator",
         "Validator",
+    ),
+    "tools": (
+        "FunctionTool",
+        "ToolContext",
+        "ToolOutcome",
+        "tool",
     ),
     "types": (
         "ChatRequest",
