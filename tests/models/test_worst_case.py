@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from cascadeflow.errors import InvalidRequestError, UnboundedCostError, UnknownPriceError
 from cascadeflow.models.catalogue import rows_that_may_serve, table
 from cascadeflow.models.config import ModelConfig
-from cascadeflow.models.prices import Price, PriceTier, price_of, set_price
+from cascadeflow.models.prices import RATES, Price, PriceTier, price_of, set_price
 from cascadeflow.models.tokens import count_request
 from cascadeflow.models.usage import Usage
 from cascadeflow.models.worst_case import Counts, affordable_output, worst_case
@@ -37,8 +37,15 @@ BUCKETS = {
         "cache_write_1h_tokens",
         "input_audio_tokens",
         "cache_read_audio_tokens",
+        "input_image_tokens",
+        "cache_read_image_tokens",
+        "input_video_tokens",
+        "cache_read_video_tokens",
     ),
-    "output": ("output_tokens", "reasoning_tokens", "output_audio_tokens"),
+    "output": (
+        *("output_tokens", "reasoning_tokens", "output_audio_tokens"),
+        *("output_image_tokens", "output_video_tokens", "citation_tokens"),
+    ),
 }
 
 
@@ -152,11 +159,12 @@ def test_no_usage_within_the_bounds_costs_more(data: st.DataObject) -> None:
     if price is None or price.input is None or price.output is None:
         return
     names = BUCKETS["input"] + (BUCKETS["only_when_asked"] if everything else ())
-    weights = st.lists(st.integers(0, 100), min_size=6, max_size=6)
+    most = len(BUCKETS["input"] + BUCKETS["only_when_asked"])
+    weights = st.lists(st.integers(0, 100), min_size=most, max_size=most)
     usage = Usage(
         **{  # type: ignore[arg-type] # `requests` is none of them
             **spread(worst.input_tokens, names, data.draw(weights)[: len(names)]),
-            **spread(limit, BUCKETS["output"], data.draw(weights)[:3]),
+            **spread(limit, BUCKETS["output"], data.draw(weights)[: len(BUCKETS["output"])]),
         }
     )
     try:
@@ -170,9 +178,12 @@ _ROWS = priced_rows()
 
 
 @given(
-    rates=st.lists(st.integers(0, 1000), min_size=9, max_size=9),
+    rates=st.lists(st.integers(0, 1000), min_size=len(RATES), max_size=len(RATES)),
     tiers=st.lists(
-        st.tuples(st.integers(0, 3000), st.lists(st.integers(0, 2000), min_size=9, max_size=9)),
+        st.tuples(
+            st.integers(0, 3000),
+            st.lists(st.integers(0, 2000), min_size=len(RATES), max_size=len(RATES)),
+        ),
         max_size=3,
         unique_by=lambda tier: tier[0],
     ),
@@ -183,21 +194,18 @@ _ROWS = priced_rows()
 def test_a_stated_price_is_bounded_as_the_price_itself_says(
     rates: list[int], tiers: list[tuple[int, list[int]]], call: int, length: int, output: int
 ) -> None:
-    names = (
-        *("input", "output", "cache_read", "cache_write", "cache_write_1h"),
-        *("reasoning", "input_audio", "cache_read_audio", "output_audio"),
-    )
     price = Price(
-        **dict(zip(names, rates, strict=True)),  # type: ignore[arg-type] # rates by their names
+        **dict(zip(RATES, rates, strict=True)),  # type: ignore[arg-type] # rates by their names
         call=call,
         tiers=[
-            PriceTier(above=above, **dict(zip(names, each, strict=True))) for above, each in tiers
+            PriceTier(above=above, **dict(zip(RATES, each, strict=True))) for above, each in tiers
         ],
     )
     asked = model(price=price)
     request = ask("word " * length)
     worst = worst_case(asked, request, output_tokens=output, at=NOW)
-    unused = ["cache_write_1h", "input_audio", "cache_read_audio"]
+    media = [name for name in RATES if name.endswith(("audio", "image", "video"))]
+    unused = ["cache_write_1h", *(name for name in media if not name.startswith("output"))]
     expected = price.upper_bound(worst.input_tokens, output, without=unused)
     assert worst.nanodollars == expected
     marked = worst_case(
