@@ -44,6 +44,7 @@ _LONGEST_QUOTE: Final = 400
 
 _KEY_LIKE: Final = re.compile(
     r"(?:\b(?:sk|pk|rk|gsk|xai|pplx|csk|hf|fw|tgp)[-_][A-Za-z0-9_*.\-]{8,})"
+    r"|(?:\b(?:AIza|ya29\.)[A-Za-z0-9_\-.]{16,})"
     r"|(?:(?i:bearer)\s+[^\s\"'<>,]{8,})"
 )
 
@@ -228,6 +229,8 @@ def error_from_object(
         by_status: what a status means where a protocol uses it for something of its own.
     """
     headers = headers or {}
+    if isinstance(parsed, list) and parsed:
+        parsed = parsed[0]  # Google, where a stream was asked for
     words = _words(parsed)
     kind, code, message = words["type"], words["code"], words["message"]
     effective = status if status is not None and status >= 300 else _status_in(parsed, kind, code)  # noqa: PLR2004
@@ -239,6 +242,7 @@ def error_from_object(
         advice = "the base URL is probably not the API's"
     said = f": {quote}" if quote else ""
     answered = f"answered {effective}" if effective else "reported an error"
+    wait = retry_after_of(headers)
     error = cls(
         f"{provider} {answered}{said} ({advice})",
         provider=provider,
@@ -246,7 +250,7 @@ def error_from_object(
         status=status if status is not None and status >= 300 else effective,  # noqa: PLR2004
         request_id=request_id_of(headers) or words["request_id"] or None,
         code=scrub(code or kind) or None,
-        retry_after=retry_after_of(headers),
+        retry_after=_retry_delay(parsed) if wait is None else wait,
         billed=billed,
         retryable=_server_says(headers),
     )
@@ -272,7 +276,9 @@ def malformed(provider: str, why: str, *, body: bytes = b"", status: int = 200) 
 def _classify(status: int | None, kind: str, code: str, message: str) -> type[ProviderError]:
     texts = f"{kind} {code} {message}"
     cls: type[ProviderError]
-    if status in (400, 413, 422, None):
+    if code == "API_KEY_INVALID":
+        cls = AuthenticationError  # Google says so with a 400
+    elif status in (400, 413, 422, None):
         cls = OverloadedError if status is None else BadRequestError
         if _CREDIT.search(texts):
             cls = PermissionDeniedError
@@ -281,7 +287,11 @@ def _classify(status: int | None, kind: str, code: str, message: str) -> type[Pr
         elif _FILTER.search(f"{kind} {code}") or any(each in message for each in _POLICIES):
             cls = ContentFilteredError
     elif status == 429 and (  # noqa: PLR2004
-        _CREDIT.search(f"{kind} {code}") or "plan and billing" in message
+        _CREDIT.search(f"{kind} {code}")
+        # Google says this of every limit; only its other words mean that waiting will not help.
+        or ("plan and billing" in message and kind != "RESOURCE_EXHAUSTED")
+        or "credits are depleted" in message
+        or "spending cap" in message
     ):
         cls = PermissionDeniedError
     elif status == 403 and _FILTER.search(texts):  # noqa: PLR2004 - OpenRouter's moderation
@@ -315,7 +325,34 @@ def _words(parsed: Any) -> dict[str, str]:
         if not found["message"] and layer.get("detail") is not None:
             detail = layer["detail"]
             found["message"] = detail if isinstance(detail, str) else json.dumps(detail)
+    _read_google(layers[0], found)
     return found
+
+
+def _read_google(error: Any, found: dict[str, str]) -> None:
+    """Reads Google's words: `code` repeats the HTTP status; `status` and a detail say more."""
+    status = error.get("status") if isinstance(error, dict) else None
+    if isinstance(status, str) and status.isupper():
+        found["type"] = found["type"] or status
+        if not found["code"] or found["code"].isdecimal():
+            reason = _detail(error, "reason")
+            found["code"] = reason if isinstance(reason, str) else status
+
+
+def _detail(error: Mapping[str, Any], name: str) -> Any:
+    """Finds a field of the first detail that has it."""
+    details = error.get("details")
+    for detail in details if isinstance(details, list) else ():
+        if isinstance(detail, dict) and name in detail:
+            return detail[name]
+    return None
+
+
+def _retry_delay(parsed: Any) -> float | None:
+    """Google says in the body how long to wait."""
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    delay = _detail(error, "retryDelay") if isinstance(error, dict) else None
+    return _seconds(delay, {}) if isinstance(delay, str) else None
 
 
 def _status_in(parsed: Any, kind: str, code: str) -> int | None:

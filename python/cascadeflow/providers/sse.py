@@ -6,30 +6,39 @@ copies each byte a bounded number of times, however small the pieces are.
 
 from __future__ import annotations
 
-__all__ = ["SseEvent", "SseParser"]
+from typing import Final
+
+__all__ = ["STRAY", "SseEvent", "SseParser"]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 SseEvent = tuple[str, bytes]
 """An event's name (empty when it has none) and its data, lines joined by a line feed."""
 
+STRAY: Final = "\n"
+"""The name under which stray lines are given, which no event can have."""
+
 
 class SseParser:
     r"""Turns bytes into events. One parser reads one stream.
+
+    With `stray`, lines that look like JSON and belong to no event are given too, each by itself and
+    named `STRAY`: the standard passes over them, but some servers write their errors so.
 
     >>> parser = SseParser()
     >>> parser.feed(b"event: greeting\ndata: hel"), parser.feed(b"lo\n\n")
     ([], [('greeting', b'hello')])
     """
 
-    __slots__ = ("_after_return", "_data", "_first", "_name", "_pieces")
+    __slots__ = ("_after_return", "_data", "_first", "_name", "_pieces", "_stray")
 
-    def __init__(self) -> None:
+    def __init__(self, *, stray: bool = False) -> None:
         self._pieces: list[bytes] = []
         self._data: list[bytes] = []
         self._name = ""
         self._first = True
         self._after_return = False
+        self._stray = stray
 
     def feed(self, chunk: bytes) -> list[SseEvent]:
         """Takes the next bytes and gives the events that they complete."""
@@ -85,5 +94,7 @@ class SseParser:
                 self._name = line[6:].removeprefix(b" ").decode("utf-8", "replace")
             elif line == b"data":
                 self._data.append(b"")
+            elif self._stray and line[:1] in b' \t{}[],"':
+                events.append((STRAY, line))
             # Comments (a leading colon), `id`, `retry` and unknown fields say nothing of an answer.
         return events
