@@ -19,10 +19,12 @@ NATIVE_USERS = {"budgets", "domains", "models", "quality", "tiers"}
 # What each may import of ours; ground-floor modules only each other.
 ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(GROUND, GROUND),
+    "tools": GROUND | {"tools"},
+    "structured": GROUND | {"structured", "tools"},
     "models": GROUND | {"models"},
     **{room: GROUND | {"models", room} for room in ROOMS},
-    "pipeline": GROUND | {"models", "pipeline"} | ROOMS,
-    "agent": GROUND | {"models", "pipeline", "agent"} | ROOMS,
+    "pipeline": GROUND | {"models", "pipeline", "structured", "tools"} | ROOMS,
+    "agent": GROUND | {"models", "pipeline", "agent", "structured", "tools"} | ROOMS,
     "telemetry": GROUND | {"models", "pipeline", "telemetry"},
     "testing": GROUND | {"models", "providers", "testing"},
     "gateway": GROUND | {"models", "pipeline", "agent", "gateway"} | ROOMS,
