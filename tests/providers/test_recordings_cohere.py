@@ -53,7 +53,9 @@ def dig(value: Any, path: tuple[Any, ...]) -> Any:
     return value
 
 
-def held(path: tuple[Any, ...], value: Any, answer: Completion) -> bool:
+def held(  # noqa: PLR0911 - a table, in the form of a match
+    path: tuple[Any, ...], value: Any, answer: Completion
+) -> bool:
     """Whether a leaf is held by a field, or says only what the format itself says."""
     match path:
         case ("id",):

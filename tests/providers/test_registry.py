@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,7 +39,8 @@ def registry() -> Iterator[None]:
 
 EXPECTED = ["openai", "anthropic", "groq", "mistral", "openrouter", "deepseek", "cerebras"]
 EXPECTED += ["together", "fireworks", "xai", "perplexity", "huggingface", "zai", "azure"]
-EXPECTED += ["ollama", "lmstudio", "vllm", "llamacpp"]
+EXPECTED += ["ollama", "lmstudio", "vllm", "llamacpp", "crusoe", "snowflake", "cohere"]
+EXPECTED += ["openai-responses", "gemini", "vertex", "bedrock"]
 
 
 @pytest.mark.parametrize("name", EXPECTED)
@@ -47,7 +48,20 @@ def test_every_promised_provider_is_there_with_all_it_takes_to_reach_it(name: st
     provider = get_provider(name)
     assert provider.base_url.startswith("https://") or provider.local or name == "azure"
     assert provider.key_env or provider.local
+
+
+@pytest.mark.parametrize("name", provider_ids())
+def test_every_provider_has_a_codec_of_its_name(name: str) -> None:
     assert get_codec(name).name == name
+
+
+def test_underscores_find_an_id_with_hyphens_unless_somebody_took_them() -> None:
+    assert get_provider("openai_responses") is get_provider("openai-responses")
+    mine = register_provider(Provider(id="openai_responses", base_url="https://a.example"))
+    assert get_provider("openai_responses") is mine
+    assert get_provider("openai-responses").protocol == "openai-responses"
+    with pytest.raises(ConfigurationError):
+        get_provider("open_ai")
 
 
 def test_local_providers_are_those_that_cost_nothing() -> None:
@@ -109,13 +123,14 @@ def test_a_record_is_replaced_only_on_purpose_and_its_codec_with_it() -> None:
         {"id": "a:b"},
         {"id": "local"},
         {"id": "a", "base_url": "llm.example"},
+        {"id": "a", "env_urls": ("llm.example/{A}",)},
         {"id": "a", "protocol": "telepathy"},
         {"id": "a", "auth": "handshake"},
     ],
 )
-def test_a_record_that_cannot_work_is_refused(wrong: dict[str, str]) -> None:
+def test_a_record_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
-        Provider(**wrong)  # type: ignore[arg-type]
+        Provider(**wrong)
 
 
 def test_every_public_name_is_there() -> None:

@@ -57,6 +57,8 @@ PROVIDER_ALIASES: Final = {
     "meta-llama": "meta",
     "mistralai": "mistral",
     "moonshot": "moonshotai",
+    "openai-responses": "openai",
+    "openai_responses": "openai",
     "together-ai": "together",
     "together_ai": "together",
     "togetherai": "together",

@@ -18,6 +18,7 @@ BUILT_IN: Final = (
     Provider(
         id="openai",
         base_url="https://api.openai.com/v1",
+        env_urls=("{OPENAI_BASE_URL}",),
         key_env=("OPENAI_API_KEY",),
         quirks=_OPENAI,
     ),
@@ -25,6 +26,7 @@ BUILT_IN: Final = (
         id="anthropic",
         protocol="anthropic",
         base_url="https://api.anthropic.com",
+        env_urls=("{ANTHROPIC_BASE_URL}",),
         key_env=("ANTHROPIC_API_KEY",),
         auth="x-api-key",
         # The protocol demands a limit. 4,096 is the smallest output limit of its models.
@@ -33,9 +35,18 @@ BUILT_IN: Final = (
     Provider(
         id="azure",
         base_url="{AZURE_OPENAI_ENDPOINT}/openai/v1",
+        # With a dated version of the API, a deployment's name is in the path.
+        env_urls=(
+            "{AZURE_OPENAI_ENDPOINT}/openai/deployments/{model}?api-version={OPENAI_API_VERSION}",
+        ),
         key_env=("AZURE_OPENAI_API_KEY",),
         auth="api-key",
         quirks=_OPENAI,
+    ),
+    Provider(
+        id="baseten",
+        base_url="https://inference.baseten.co/v1",
+        key_env=("BASETEN_API_KEY",),
     ),
     Provider(
         id="cerebras",
@@ -48,9 +59,20 @@ BUILT_IN: Final = (
         ),
     ),
     Provider(
+        id="cloudflare",
+        base_url="https://api.cloudflare.com/client/v4/accounts/{CLOUDFLARE_ACCOUNT_ID}/ai/v1",
+        key_env=("CLOUDFLARE_API_KEY", "CLOUDFLARE_API_TOKEN"),
+    ),
+    Provider(
         id="crusoe",
         base_url="https://api.inference.crusoecloud.com/v1",
         key_env=("CRUSOE_API_KEY",),
+    ),
+    Provider(
+        id="databricks",
+        base_url="{DATABRICKS_HOST}/serving-endpoints",
+        env_urls=("{DATABRICKS_API_BASE}",),
+        key_env=("DATABRICKS_API_KEY", "DATABRICKS_TOKEN"),
     ),
     Provider(
         id="deepseek",
@@ -61,7 +83,7 @@ BUILT_IN: Final = (
     Provider(
         id="fireworks",
         base_url="https://api.fireworks.ai/inference/v1",
-        key_env=("FIREWORKS_API_KEY",),
+        key_env=("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY"),
     ),
     Provider(
         id="groq",
@@ -82,7 +104,23 @@ BUILT_IN: Final = (
         key_env=("LLAMA_API_KEY",),
         local=True,
     ),
-    Provider(id="lmstudio", base_url="http://localhost:1234/v1", local=True),
+    Provider(
+        id="lmstudio",
+        base_url="http://localhost:1234/v1",
+        env_urls=("{LM_STUDIO_API_BASE}",),
+        key_env=("LM_STUDIO_API_KEY",),
+        local=True,
+    ),
+    Provider(
+        id="meta",
+        base_url="https://api.meta.ai/v1",
+        key_env=("META_API_KEY",),
+    ),
+    Provider(
+        id="minimax",
+        base_url="https://api.minimax.io/v1",
+        key_env=("MINIMAX_API_KEY",),
+    ),
     Provider(
         id="mistral",
         base_url="https://api.mistral.ai/v1",
@@ -91,12 +129,26 @@ BUILT_IN: Final = (
             required_choice="any",
             seed_field="random_seed",
             documents="document_url",
+            call_id_length=9,
             refuses=frozenset({"logprobs", "name", "stream_options", "user"}),
         ),
     ),
     Provider(
+        id="moonshotai",
+        base_url="https://api.moonshot.ai/v1",
+        env_urls=("{MOONSHOTAI_BASE_URL}",),
+        key_env=("MOONSHOTAI_API_KEY", "MOONSHOT_API_KEY"),
+        quirks=Quirks(reasoning_back="reasoning_content"),
+    ),
+    Provider(
+        id="novita",
+        base_url="https://api.novita.ai/v3/openai",
+        key_env=("NOVITA_API_KEY",),
+    ),
+    Provider(
         id="ollama",
         base_url="http://localhost:11434/v1",
+        env_urls=("{OLLAMA_BASE_URL}",),
         key_env=("OLLAMA_API_KEY",),
         local=True,
         quirks=Quirks(reasoning_back="reasoning"),
@@ -108,9 +160,14 @@ BUILT_IN: Final = (
         quirks=Quirks(documents="inline_or_url"),
     ),
     Provider(
+        id="ovhcloud",
+        base_url="https://oai.endpoints.kepler.ai.cloud.ovh.net/v1",
+        key_env=("OVHCLOUD_API_KEY",),
+    ),
+    Provider(
         id="perplexity",
         base_url="https://api.perplexity.ai",
-        key_env=("PERPLEXITY_API_KEY", "PPLX_API_KEY"),
+        key_env=("PERPLEXITY_API_KEY", "PERPLEXITYAI_API_KEY", "PPLX_API_KEY"),
         quirks=Quirks(refuses=frozenset({"logprobs", "stream_options"})),
     ),
     Provider(
@@ -121,10 +178,16 @@ BUILT_IN: Final = (
     Provider(
         id="together",
         base_url="https://api.together.xyz/v1",
-        key_env=("TOGETHER_API_KEY", "TOGETHERAI_API_KEY"),
+        key_env=("TOGETHER_API_KEY", "TOGETHER_AI_API_KEY", "TOGETHERAI_API_KEY"),
         quirks=Quirks(logprobs_as_count=True),
     ),
-    Provider(id="vllm", base_url="http://localhost:8000/v1", key_env=("VLLM_API_KEY",), local=True),
+    Provider(
+        id="vllm",
+        base_url="http://localhost:8000/v1",
+        env_urls=("{VLLM_BASE_URL}",),
+        key_env=("VLLM_API_KEY",),
+        local=True,
+    ),
     Provider(id="xai", base_url="https://api.x.ai/v1", key_env=("XAI_API_KEY",)),
     Provider(
         id="zai",
@@ -143,6 +206,7 @@ BUILT_IN: Final = (
         id="cohere",
         protocol="cohere",
         base_url="https://api.cohere.com",
+        env_urls=("{CO_API_URL}",),
         key_env=("COHERE_API_KEY", "CO_API_KEY"),
     ),
     Provider(
@@ -156,6 +220,7 @@ BUILT_IN: Final = (
         id="openai-responses",
         protocol="openai-responses",
         base_url="https://api.openai.com/v1",
+        env_urls=("{OPENAI_BASE_URL}",),
         key_env=("OPENAI_API_KEY",),
         quirks=_OPENAI,
     ),

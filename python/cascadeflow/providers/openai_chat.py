@@ -158,13 +158,13 @@ class OpenAIChatCodec:
         if message.name is not None and "name" not in self._quirks.refuses:
             written["name"] = message.name
         if message.tool_call_id is not None:
-            written["tool_call_id"] = message.tool_call_id
+            written["tool_call_id"] = self._call_id(message.tool_call_id)
         if message.tool_calls:
             if not content:
                 written["content"] = None
             written["tool_calls"] = [
                 {
-                    "id": call.id,
+                    "id": self._call_id(call.id),
                     "type": "function",
                     "function": {"name": call.name, "arguments": call.arguments},
                 }
@@ -173,6 +173,15 @@ class OpenAIChatCodec:
         if message.extras:
             written.update(message_fields(message, self.name))
         return written
+
+    def _call_id(self, call_id: str) -> str:
+        """A call and its result agree in the id, whoever gave it and whatever its form must be."""
+        length = self._quirks.call_id_length
+        if length is None or (len(call_id) == length and call_id.isascii() and call_id.isalnum()):
+            return call_id
+        from hashlib import sha256  # noqa: PLC0415 - for the rare id of another provider
+
+        return sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
     def _part(self, part: ContentPart) -> dict[str, Any]:
         if isinstance(part, TextPart):

@@ -95,6 +95,8 @@ class _Answer:
             for position, raw in enumerate(choices):
                 if isinstance(raw, dict):
                     self._choice(raw, position).add(raw)
+                    if "usage" in raw and isinstance(raw["usage"], dict):
+                        self._add_usage(raw["usage"])  # Moonshot's streams say it there
         usage = body.get("usage")
         if usage is None and isinstance(body.get("x_groq"), dict):
             usage = body["x_groq"].get("usage")

@@ -6,6 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, get_args
+from urllib.parse import quote
 
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.models.config import add_local_provider, remove_local_provider
@@ -35,6 +36,9 @@ Refusal = Literal["logprobs", "name", "stream_options", "user"]
 class Quirks:
     """Where a provider departs from its protocol's usual form.
 
+    All but `refuses` (`logprobs` of it: OpenAI's and Cohere's protocol) and `default_max_tokens`
+    (Anthropic's) speak of the OpenAI protocols.
+
     Attributes:
         max_tokens_field: which field limits the output.
         developer_role: whether it knows the role `developer`; others are sent `system`.
@@ -45,6 +49,8 @@ class Quirks:
         refuses: fields it answers with an error and that are therefore left out for it. One that
             refuses `stream_options` sends a stream's usage unasked.
         reasoning_back: the field in which it wants an answer's reasoning back in the next request.
+        call_id_length: how many letters and digits a tool call's id must have; one that another
+            provider gave is replaced, the same one always by the same.
         default_max_tokens: sent when a request has no limit and the protocol demands one.
     """
 
@@ -56,6 +62,7 @@ class Quirks:
     documents: Literal["inline", "inline_or_url", "document_url"] = "inline"
     refuses: frozenset[Refusal] = frozenset()
     reasoning_back: Literal["reasoning", "reasoning_content"] | None = None
+    call_id_length: int | None = None
     default_max_tokens: int | None = None
 
 
@@ -67,8 +74,10 @@ class Provider:
         id: its name in `provider:model`.
         protocol: the wire protocol it speaks.
         base_url: where its API is; `{NAME}` stands for an environment variable, `{A|B}` for the
-            first that is set, `{NAME:value}` for one with a default. Empty when nothing of the kind
-            is known: `ModelConfig.base_url` then states it.
+            first that is set, `{NAME:value}` for one with a default, `{model}` for the model's
+            name. Empty when nothing of the kind is known: `ModelConfig.base_url` then states it.
+        env_urls: addresses that hold instead where all of their variables are set; the first
+            such one counts.
         key_env: environment variables that may hold its key, the first that is set counts.
         auth: how the key is sent: as `authorization: Bearer …`, or as the header named.
         signer: how requests are signed where no key is set: with AWS credentials (extra `bedrock`)
@@ -81,6 +90,7 @@ class Provider:
     id: str
     protocol: Protocol = "openai"
     base_url: str = ""
+    env_urls: tuple[str, ...] = ()
     key_env: tuple[str, ...] = ()
     auth: AuthStyle = "bearer"
     signer: SignerName | None = None
@@ -102,11 +112,12 @@ class Provider:
                     f"provider {self.id}: {name} is one of "
                     f"{', '.join(str(each) for each in known)}; not {value!r}"
                 )
-        if self.base_url and not self.base_url.startswith(("http://", "https://", "{")):
-            raise ConfigurationError(
-                f"provider {self.id}: base_url starts with https:// or http://, "
-                f"unlike {self.base_url!r}"
-            )
+        for url in filter(None, (self.base_url, *self.env_urls)):
+            if not url.startswith(("http://", "https://", "{")):
+                raise ConfigurationError(
+                    f"provider {self.id}: an address starts with https:// or http://, "
+                    f"unlike {url!r}"
+                )
 
 
 _registered: dict[str, Provider] = {}
@@ -114,15 +125,18 @@ _VARIABLE: Final = re.compile(r"\{([A-Z0-9_|]+)(?::([^}]*))?\}")
 
 
 def get_provider(provider_id: str) -> Provider:
-    """Gives a provider's record.
+    """Gives a provider's record. An id with underscores also finds the one with hyphens.
 
     >>> get_provider("groq").base_url
     'https://api.groq.com/openai/v1'
+    >>> get_provider("openai_responses").id
+    'openai-responses'
 
     Raises:
         ConfigurationError: nobody registered it.
     """
-    provider = _known().get(provider_id)
+    known = _known()
+    provider = known.get(provider_id) or known.get(provider_id.replace("_", "-"))
     if provider is None:
         raise ConfigurationError(
             f"no provider is called {provider_id!r}; known are {', '.join(provider_ids())}. "
@@ -171,12 +185,12 @@ def resolve_address(provider: Provider, model: ModelConfig) -> str:
     Raises:
         ConfigurationError: neither is stated, or a variable in the provider's is not set.
     """
-    base = model.base_url or _VARIABLE.sub(
-        lambda found: _variable(found, model), provider.base_url
-    ).replace("//global-aiplatform.", "//aiplatform.")  # Google's global location has no prefix
+    base = (model.base_url or _address(provider, model)).replace(
+        "{model}", quote(model.name, safe="")
+    )
     if not base.startswith(("http://", "https://")):
         what = (
-            f"base_url starts with https:// or http://, unlike {base!r}"
+            f"its address starts with https:// or http://, unlike {base!r}"
             if base
             else "each customer of this provider has an address of their own"
         )
@@ -184,17 +198,41 @@ def resolve_address(provider: Provider, model: ModelConfig) -> str:
     return base.rstrip("/")
 
 
+def _address(provider: Provider, model: ModelConfig) -> str:
+    first = _VARIABLE.match(provider.base_url)
+    if first is not None:
+        rest = provider.base_url[first.end() :]
+        value = _value(first)
+        if value is not None and rest and value.endswith(rest):
+            return value  # somebody stated the whole of it
+    chosen = provider.base_url
+    for url in provider.env_urls:
+        if all(_value(found) is not None for found in _VARIABLE.finditer(url)):
+            chosen = url
+            break
+    return _VARIABLE.sub(lambda found: _variable(found, model), chosen).replace(
+        "//global-aiplatform.",
+        "//aiplatform.",  # Google's global location has no prefix
+    )
+
+
 def _variable(found: re.Match[str], model: ModelConfig) -> str:
-    names = found[1].split("|")
-    for name in names:
+    value = _value(found)
+    if value is None:
+        raise ConfigurationError(
+            f"{model.id}: where it is reached depends on {' or '.join(found[1].split('|'))}: set "
+            "it in the environment, or set ModelConfig.base_url"
+        )
+    return value
+
+
+def _value(found: re.Match[str]) -> str | None:
+    """What stands for a variable: the first that is set, or its default."""
+    for name in found[1].split("|"):
         if value := os.environ.get(name, "").strip():
             return value.rstrip("/")
-    if found[2] is not None:
-        return found[2]
-    raise ConfigurationError(
-        f"{model.id}: where it is reached depends on {' or '.join(names)}: set it in the "
-        "environment, or set ModelConfig.base_url"
-    )
+    default: str | None = found[2]
+    return default
 
 
 def _known() -> dict[str, Provider]:

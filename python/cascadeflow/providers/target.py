@@ -50,16 +50,19 @@ class Target:
     def url(self, path: str) -> str:
         """Joins the base and a path: a version that ends the one and begins the other counts once.
 
+        So does a whole path that ends the base, as in an address copied from a provider's page.
         What the base says behind a question mark goes behind the path's own.
         """
-        base, mark, query = self.base.partition("?")
+        base, _, query = self.base.partition("?")
+        base = base.rstrip("/")
+        path, _, asked = path.partition("?")
+        if base.endswith(path):
+            path = ""
         end = path.find("/", 1)
         if end > 0 and base.endswith(path[:end]):
             path = path[end:]
-        url = base.rstrip("/") + path
-        if mark:
-            url += ("&" if "?" in path else "?") + query
-        return url
+        queries = "&".join(filter(None, (asked, query)))
+        return f"{base}{path}?{queries}" if queries else base + path
 
     def key(self) -> str | None:
         """The key, read anew for each call, so that it can be rotated.
@@ -86,8 +89,8 @@ class Target:
             if self.signer is None:
                 self.signer = signer_for(self.provider.signer, self.model)
             return None
-        if self.provider.local or not self.provider.key_env:
-            return None
+        if self.provider.local or not self.provider.key_env or "authorization" in self._fixed:
+            return None  # or the user wrote another header than the provider's usual one
         raise MissingKeyError(
             f"{self.model.id} needs an API key: set {' or '.join(self.provider.key_env)} in the "
             "environment, or ModelConfig.api_key"
