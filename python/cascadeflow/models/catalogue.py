@@ -73,7 +73,18 @@ _BLEND_OUTPUT: Final = 1_000
 _MOST_REMEMBERED: Final = 4_096
 _VERSION: Final = re.compile(r"[-@_]?(?:20\d{2}-?\d{2}-?\d{2}|\d{4}|latest|v\d+)$")
 _WORD: Final = re.compile(r"[a-z]+|\d+(?:\.\d+)*")
-_RESOURCE_PREFIX: Final = re.compile(r"^(?:publishers/google/)?models/")
+_GOOGLE_RESOURCE: Final = re.compile(
+    r"^(?:projects/[^/]+/locations/[^/]+/)?(?:publishers/[^/]+/)?models/"
+)
+_AWS_RESOURCE: Final = re.compile(
+    r"^arn:aws:bedrock:[^:/]*:\d*:(?:foundation-model|inference-profile)/"
+)
+_AWS_GEOGRAPHY: Final = re.compile(r"^(?:af|apac|au|ca|eu|in|jp|me|sa|us)\.")
+"""An inference profile within a geography costs what the region costs that it is asked in; one that
+is `global.` may cost less, and has rows of its own."""
+
+_BARE: Final = {"aws": (_AWS_RESOURCE, _AWS_GEOGRAPHY), "google": (_GOOGLE_RESOURCE,)}
+"""What stands before a model's name at a provider, taken off where the whole name is not known."""
 
 _table: Table | None = None
 _found: dict[tuple[str, str, str | None], tuple[Row, bool] | None] = {}
@@ -294,9 +305,12 @@ def _find(provider: str, name: str) -> tuple[Row, bool] | None:
         name, _, served_by = name.rpartition(":")
         return known.find(f"huggingface_{served_by.lower()}", name) if name else None
     found = known.find(provider, name)
-    if found is None and provider == "google":
-        bare = _RESOURCE_PREFIX.sub("", name)
-        found = known.find(provider, bare) if bare != name else None
+    if found is None and provider in _BARE:
+        for pattern in _BARE[provider]:
+            bare = pattern.sub("", name.lower())
+            if bare != name and (found := known.find(provider, bare)) is not None:
+                return found
+            name = bare
     return found
 
 
