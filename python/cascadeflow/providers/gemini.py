@@ -195,7 +195,8 @@ class GeminiCodec:
                 conversation.add_result(message, own)
             else:
                 parts = own or _write(_parts(message), vertex=self._vertex)
-                conversation.add("user", parts, fields)
+                # One who says nothing still has a turn: the system message alone may be the task.
+                conversation.add("user", parts or [{"text": ""}], fields)
         written = conversation.finished()
         if not written:
             raise InvalidRequestError(
@@ -218,7 +219,7 @@ class _Conversation:
         self._results: list[tuple[int, list[dict[str, Any]]]] = []
 
     def add(self, role: str, parts: Sequence[Any], fields: Mapping[str, Any] = EMPTY) -> None:
-        """Adds a content; the protocol refuses one without parts, so it is left out."""
+        """Adds a content; one without parts is refused, so it is left out."""
         self._flush()
         if parts:
             self._contents.append({"role": role, "parts": list(parts), **fields})
@@ -299,7 +300,7 @@ def _write(parts: Iterable[ContentPart], *, vertex: bool) -> list[dict[str, Any]
 
 
 def _parts(message: Message) -> tuple[ContentPart, ...]:
-    """The protocol refuses empty text, so it is left out."""
+    """Empty text says nothing, and Vertex refuses it."""
     if isinstance(message.content, str):
         return (TextPart(message.content),) if message.content else ()
     return tuple(part for part in message.content if not isinstance(part, TextPart) or part.text)
