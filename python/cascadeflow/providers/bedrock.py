@@ -283,7 +283,7 @@ def _back(block: Any, calls: Iterator[ToolCall]) -> list[Any]:
     """A block of an answer in the form in which a request may have it."""
     if not isinstance(block, dict):
         return []
-    if block.keys() == {"text"} and not str(block["text"]).strip():
+    if block.keys() == {"text"} and not (isinstance(block["text"], str) and block["text"].strip()):
         return []
     thought = block.get("reasoningContent")
     if isinstance(thought, dict):
