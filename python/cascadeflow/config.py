@@ -6,7 +6,7 @@ They stand on the ground floor so that rooms above need not import each other fo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.money import Amount, from_usd
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cascadeflow.types import PeriodKind
 
 __all__ = [
+    "BreakerPolicy",
     "BudgetConfig",
     "Deadlines",
     "EnforcementMode",
@@ -27,6 +28,9 @@ EnforcementMode = Literal["warn", "block", "degrade"]
 """What a budget does when it runs out: say so, refuse, or answer more cheaply."""
 
 QualityMode = Literal["fast", "balanced", "strict"]
+
+_LARGEST_WINDOW: Final = 1_000
+"""Tries that a circuit breaker remembers for a model, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +147,51 @@ class Deadlines:
                 raise ConfigurationError(
                     f"Deadlines.{name} must be more than 0 seconds or None, not {value}"
                 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerPolicy:
+    """When a model that keeps failing is left alone for a while.
+
+    Its circuit opens when `failures` of its last `window` tries within `period` failed; then
+    nothing is sent to it for a while (`CircuitOpenError`, at once, so that the next model in line
+    is asked). After that one request tries it out: an answer closes the circuit, a failure opens it
+    for twice as long. Only what speaks of the provider's health counts as a failure: overload, a
+    missed deadline of `Deadlines` other than `total`, a broken connection, a malformed answer. A
+    rate limit, a refused request and a call's own time-out do not: they may be one key's, one
+    request's or one caller's.
+
+    With `failures == window`, only failures in a row open it.
+
+    Attributes:
+        failures: so many failed tries open the circuit.
+        window: of so many tries, the last ones.
+        period: seconds; what is longer ago does not count.
+        cooldown: seconds that it stays open for the first time, and twice as long each time that
+            trying it out fails. The wait is drawn from the upper half of this (so that many
+            processes do not come back at once) and is never less than the `Retry-After` of the
+            failure that opened it.
+        max_cooldown: seconds; it never stays open longer.
+    """
+
+    failures: int = 10
+    window: int = 20
+    period: float = 60.0
+    cooldown: float = 5.0
+    max_cooldown: float = 120.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.failures <= self.window <= _LARGEST_WINDOW:
+            raise ConfigurationError(
+                f"BreakerPolicy needs 1 <= failures <= window <= {_LARGEST_WINDOW}, not "
+                f"{self.failures} and {self.window}"
+            )
+        if not self.period > 0:
+            raise ConfigurationError(
+                f"BreakerPolicy.period must be more than 0 seconds, not {self.period}"
+            )
+        if not 0 < self.cooldown <= self.max_cooldown:
+            raise ConfigurationError("BreakerPolicy needs 0 < cooldown <= max_cooldown, in seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,9 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.clock import SystemClock
-from cascadeflow.config import Deadlines, RetryPolicy
+from cascadeflow.config import BreakerPolicy, Deadlines, RetryPolicy
 from cascadeflow.errors import (
+    CircuitOpenError,
     MalformedResponseError,
     ProviderConnectionError,
     ProviderError,
@@ -20,6 +21,7 @@ from cascadeflow.errors import (
 )
 from cascadeflow.models.completer import Reply
 from cascadeflow.models.completion import Completed
+from cascadeflow.providers.breaker import CircuitBreaker, outcome_of
 from cascadeflow.providers.deadline import Deadline
 from cascadeflow.providers.error_mapping import request_id_of, scrub, scrub_body, scrub_error
 from cascadeflow.providers.protocols import (
@@ -32,18 +34,23 @@ from cascadeflow.providers.transport import as_transport
 from cascadeflow.types import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 
     from cascadeflow.clock import Clock
     from cascadeflow.models.completer import RetryPermit
     from cascadeflow.models.completion import Completion, StreamEvent
     from cascadeflow.models.config import ModelConfig
+    from cascadeflow.providers.breaker import BreakerState, Outcome
     from cascadeflow.providers.protocols import HttpResponse, Signer
     from cascadeflow.types import ChatRequest
 
 __all__ = ["HttpCompleter"]
 
 _MOST_TARGETS: Final = 256
+
+_MOST_BREAKERS: Final = 1_024
+
+_BREAKER: Final = BreakerPolicy()
 
 MOST_BODY_BYTES: Final = 64 * 1024 * 1024
 """The largest whole response, decompressed. Answers with pictures in them take a few megabytes."""
@@ -56,15 +63,42 @@ about 60 MB."""
 class _Call:
     """One call: its tries, and where its time went."""
 
-    __slots__ = ("attempts", "deadline", "limiter", "start", "tried_at", "waited")
+    __slots__ = (
+        "attempts", "breaker", "deadline", "limiter", "overdue", "start", "ticket", "tried_at",
+        "waited",
+    )  # fmt: skip
 
-    def __init__(self, now: float, total: float | None) -> None:
+    def __init__(self, now: float, total: float | None, breaker: CircuitBreaker | None) -> None:
         self.start = now
         self.deadline = None if total is None else now + total
         self.limiter = Deadline()
         self.attempts: list[Attempt] = []
         self.tried_at = now
         self.waited = 0.0
+        self.overdue = False
+        """Whether its own deadline ended the last try: that says nothing of the provider."""
+        self.breaker = breaker
+        self.ticket: int | None = None
+        """The breaker's, while what comes of a try is not known."""
+
+    def admitted(self) -> bool:
+        """Asks the breaker whether the next try may be made."""
+        if self.breaker is not None:
+            self.ticket = self.breaker.admit()
+            return self.ticket is not None
+        return True
+
+    def tell(self, outcome: Outcome, retry_after: float | None = None) -> None:
+        """Tells the breaker what came of a try."""
+        if self.ticket is not None and self.breaker is not None:
+            self.breaker.record(self.ticket, outcome, retry_after=retry_after)
+            self.ticket = None
+
+    def close(self) -> None:
+        """Ends the call, however it ended: whoever was let through gives its place back."""
+        self.limiter.close()
+        if self.ticket is not None:
+            self.tell("unknown")
 
 
 class HttpCompleter:
@@ -74,6 +108,7 @@ class HttpCompleter:
         transport: `None` for the default; a client with httpx's API; or an object with one `send`.
         retry: when a failed try is repeated. A stream is never repeated once it has given an event.
         deadlines: how long each part of a call may take.
+        breaker: when a model that keeps failing is left alone for a while; `None` never does that.
         clock: what is asked for the time, and waited on between tries.
         random: what the waits between tries are drawn from.
     """
@@ -84,6 +119,7 @@ class HttpCompleter:
         transport: Any = None,
         retry: RetryPolicy | None = None,
         deadlines: Deadlines | None = None,
+        breaker: BreakerPolicy | None = _BREAKER,
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
@@ -93,7 +129,9 @@ class HttpCompleter:
         self._deadlines = deadlines or Deadlines()
         self._clock: Clock = clock or SystemClock()
         self._random = random or Random()
-        self._targets: dict[int, Target] = {}
+        self._breaker = breaker
+        self._targets: dict[int, tuple[Target, CircuitBreaker | None]] = {}
+        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
 
     async def complete(
         self,
@@ -115,22 +153,24 @@ class HttpCompleter:
 
         Raises:
             ProviderError: every try failed; its `attempts` hold them all.
+            CircuitOpenError: the model failed too often lately, and nothing was sent.
             MissingKeyError: no API key was found.
             InvalidRequestError: the provider's protocol has no words for the request.
         """
         now = self._clock.monotonic
-        call = _Call(now(), self._total(timeout))
-        target = self._target(model)
+        target, breaker = self._target(model)
+        call = _Call(now(), self._total(timeout), breaker)
         http = self._prepare(target, request, stream=False)
         completion: Completion | None = None
         try:
+            self._admit(target, call)
             while completion is None:
                 try:
                     completion = await self._try(target, http, call)
                 except ProviderError as error:
                     await self._after_failure(target, error, call, may_retry)
         finally:
-            call.limiter.close()
+            call.close()
         return Reply(
             completion=completion,
             attempts=tuple(call.attempts),
@@ -159,22 +199,26 @@ class HttpCompleter:
 
         Raises:
             ProviderError: every try failed, or the stream failed half-way.
+            CircuitOpenError: the model failed too often lately, and nothing was sent.
             MissingKeyError: no API key was found.
             InvalidRequestError: the provider's protocol has no words for the request.
         """
         now = self._clock.monotonic
-        call = _Call(now(), self._total(timeout))
-        target = self._target(model)
+        target, breaker = self._target(model)
+        call = _Call(now(), self._total(timeout), breaker)
         http = self._prepare(target, request, stream=True)
         first: float | None = None
         completion: Completion | None = None
         try:
+            self._admit(target, call)
             while completion is None:
                 batches = self._try_stream(target, http, call)
                 try:
                     async for events in batches:
                         if first is None:
                             first = now()
+                            if breaker is not None and call.ticket is not None:
+                                call.ticket = breaker.answering(call.ticket)
                         for event in events:
                             if isinstance(event, Completed):
                                 completion = event.completion
@@ -187,7 +231,7 @@ class HttpCompleter:
                 finally:
                     await batches.aclose()
         finally:
-            call.limiter.close()
+            call.close()
         yield Reply(
             completion=completion,
             attempts=tuple(call.attempts),
@@ -204,14 +248,27 @@ class HttpCompleter:
         if self._owns_transport:
             await self._transport.aclose()  # type: ignore[attr-defined] # it is an HttpTransport
 
+    def breakers(self) -> Mapping[str, BreakerState]:
+        """Gives the state of each model's circuit breaker, by the model's id.
+
+        A model that is asked at several addresses stands there once for each, as `id at address`.
+        """
+        ids = [model for model, _ in self._breakers]
+        return {
+            model if ids.count(model) == 1 else f"{model} at {base}": breaker.state()
+            for (model, base), breaker in self._breakers.items()
+        }
+
     # One try
 
     async def _try(self, target: Target, http: HttpRequest, call: _Call) -> Completion:
         response = await self._send(target, http, call)
+        began = self._clock.monotonic()
         try:
             body = await self._body(target, response, call)
         finally:
-            await self._end(response, None, call)
+            await response.aclose()
+            call.waited += self._clock.monotonic() - began
         completion = self._decode(target, response, body)
         self._succeeded(target, response, call)
         return completion
@@ -224,7 +281,12 @@ class HttpCompleter:
         pieces = None
         try:
             if not 200 <= response.status < 300:  # noqa: PLR2004
-                self._decode(target, response, await self._body(target, response, call))
+                began = self._clock.monotonic()
+                try:
+                    body = await self._body(target, response, call)
+                finally:
+                    call.waited += self._clock.monotonic() - began
+                self._decode(target, response, body)
             decoder = target.codec.decoder(response.headers)
             pieces = response.chunks()
             size = 0
@@ -297,7 +359,10 @@ class HttpCompleter:
         read: list[bytes] = []
         size = 0
         try:
-            while (piece := await self._next(pieces, call)) is not None:
+            while True:
+                piece = await call.limiter.limit(anext(pieces, None), self._patience(call))
+                if piece is None:
+                    break
                 read.append(piece)
                 size += len(piece)
                 if size > MOST_BODY_BYTES:
@@ -321,19 +386,23 @@ class HttpCompleter:
     async def _next(self, pieces: AsyncIterator[bytes], call: _Call) -> bytes | None:
         """Waits for the next piece within its deadline and the call's; `None` at the end."""
         now = self._clock.monotonic
-        between = self._deadlines.between_chunks
-        left = self._left(call)
-        if left is None or (between is not None and between < left):
-            left = between
+        left = self._patience(call)
         began = now()
         try:
             return await call.limiter.limit(anext(pieces, None), left)
         finally:
             call.waited += now() - began
 
+    def _patience(self, call: _Call) -> float | None:
+        """Seconds that the next piece may take."""
+        between = self._deadlines.between_chunks
+        left = self._left(call)
+        return between if left is None or (between is not None and between < left) else left
+
     # What comes of it
 
     def _succeeded(self, target: Target, response: HttpResponse, call: _Call) -> None:
+        call.tell("answered")
         call.attempts.append(
             Attempt(
                 provider=target.provider.id,
@@ -349,6 +418,7 @@ class HttpCompleter:
 
     def _record(self, target: Target, error: ProviderError, call: _Call) -> None:
         """Notes a failed try, and makes sure that its error says where and holds no key."""
+        call.tell("unknown" if call.overdue else outcome_of(error), error.retry_after)
         error.model = error.model or target.model.name
         scrub_error(error, target.secrets())
         call.attempts.append(
@@ -375,7 +445,7 @@ class HttpCompleter:
         """Waits before the next try, or raises the error when there shall be none."""
         self._record(target, error, call)
         wait = self._wait(error, len(call.attempts))
-        if wait is None or self._too_late(wait, call):
+        if wait is None or self._too_late(wait, call) or self._is_shut(wait, call):
             raise error
         # A permit may take its time, so that the deadline is looked at once more.
         if may_retry is not None and (not await may_retry(error) or self._too_late(wait, call)):
@@ -383,6 +453,24 @@ class HttpCompleter:
         began = self._clock.monotonic()
         await self._clock.sleep(wait)
         call.waited += self._clock.monotonic() - began
+        if not call.admitted():
+            raise error
+
+    def _admit(self, target: Target, call: _Call) -> None:
+        if call.breaker is not None and not call.admitted():
+            state = call.breaker.state()
+            when = f"for another {state.retry_after:.1f} s" if state.retry_after else "just now"
+            raise CircuitOpenError(
+                f"{target.model.id} failed too often lately and is not asked {when}: ask another "
+                "model, or wait; `breaker=` sets when this happens",
+                provider=target.provider.id,
+                model=target.model.name,
+                retry_after=state.retry_after,
+            )
+
+    def _is_shut(self, wait: float, call: _Call) -> bool:
+        """Whether the breaker will let no try through after a wait."""
+        return call.breaker is not None and call.breaker.refuses_for() > wait
 
     def _too_late(self, wait: float, call: _Call) -> bool:
         """Whether the deadline leaves no time for a try after a wait."""
@@ -408,9 +496,9 @@ class HttpCompleter:
             billed = False
         if isinstance(error, TimeoutError):
             left = self._left(call)
+            overdue = call.overdue = left is not None and left <= 0
             why = str(error)
             if not why:
-                overdue = left is not None and left <= 0
                 between = self._deadlines.between_chunks
                 why = (
                     "the call's deadline passed"
@@ -459,13 +547,30 @@ class HttpCompleter:
             between_chunks=deadlines.between_chunks,
         )
 
-    def _target(self, model: ModelConfig) -> Target:
-        target = self._targets.get(id(model))
-        if target is None or target.model is not model:
+    def _target(self, model: ModelConfig) -> tuple[Target, CircuitBreaker | None]:
+        known = self._targets.get(id(model))
+        if known is None or known[0].model is not model:
             if len(self._targets) >= _MOST_TARGETS:
                 self._targets.clear()
-            target = self._targets[id(model)] = Target(model)
-        return target
+            target = Target(model)
+            known = self._targets[id(model)] = target, self._breaker_of(target)
+        return known
+
+    def _breaker_of(self, target: Target) -> CircuitBreaker | None:
+        """Gives a model's breaker; the same for all who ask it at the same address."""
+        if self._breaker is None:
+            return None
+        # What may hold a secret is not part of what is shown: an address's query, and a name in it.
+        key = target.model.id, target.base.partition("?")[0].rpartition("@")[2]
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            if len(self._breakers) >= _MOST_BREAKERS:
+                kept = {k: each for k, each in self._breakers.items() if not each.at_rest}
+                self._breakers = kept if len(kept) < _MOST_BREAKERS else {}
+                self._targets.clear()
+            breaker = CircuitBreaker(self._breaker, clock=self._clock, random=self._random)
+            self._breakers[key] = breaker
+        return breaker
 
     def _total(self, timeout: float | None) -> float | None:
         total = self._deadlines.total

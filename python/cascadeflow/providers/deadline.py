@@ -8,12 +8,14 @@ it fires, and is armed anew only for a deadline that is earlier than its own.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
 T = TypeVar("T")
+
+_NEVER: Final = float("inf")
 
 __all__ = ["Deadline"]
 
@@ -37,16 +39,11 @@ class Deadline:
             TimeoutError: the seconds passed first.
         """
         task = asyncio.current_task()
-        if seconds is None or task is None:
+        if task is None:
             return await awaitable
         cancelling = task.cancelling()
-        self._when = when = self._loop.time() + seconds
         self._task = task
-        handle = self._handle
-        if handle is None or when < handle.when():
-            if handle is not None:
-                handle.cancel()
-            self._handle = self._loop.call_at(when, self._look)
+        self.move(seconds)
         late = False
         try:
             return await awaitable
@@ -61,6 +58,18 @@ class Deadline:
                 if task.uncancel() <= cancelling and late:
                     raise TimeoutError from None
 
+    def move(self, seconds: float | None) -> None:
+        """Gives the wait under way so many seconds from now."""
+        if seconds is None:
+            self._when = _NEVER
+            return
+        self._when = when = self._loop.time() + seconds
+        handle = self._handle
+        if handle is None or when < handle.when():
+            if handle is not None:
+                handle.cancel()
+            self._handle = self._loop.call_at(when, self._look)
+
     def close(self) -> None:
         """Disarms the timer."""
         if self._handle is not None:
@@ -73,7 +82,8 @@ class Deadline:
         if task is None:
             return
         if self._when > self._loop.time():
-            self._handle = self._loop.call_at(self._when, self._look)
+            if self._when != _NEVER:
+                self._handle = self._loop.call_at(self._when, self._look)
         elif not self._cancelled:
             self._cancelled = True
             task.cancel()

@@ -1,9 +1,10 @@
-"""The default transport: httpx2, many small connection pools, deadlines of our own.
+"""The default transport: httpx2's engine over many small pools, or HTTP/2; deadlines of our own.
 
-One httpx2 pool does not scale: its bookkeeping grows with the square of its connections. So the
-connections are spread over clients of 25 each. A client belongs to one event loop of one process:
-an agent may be used from several loops, from threads and after a fork, and no connection ever
-crosses over. Clients are closed with their loop.
+One pool does not scale: its bookkeeping grows with the square of its connections. So the
+connections are spread over pools of 25 each. Where the server offers HTTP/2 and `h2` is installed,
+calls share connections instead. A connection belongs to one event loop of one process: an agent may
+be used from several loops, from threads and after a fork, and none ever crosses over. Connections
+are closed with their loop.
 """
 
 from __future__ import annotations
@@ -11,206 +12,59 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
-import sys
 import threading
-from contextlib import aclosing
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
-from cascadeflow.errors import ConfigurationError
-from cascadeflow.providers.guard import check_request, host_of, is_loopback
-from cascadeflow.providers.protocols import ConnectTimeoutError, NotConnectedError
+from cascadeflow.errors import ConfigurationError, MissingDependencyError
+from cascadeflow.providers.client_transport import Client, ClientTransport, Heads, NotOfferedError
+from cascadeflow.providers.guard import check_request, is_loopback
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, Callable
 
+    from cascadeflow.providers.engine import EnginePool, Place
+    from cascadeflow.providers.http2 import Http2Pool
     from cascadeflow.providers.protocols import HttpRequest, HttpResponse, Transport
 
 __all__ = ["ClientTransport", "HttpTransport", "as_transport"]
 
 CONNECTIONS_PER_CLIENT: Final = 25
 
-_MOST_URLS: Final = 256
-
-_KEEPALIVE_SECONDS: Final = 30.0
+KEEPALIVE_SECONDS: Final = 30.0
 """How long an idle connection is kept: shorter than the idle limit of any provider's front end."""
 
-
-class _Body:
-    """A request's body that tells when it is asked for: then the connection stands."""
-
-    __slots__ = ("_data", "_on_progress", "asked_for")
-
-    def __init__(self, data: bytes, on_progress: Callable[[], None]) -> None:
-        self._data = data
-        self._on_progress = on_progress
-        self.asked_for = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        self.asked_for = True
-        self._on_progress()
-        yield self._data
-        self._on_progress()
-
-
-class _Client:
-    """An httpx-like client, and what must be known of its library: httpx2, or httpx."""
-
-    __slots__ = ("busy", "client", "decoding_errors", "transport_errors", "urls")
-
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.busy = 0
-        """How many requests it is busy with, of those that the sharding counts."""
-        self.urls: dict[str, Any] = {}
-        """The addresses it has been asked for, parsed: they are few, and parsing is felt."""
-        transport: list[type[Exception]] = [OSError]
-        decoding: list[type[Exception]] = []
-        for cls in type(client).__mro__:
-            library: Any = sys.modules.get(cls.__module__.partition(".")[0])
-            if hasattr(library, "TransportError") and hasattr(library, "DecodingError"):
-                transport += [library.TransportError, library.StreamError]
-                decoding += [library.DecodingError]
-        self.transport_errors = tuple(transport)
-        self.decoding_errors = tuple(decoding)
-
-    def url(self, text: str) -> Any:
-        url = self.urls.get(text)
-        if url is None:
-            if len(self.urls) >= _MOST_URLS:
-                self.urls.clear()
-            make: Any = type(getattr(self.client, "base_url", text))
-            url = self.urls[text] = make(text)
-        return url
-
-
-class _Response:
-    """A response of an httpx-like client."""
-
-    __slots__ = ("_client", "_release", "_response", "headers", "status")
-
-    def __init__(
-        self, response: Any, client: _Client, release: Callable[[], None] | None = None
-    ) -> None:
-        self._response = response
-        self._client = client
-        self._release = release
-        self.status: int = response.status_code
-        self.headers: Mapping[str, str] = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in response.headers.raw
-        }
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body's bytes, decompressed, as they come."""
-        response = self._response
-        # Where nothing is compressed, the client's decoding layers are passed by.
-        plain = "content-encoding" not in self.headers
-        source = aiter(response.stream) if plain else response.aiter_bytes()
-        try:
-            async with aclosing(source):
-                async for piece in source:
-                    yield piece
-        except self._client.decoding_errors:
-            raise ConnectionError("the compressed response is broken or cut off") from None
-        except self._client.transport_errors as error:
-            raise ConnectionError(_words(error, "the connection broke")) from None
-
-    async def aclose(self) -> None:
-        """Ends the response; closes the connection when the body was not read to its end."""
-        try:
-            await self._response.aclose()
-        finally:
-            if self._release is not None:
-                self._release()
-                self._release = None
-
-
-def _words(error: BaseException, otherwise: str) -> str:
-    return f"{otherwise} ({str(error) or type(error).__name__})"
-
-
-async def _exchange(client: _Client, request: HttpRequest) -> Any:
-    """Sends over a client and gives its response, once the headers are there.
-
-    The deadline for connecting ends when the client asks for the body, and the one for the first
-    byte begins when it has taken it.
-    """
-    now = asyncio.get_running_loop().time
-
-    def expect_first_byte() -> None:
-        wait = request.first_byte
-        deadline.reschedule(None if wait is None else now() + wait)
-
-    body = _Body(request.body, expect_first_byte)
-    built = client.client.build_request(
-        request.method,
-        client.url(request.url),
-        headers={**request.headers, "content-length": str(len(request.body))},
-        content=body,
-        timeout=None,
-    )
-    try:
-        async with asyncio.timeout(request.connect) as deadline:
-            return await client.client.send(built, stream=True)
-    except TimeoutError:
-        if body.asked_for:
-            raise TimeoutError(f"no first byte within {request.first_byte:g} s") from None
-        raise ConnectTimeoutError(f"no connection within {request.connect:g} s") from None
-    except client.transport_errors as error:
-        # The error itself may hold the request, headers and all, so it is not chained.
-        if body.asked_for:
-            raise ConnectionError(_words(error, "the connection broke")) from None
-        raise NotConnectedError(_words(error, "no connection")) from None
-
-
-class ClientTransport:
-    """Sends over a client of the user's: `httpx2.AsyncClient`, `httpx.AsyncClient`, or one alike.
-
-    The client's limits, proxies and hooks hold; its time-outs do not, for this package keeps
-    deadlines of its own. It is the user's to close.
-    """
-
-    __slots__ = ("_client",)
-
-    def __init__(self, client: Any) -> None:
-        self._client = _Client(client)
-
-    async def send(self, request: HttpRequest) -> HttpResponse:
-        """Sends the request and returns once the response's headers are there.
-
-        Raises:
-            TimeoutError: a deadline passed.
-            ConnectionError: no connection, or it broke.
-            RequestsForbiddenError: real requests are forbidden.
-        """
-        check_request(request.url)
-        return _Response(await _exchange(self._client, request), self._client)
+_MOST_PLACES: Final = 256
 
 
 class _LoopClients:
-    """All clients of one event loop."""
+    """All connections of one event loop."""
 
-    __slots__ = ("closer", "free", "shards")
+    __slots__ = ("closer", "free", "http2", "shards")
 
     def __init__(self) -> None:
-        self.shards: list[_Client] = []
-        self.free: dict[str, list[_Client]] = {}
-        """By origin, the clients that can take another request; the last one is taken first."""
+        self.shards: list[EnginePool | Client] = []
+        self.free: dict[str, list[EnginePool | Client]] = {}
+        """By origin, the pools that can take another request; the last one is taken first."""
+        self.http2: dict[str, Http2Pool | None] = {}
+        """By origin, its HTTP/2 connections; `None` where it speaks no HTTP/2."""
         self.closer: AsyncGenerator[None, None] | None = None
 
-    def release(self, origin: str, shard: _Client) -> None:
+    def release(self, origin: str, shard: EnginePool | Client) -> None:
         if shard.busy == CONNECTIONS_PER_CLIENT and origin in self.free:
             self.free[origin].append(shard)
         shard.busy -= 1
 
     async def close(self) -> None:
         shards = self.shards.copy()
+        pools = [pool for pool in self.http2.values() if pool is not None]
         self.shards.clear()
         self.free.clear()
-        for shard in shards:
-            await shard.client.aclose()
+        self.http2.clear()
+        for each in (*shards, *pools):
+            await each.aclose()
 
 
 class HttpTransport:
@@ -220,15 +74,35 @@ class HttpTransport:
         trust_env: whether proxies and certificates named by the environment (`HTTPS_PROXY`,
             `SSL_CERT_FILE` …) are used. Addresses of this machine are never reached by a proxy.
         ssl_context: how servers are checked; without one, by httpx2's usual certificates.
+        http2: whether HTTP/2 is spoken with servers that offer it (over TLS, by ALPN): `None`
+            where the extra `http2` is installed, `True` requires that, `False` never. Through a
+            proxy, HTTP/1.1 is spoken.
+
+    Raises:
+        MissingDependencyError: `http2=True`, and the extra is not installed.
     """
 
-    __slots__ = ("_clients", "_lock", "_pid", "_ssl_context", "_trust_env")
+    __slots__ = ("_clients", "_contexts", "_heads", "_http2", "_lock", "_pid", "_places",
+                 "_ssl_context", "_trust_env")  # fmt: skip
 
     def __init__(
-        self, *, trust_env: bool = True, ssl_context: ssl.SSLContext | None = None
+        self,
+        *,
+        trust_env: bool = True,
+        ssl_context: ssl.SSLContext | None = None,
+        http2: bool | None = None,
     ) -> None:
+        if http2 and find_spec("h2") is None:
+            raise MissingDependencyError(
+                "HttpTransport(http2=True) needs the package h2: pip install 'cascadeflow[http2]'"
+            )
         self._trust_env = trust_env
         self._ssl_context = ssl_context
+        self._contexts: dict[bool, ssl.SSLContext] = {}
+        """Of our own, one for each protocol: what is offered stands in the context."""
+        self._http2 = http2
+        self._places: dict[str, Place] = {}
+        self._heads = Heads()
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClients] = (
@@ -245,17 +119,37 @@ class HttpTransport:
         """
         url = request.url
         check_request(url)
+        place = self._places.get(url) or self._place(url)
+        head = self._heads.of(request.headers)
         clients = await self._loop_clients()
-        end = url.find("/", 8)
-        origin = url if end < 0 else url[:end]
-        shard = self._shard(clients, origin)
+        standing: Any = None
+        if place.secure and self._http2 is not False:
+            http2 = clients.http2.get(place.origin, ...)
+            if http2 is ...:
+                http2 = clients.http2[place.origin] = self._http2_pool(place)
+            if http2 is not None:
+                try:
+                    return await http2.send(request, place, head)
+                except NotOfferedError as answer:
+                    standing = answer.transport
+                    clients.http2[place.origin] = None
+        shard = self._shard(clients, place)
+        if standing is not None and not isinstance(shard, Client):
+            shard.backend.take(standing)
+
+        def release() -> None:
+            clients.release(place.origin, shard)
+
         response = None
         try:
-            response = await _exchange(shard, request)
-            return _Response(response, shard, lambda: clients.release(origin, shard))
+            if isinstance(shard, Client):
+                response = await shard.send(request, release)
+            else:
+                response = await shard.send(request, place, head, release)
+            return response
         finally:
             if response is None:
-                clients.release(origin, shard)
+                release()
 
     async def aclose(self) -> None:
         """Closes the connections of the running loop; the transport may be used again."""
@@ -264,12 +158,21 @@ class HttpTransport:
             if clients is not None and clients.closer is not None:
                 await clients.closer.aclose()
 
-    def _shard(self, clients: _LoopClients, origin: str) -> _Client:
-        free = clients.free.get(origin)
+    def _place(self, url: str) -> Place:
+        from cascadeflow.providers.engine import Place  # noqa: PLC0415 - 35 ms, with the first one
+
+        place = Place(url)
+        if len(self._places) >= _MOST_PLACES:
+            self._places.clear()
+        self._places[url] = place
+        return place
+
+    def _shard(self, clients: _LoopClients, place: Place) -> EnginePool | Client:
+        free = clients.free.get(place.origin)
         if free is None:
-            free = clients.free[origin] = []
+            free = clients.free[place.origin] = []
         if not free:
-            shard = self._make(origin)
+            shard = self._client(place) if self._is_proxied(place) else self._engine(place)
             clients.shards.append(shard)
             free.append(shard)
         shard = free[-1]
@@ -278,26 +181,49 @@ class HttpTransport:
             free.pop()
         return shard
 
-    def _make(self, origin: str) -> _Client:
-        import httpx2  # noqa: PLC0415 - 35 ms, when the first request is sent
+    def _engine(self, place: Place) -> EnginePool:
+        from cascadeflow.providers.engine import EnginePool  # noqa: PLC0415 - as above
 
-        here = is_loopback(host_of(origin))
-        verify: Any = False  # no certificates are read for plain HTTP
-        if origin.startswith("https:"):
-            if self._ssl_context is None:
-                self._ssl_context = httpx2.create_ssl_context(trust_env=self._trust_env)
-            verify = self._ssl_context
-        client = httpx2.AsyncClient(
-            verify=verify,
-            trust_env=self._trust_env and not here,
-            timeout=None,
-            limits=httpx2.Limits(
-                max_connections=CONNECTIONS_PER_CLIENT,
-                max_keepalive_connections=CONNECTIONS_PER_CLIENT,
-                keepalive_expiry=_KEEPALIVE_SECONDS,
-            ),
+        context = self._context(http2=False) if place.secure else None
+        return EnginePool(CONNECTIONS_PER_CLIENT, KEEPALIVE_SECONDS, context)
+
+    def _client(self, place: Place) -> Client:
+        """Makes a whole client of httpx2's, which knows its way through proxies."""
+        import httpx2  # noqa: PLC0415 - as above
+
+        # No certificates are read for plain HTTP.
+        verify: Any = self._context(http2=False) if place.secure else False
+        limits = httpx2.Limits(
+            max_connections=CONNECTIONS_PER_CLIENT,
+            max_keepalive_connections=CONNECTIONS_PER_CLIENT,
+            keepalive_expiry=KEEPALIVE_SECONDS,
         )
-        return _Client(client)
+        return Client(httpx2.AsyncClient(verify=verify, timeout=None, limits=limits))
+
+    def _http2_pool(self, place: Place) -> Http2Pool | None:
+        if self._is_proxied(place) or (self._http2 is None and find_spec("h2") is None):
+            return None
+        from cascadeflow.providers.http2 import Http2Pool  # noqa: PLC0415 - an extra
+
+        return Http2Pool(place, KEEPALIVE_SECONDS, self._context(http2=True))
+
+    def _context(self, *, http2: bool) -> ssl.SSLContext:
+        if self._ssl_context is not None:
+            return self._ssl_context
+        context = self._contexts.get(http2)
+        if context is None:
+            import httpx2  # noqa: PLC0415 - as above
+
+            context = self._contexts[http2] = httpx2.create_ssl_context(trust_env=self._trust_env)
+        return context
+
+    def _is_proxied(self, place: Place) -> bool:
+        """Whether a proxy may stand between: then httpx2 finds out, and goes through it."""
+        if not self._trust_env or is_loopback(place.host):
+            return False
+        from urllib.request import getproxies  # noqa: PLC0415 - heavy, and seldom needed
+
+        return not {"http", "https", "all"}.isdisjoint(getproxies())
 
     async def _loop_clients(self) -> _LoopClients:
         if self._pid != os.getpid():
@@ -311,13 +237,13 @@ class HttpTransport:
             for other in [other for other in self._clients if other.is_closed()]:
                 del self._clients[other]  # closed without its generators: nothing can be awaited
             self._clients[loop] = clients
-        # A loop closes its asynchronous generators before it ends, and so our clients.
+        # A loop closes its asynchronous generators before it ends, and so our connections.
         clients.closer = _close_at_end(clients, lambda: self._clients.pop(loop, None))
         await anext(clients.closer)
         return clients
 
     def _leave_parent(self) -> None:
-        """In a forked child: forgets the parent's clients without touching their sockets.
+        """In a forked child: forgets the parent's connections without touching their sockets.
 
         To finalise them here would wake the parent's loop and warn of transports left open, so they
         are made immortal.
