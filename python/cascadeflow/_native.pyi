@@ -6,6 +6,7 @@ from typing import Literal, Self, TypeAlias, final
 
 __all__ = [
     "DEBUG_BUILD",
+    "JsonSchema",
     "Ledger",
     "PriceSchedule",
     "RateCard",
@@ -20,7 +21,6 @@ __all__ = [
     "WindowStanding",
     "__version__",
     "assess_complexity",
-    "check_json",
     "judge_answer",
     "load_onnx_runtime",
     "onnx_runtime_version",
@@ -99,7 +99,7 @@ def judge_answer(
     finish_reason: str = "unknown",
     refusal: str | None = None,
     response_format: Literal["json_object", "json_schema"] | None = None,
-    schema: str | None = None,
+    schema: JsonSchema | None = None,
     calls_tools: bool = False,
     has_reasoning: bool = False,
 ) -> tuple[float, bool, list[tuple[str, _Verdict, float, str]], list[float]]:
@@ -114,12 +114,23 @@ def judge_answer(
         ValueError: no such finish reason, or `json_schema` without a schema.
     """
 
-def check_json(text: str, schema: str, /) -> str | None:
-    """Why a text is not JSON, or does not fit a schema; `None` when it is and does.
+@final
+class JsonSchema:
+    """A JSON schema, read once, to hold texts to.
 
     Raises:
-        ValueError: the schema is not JSON.
+        ValueError: the schema is not JSON, or is nested deeper than 128 levels.
     """
+
+    def __new__(cls, schema: str, /) -> Self: ...
+    def check(
+        self, text: str, /
+    ) -> tuple[Literal["fits", "fails", "unknown", "broken"], str]:
+        """What a text is to the schema, and where and why; empty when it fits.
+
+        `broken`: it is not JSON. `unknown`: nothing speaks against it, and something in the schema
+        could not be checked.
+        """
 
 def quality_weights() -> tuple[list[str], float, list[float]]:
     """The features' names, and the intercept and weights that make them a probability."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cascadeflow.quality.report import CheckReport, QualityReport
-from cascadeflow.quality.rules import TextJudgement, judge_text, judge_tool_calls
+from cascadeflow.quality.rules import TextJudgement, judge_text
+from cascadeflow.quality.tool_calls import judge_tool_calls
 from cascadeflow.quality.validator import RuleValidator, Validator
 
 __all__ = [

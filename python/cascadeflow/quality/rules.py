@@ -6,20 +6,18 @@ the answer is good enough. `docs/quality.md` says what each rule does and how go
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from cascadeflow._native import check_json, judge_answer, quality_weights
+from cascadeflow._native import judge_answer, quality_weights
 from cascadeflow.quality.report import CheckReport
+from cascadeflow.quality.schema import compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from cascadeflow.types import FinishReason, ResponseFormat
 
-    from cascadeflow.types import FinishReason, JsonObject, ResponseFormat, Tool, ToolCall
-
-__all__ = ["TextJudgement", "judge_text", "judge_tool_calls"]
+__all__ = ["TextJudgement", "judge_text"]
 
 REJECTED: Final = 0.01
 """No probability is higher than this once a check rejects the answer outright."""
@@ -113,7 +111,7 @@ def judge_text(
     form = None if response_format is None else response_format.kind
     schema = None
     if response_format is not None and response_format.kind == "json_schema":
-        schema = _dump(response_format.schema)
+        schema = compiled(response_format.schema)
 
     def run(question: str, answer: str, instructions: str, refusal: str | None) -> TextJudgement:
         probability, rejected, checks, features = judge_answer(
@@ -145,55 +143,6 @@ def judge_text(
         # Half a surrogate pair, as JSON may carry it, is no text in UTF-8.
         refusal = None if refusal is None else _whole(refusal)
         return run(_whole(question), _whole(answer), _whole(instructions), refusal)
-
-
-def judge_tool_calls(
-    calls: Sequence[ToolCall], tools: Sequence[Tool], *, required: str | None = None
-) -> CheckReport:
-    """Checks that each call names a tool that was offered, with arguments that fit its schema.
-
-    Args:
-        calls: what the model asks to call.
-        tools: what it was offered.
-        required: the request's `tool_choice`: with `"required"` or a tool's name a call must come.
-    """
-    name = "tool_calls"
-    if not calls:
-        if required in (None, "auto", "none"):
-            return _silent(name, "not_applicable")
-        return _failed(name, "a tool call was required, and there is none")
-    offered = {tool.name: tool for tool in tools}
-    for call in calls:
-        tool = offered.get(call.name)
-        if tool is None:
-            return _failed(name, f"no tool called {call.name!r} was offered")
-        problem = _problem(call.arguments.strip() or "{}", tool.parameters)
-        if problem is not None:
-            return _failed(name, f"the arguments of {call.name!r} are unfit: {problem}")
-    if required not in (None, "auto", "required") and all(call.name != required for call in calls):
-        return _failed(name, f"a call of {required!r} was required, and there is none")
-    return _silent(name, "passed")
-
-
-def _failed(name: str, reason: str) -> CheckReport:
-    return CheckReport(name=name, verdict="failed", score=0.0, reason=reason)
-
-
-def _problem(arguments: str, schema: JsonObject) -> str | None:
-    """Why arguments are no JSON object that fits a schema; `None` when they are."""
-    try:
-        return check_json(arguments, _dump({"type": "object", **schema}))
-    except UnicodeEncodeError:
-        return "half a surrogate pair"
-
-
-def _dump(schema: JsonObject) -> str:
-    return json.dumps(schema, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    """Mappings of other kinds as dicts, sequences as lists."""
-    return dict(value) if hasattr(value, "keys") else list(value)
 
 
 def _whole(text: str) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from cascadeflow.quality.report import QualityReport
-from cascadeflow.quality.rules import REJECTED, TextJudgement, judge_text, judge_tool_calls
+from cascadeflow.quality.rules import REJECTED, TextJudgement, judge_text
+from cascadeflow.quality.tool_calls import judge_tool_calls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable

@@ -3,8 +3,7 @@
 use cascadeflow_core::quality::check::Verdict;
 use cascadeflow_core::quality::features::NAMES;
 use cascadeflow_core::quality::format::ResponseFormat;
-use cascadeflow_core::quality::format::schema::{Fit, fits};
-use cascadeflow_core::quality::json::parse;
+use cascadeflow_core::quality::schema::{Fit, JsonSchema as Schema};
 use cascadeflow_core::quality::truncated::Finish;
 use cascadeflow_core::quality::weights::{INTERCEPT, WEIGHTS};
 use cascadeflow_core::quality::{Draft, judge};
@@ -57,14 +56,14 @@ fn judge_answer(
     finish_reason: &str,
     refusal: Option<&str>,
     response_format: Option<&str>,
-    schema: Option<&str>,
+    schema: Option<&Bound<'_, JsonSchema>>,
     calls_tools: bool,
     has_reasoning: bool,
 ) -> PyResult<(f64, bool, Vec<Listed>, Vec<f64>)> {
     let format = match (response_format, schema) {
         (None, None) => ResponseFormat::Text,
         (Some("json_object"), None) => ResponseFormat::Json,
-        (Some("json_schema"), Some(schema)) => ResponseFormat::Schema(schema),
+        (Some("json_schema"), Some(schema)) => ResponseFormat::Schema(&schema.get().inner),
         _ => {
             let message = "response_format is json_object, or json_schema with a schema";
             return Err(PyValueError::new_err(message));
@@ -105,22 +104,39 @@ fn judge_answer(
     ))
 }
 
-/// Why a text is not JSON, or does not fit a schema; `None` when it is and does, or when the schema asks
-/// what is not checked.
-#[pyfunction]
-#[pyo3(signature = (text, schema, /))]
-fn check_json(text: &str, schema: &str) -> PyResult<Option<String>> {
-    let schema = parse(schema).map_err(|error| {
-        let message = format!("the schema is not JSON: {error}");
-        PyValueError::new_err(message)
-    })?;
-    Ok(match parse(text) {
-        Err(error) => Some(error.to_string()),
-        Ok(value) => match fits(&value, &schema) {
-            Fit::Fails(why) => Some(why),
-            Fit::Fits | Fit::Unknown => None,
-        },
-    })
+/// A JSON schema, read once, to hold texts to.
+#[pyclass(frozen, module = "cascadeflow._native")]
+struct JsonSchema {
+    inner: Schema,
+}
+
+#[pymethods]
+impl JsonSchema {
+    #[new]
+    #[pyo3(signature = (schema, /))]
+    fn new(schema: &str) -> PyResult<Self> {
+        let inner = Schema::new(schema).map_err(|error| {
+            let message = format!("the schema is not JSON: {error}");
+            PyValueError::new_err(message)
+        })?;
+        Ok(Self { inner })
+    }
+
+    /// What a text is to the schema, and where and why.
+    #[pyo3(signature = (text, /))]
+    fn check(&self, py: Python<'_>, text: &str) -> (&'static str, String) {
+        let checked = if text.len() >= LONG {
+            py.detach(|| self.inner.check(text))
+        } else {
+            self.inner.check(text)
+        };
+        match checked {
+            Err(error) => ("broken", error.to_string()),
+            Ok(Fit::Fits) => ("fits", String::new()),
+            Ok(Fit::Fails(why)) => ("fails", why),
+            Ok(Fit::Unknown(why)) => ("unknown", why),
+        }
+    }
 }
 
 /// The names of the features, and the intercept and weights that make them a probability.
@@ -132,6 +148,6 @@ fn quality_weights() -> (Vec<&'static str>, f64, Vec<f64>) {
 /// Adds this room's names to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(judge_answer, module)?)?;
-    module.add_function(wrap_pyfunction!(check_json, module)?)?;
+    module.add_class::<JsonSchema>()?;
     module.add_function(wrap_pyfunction!(quality_weights, module)?)
 }

@@ -19,6 +19,7 @@ pub(crate) mod phrases;
 pub mod reasoning;
 pub mod refusal;
 pub mod repetition;
+pub mod schema;
 pub mod self_correction;
 pub mod topic;
 pub mod truncated;

@@ -17,8 +17,9 @@ fn json_of_the_protocol_must_be_json_and_nothing_else() {
     for text in ["{\"a\": 1", "```json\n{}\n```", "Here: {}", "{'a': 1}", ""] {
         assert!(judge(text).hard, "{text:?}");
     }
-    let schema = ResponseFormat::Schema(r#"{"type":"object","required":["a"]}"#);
-    let judge = |text: &str| check(&Answer::new(text), &[], "", schema);
+    let schema = JsonSchema::new(r#"{"type":"object","required":["a"]}"#).unwrap();
+    let form = ResponseFormat::Schema(&schema);
+    let judge = |text: &str| check(&Answer::new(text), &[], "", form);
     assert_eq!(judge("{\"a\": 1}").verdict, Verdict::Passed);
     let missing = judge("{\"b\": 1}");
     assert!(
