@@ -155,6 +155,7 @@ def test_no_usage_within_the_bounds_costs_more(data: st.DataObject) -> None:
         at=moment,
         service_tier=data.draw(st.sampled_from(tiers)),
         served_model=data.draw(st.sampled_from([None, served.id])),
+        region=data.draw(st.sampled_from([None, "us", "global"])),
     )
     if price is None or price.input is None or price.output is None:
         return
@@ -284,6 +285,26 @@ def test_a_fast_mode_is_reckoned_with_when_it_is_asked_for() -> None:
         slow = worst_case(asked, ask(), output_tokens=1000, at=NOW)
         fast = worst_case(asked, ask(extra={"speed": "fast"}), output_tokens=1000, at=NOW)
         assert fast.nanodollars > slow.nanodollars
+
+
+def test_inference_in_the_us_is_reckoned_with_unless_the_request_rules_it_out() -> None:
+    """A workspace may keep inference there without a word in the request."""
+    asked = ModelConfig("claude-opus-5", "anthropic")
+    anywhere = worst_case(asked, ask(extra={"inference_geo": "global"}), output_tokens=9, at=NOW)
+    for extra in ({}, {"inference_geo": "us"}):
+        worst = worst_case(asked, ask(extra=extra), output_tokens=9, at=NOW)
+        listed = price_of(asked, at=NOW, region="us")
+        assert listed is not None
+        bound = listed.upper_bound(worst.input_tokens, 9, without=["cache_write_1h"])
+        assert worst.nanodollars == bound
+    assert anywhere.nanodollars < worst.nanodollars
+    older = ModelConfig("claude-opus-4-5", "anthropic")
+    same = [
+        worst_case(older, ask(extra=extra), output_tokens=9, at=NOW).nanodollars
+        for extra in ({}, {"inference_geo": "global"})
+    ]
+    assert price_of(older, at=NOW, region="us") == price_of(older, at=NOW)
+    assert same[0] <= same[1]  # the field itself is counted as text
 
 
 def test_a_price_that_rises_while_the_call_waits_is_reckoned_with() -> None:

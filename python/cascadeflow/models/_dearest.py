@@ -7,6 +7,7 @@ from datetime import date, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.models import catalogue
+from cascadeflow.models._regions import dearest_factor
 from cascadeflow.models.overrides import stated_price
 from cascadeflow.models.prices import require_price
 
@@ -34,7 +35,7 @@ _TIERS_UNDER: Final[Mapping[str, frozenset[str]]] = {
 }
 """Tiers that OpenAI may serve when one of these is asked for; any may serve when it is not."""
 
-_PINNING: Final = frozenset({"openai"})
+_PINNING: Final = frozenset({"openai", "openai-responses"})
 """Providers that serve the tier that is asked for, or a cheaper one."""
 
 _QUARTER: Final = 900
@@ -93,12 +94,14 @@ def dearest_rates(
     until: datetime,
     tier: str | None,
     fast: bool,
+    region: str | None,
     without: frozenset[str],
 ) -> tuple[Rates, ...]:
     """Gives the rates that may hold for a call; what it costs at most is the most by any of them.
 
     A price that the user states holds whatever serves. By the catalogue: every model that the name
-    may stand for, every tier, and every time from `at` to `until`, to the quarter of an hour.
+    may stand for, every tier and region, and every time from `at` to `until`, to the quarter of an
+    hour.
 
     Args:
         model: the model that is asked.
@@ -106,6 +109,7 @@ def dearest_rates(
         until: the latest one.
         tier: the service tier asked for.
         fast: whether the request asks for the provider's fast mode.
+        region: the region asked for.
         without: units that the call surely does not use.
 
     Raises:
@@ -122,11 +126,17 @@ def dearest_rates(
         _remembered_of = table
     start, end = int(at.timestamp()) // _QUARTER, -(-int(until.timestamp()) // _QUARTER)
     pinned = tier if model.provider in _PINNING and tier in _TIERS_UNDER else None
-    key = (model.provider, model.name, start, end, pinned, fast, without)
+    key = (model.provider, model.name, start, end, pinned, fast, region, without)
     found = _remembered.get(key)
     if found is None:
         found = _of_catalogue(
-            model, (start * _QUARTER, end * _QUARTER), at, pinned=pinned, fast=fast, without=without
+            model,
+            (start * _QUARTER, end * _QUARTER),
+            at,
+            pinned=pinned,
+            fast=fast,
+            region=region,
+            without=without,
         )
         if len(_remembered) >= _MOST_REMEMBERED:
             _remembered.clear()
@@ -141,6 +151,7 @@ def _of_catalogue(
     *,
     pinned: str | None,
     fast: bool,
+    region: str | None,
     without: frozenset[str],
 ) -> tuple[Rates, ...]:
     rows, own = catalogue.rows_that_may_serve(model.provider, model.name)
@@ -157,12 +168,23 @@ def _of_catalogue(
             for context in (_contexts(row, pinned=pinned, fast=fast) if own else [None])
             for moment in _moments(row, *window)
         }
+        factor = dearest_factor(row, asked=region) if own else (1, 1)
         for resolution in resolutions:
             card = row.schedule.card(*resolution)
-            rates = _of_card(card, without, first.price)
+            rates = _raised(_of_card(card, without, first.price), *factor)
             if rates.input and rates.output:
                 found.setdefault((rates.input, rates.output, rates.call), rates)
     return tuple(_undominated(found.values()))
+
+
+def _raised(rates: Rates, numerator: int, denominator: int) -> Rates:
+    if numerator == denominator:
+        return rates
+
+    def raised(steps: Steps) -> Steps:
+        return tuple((above, -(-rate * numerator // denominator)) for above, rate in steps)
+
+    return Rates(raised(rates.input), raised(rates.output), rates.call, rates.price)
 
 
 def _contexts(row: Row, *, pinned: str | None, fast: bool) -> Iterator[dict[str, str] | None]:

@@ -38,7 +38,7 @@ _NEUTRAL: Final = frozenset(
         *("cache_control", "keep_alive", "prompt_cache_key", "prompt_cache_options"),
         *("prompt_cache_retention",),
         # who serves, and at what speed: every tier that has a price is reckoned with
-        *("allow_fallbacks", "priority", "provider", "service_tier", "speed"),
+        *("allow_fallbacks", "inference_geo", "priority", "provider", "service_tier", "speed"),
         # names, notes, safety
         *("labels", "metadata", "moderation", "request_id", "safe_prompt", "safety_identifier"),
         *("safety_settings", "session_id", "store", "tags", "trace", "usage", "user"),
@@ -90,6 +90,7 @@ class OwnWords:
         more_input: bytes of the model's own fields, which the token count of a request leaves out.
         tier: the service tier asked for.
         fast: whether the provider's fast mode is asked for.
+        region: the region asked for.
         without: kinds of tokens that the call surely does not use.
     """
 
@@ -101,6 +102,7 @@ class OwnWords:
     more_input: int = 0
     tier: str | None = None
     fast: bool = False
+    region: str | None = None
     without: frozenset[str] = frozenset()
 
     def output(self, output_tokens: int) -> int:
@@ -136,7 +138,7 @@ def read_own_words(request: ChatRequest, model: ModelConfig) -> OwnWords:
         unbounded.append("a message's extras, which refer to a file, an image or a sound")
     limits, copies, refused = _limits(fields)
     prediction = fields.get("prediction")
-    tier = fields.get("service_tier")
+    tier, region = fields.get("service_tier"), fields.get("inference_geo")
     every_kind = extras or unbounded or "cache_control" in fields
     return OwnWords(
         refused=refused,
@@ -148,6 +150,7 @@ def read_own_words(request: ChatRequest, model: ModelConfig) -> OwnWords:
         more_input=_bytes(model.extra) if model.extra else 0,
         tier=tier if isinstance(tier, str) else None,
         fast=fields.get("speed") is not None,
+        region=region if isinstance(region, str) else None,
         without=frozenset() if every_kind else (_WITH_IMAGES if images else PLAIN).without,
     )
 

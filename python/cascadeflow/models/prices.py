@@ -14,6 +14,7 @@ A cost that the provider itself reports wins over all of them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from cascadeflow.errors import InvalidRequestError, UnknownPriceError, UnknownUsageError
 from cascadeflow.models._price import RATES, Price, PriceSource, PriceTier
+from cascadeflow.models._regions import in_region
 from cascadeflow.models.catalogue import find_row, suggest
 from cascadeflow.models.config import is_local_provider
 from cascadeflow.models.overrides import set_price, stated_price, use_prices_file
@@ -80,6 +82,7 @@ def price_of(
     at: datetime,
     service_tier: str | None = None,
     served_model: str | None = None,
+    region: str | None = None,
 ) -> Price | None:
     """Gives a model's price, or `None` when it is not known.
 
@@ -92,12 +95,15 @@ def price_of(
       the name that leads to it, and a router may have chosen another model. One that the catalogue
       does not know has the asked model's price if its name says that it is the same model (a date,
       a version or a path more or less, words in another order); else its price is not known.
+    - Anthropic's newer models cost more where the region that served is `us`; the price in a region
+      that nobody knows of is not known.
 
     Args:
         model: the model that was asked.
         at: the moment, with a time zone: dated prices and prices by the hour depend on it.
         service_tier: the tier that served the request; before it is sent, the tier asked for.
         served_model: the model that served the request, by the provider's word.
+        region: the region that served it, where the provider says so (`inference_geo`).
 
     Raises:
         InvalidRequestError: `at` has no time zone.
@@ -114,7 +120,8 @@ def price_of(
     found = find_row(model.provider, model.name, served_model)
     if found is not None:
         row, own = found
-        return _catalogue_price(row, own=own, at=at, service_tier=service_tier)
+        price = _catalogue_price(row, own=own, at=at, service_tier=service_tier)
+        return in_region(price, row, region) if price is not None and own else price
     return _FREE if _is_local(model) else None
 
 
@@ -153,12 +160,13 @@ def cost_of(completion: Completion, model: ModelConfig, *, at: datetime) -> Cost
     """
     if completion.reported_cost is not None:
         return CostOf(nanodollars=completion.reported_cost, source="provider")
-    served, tier = completion.model, completion.service_tier
-    price = price_of(model, at=at, service_tier=tier, served_model=served)
+    served, (tier, region) = completion.model, _served(completion)
+    price = price_of(model, at=at, service_tier=tier, served_model=served, region=region)
     if price is None:
         by = f", served as {served}" if served not in (None, model.name) else ""
         tier_text = f" at service tier {tier!r}" if tier is not None else ""
-        problem = f"the price of {model.id}{by}{tier_text} is not known"
+        where = f" in region {region!r}" if region is not None else ""
+        problem = f"the price of {model.id}{by}{tier_text}{where} is not known"
         return CostOf(nanodollars=None, confirmed=False, problem=problem)
     if completion.usage is None:
         problem = f"{model.provider} did not say what was used"
@@ -181,6 +189,22 @@ def cost_of(completion: Completion, model: ModelConfig, *, at: datetime) -> Cost
         date=price.date,
         confirmed=completion.usage_complete,
     )
+
+
+def _served(completion: Completion) -> tuple[str | None, str | None]:
+    """Gives the tier and the region that served, by the provider's word.
+
+    Anthropic says of its fast mode and of the region in the usage; the tier is the standard one
+    beside it.
+    """
+    tier = completion.service_tier or None
+    usage = completion.extras.get("usage")
+    if not isinstance(usage, Mapping):
+        return tier, None
+    if usage.get("speed") == "fast" and (tier is None or tier in _USUAL_TIERS):
+        tier = "fast"
+    region = usage.get("inference_geo")
+    return tier, region if isinstance(region, str) and region else None
 
 
 @lru_cache(maxsize=256)
@@ -206,7 +230,7 @@ def _catalogue_price(
         raise InvalidRequestError(
             "a price holds at a moment: `at` needs a time zone, as in datetime.now(UTC)"
         )
-    tier = None if service_tier is None else service_tier.lower()
+    tier = service_tier.lower() if service_tier else None
     context = None
     if tier is not None and own and row.has_variants:
         context = {"service_tier": tier}

@@ -201,7 +201,13 @@ def _reckon(
         _check("extra", extra)
     own = read_own_words(request, model)
     rates = dearest_rates(
-        model, at=at, until=until, tier=own.tier, fast=own.fast, without=own.without
+        model,
+        at=at,
+        until=until,
+        tier=own.tier,
+        fast=own.fast,
+        region=own.region,
+        without=own.without,
     )
     count = _counted(model, request, counts)
     searching = _searches(model.name) and not all(each.call for each in rates)
