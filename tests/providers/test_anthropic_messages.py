@@ -240,6 +240,12 @@ def test_thinking_goes_back_unchanged_and_to_nobody_else() -> None:
     assert elsewhere == {"role": "assistant", "content": "4"}
 
 
+@pytest.mark.parametrize("content", [[[]], ["x"], [None], "x"])
+def test_content_of_another_form_goes_back_as_it_came(content: object) -> None:
+    message = Message("assistant", extras={"provider:anthropic": {"content": content}})
+    assert encode((*HI, message))["messages"][1]["content"] == content
+
+
 # Answers
 
 

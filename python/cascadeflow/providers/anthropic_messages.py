@@ -157,8 +157,9 @@ class AnthropicMessagesCodec:
             if after_result and role == "user" and not fields:
                 written[-1]["content"].extend(blocks)
             else:
-                if len(blocks) == 1 and blocks[0].keys() == {"type", "text"}:
-                    blocks = blocks[0]["text"]
+                if len(blocks) == 1 and isinstance(blocks[0], dict):
+                    only = blocks[0]
+                    blocks = only["text"] if only.keys() == {"type", "text"} else blocks
                 written.append({"role": role, "content": blocks, **fields})
             after_result = isinstance(written[-1]["content"], list) and (
                 message.role == "tool" or (after_result and role == "user")
