@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import statistics
 import sys
@@ -13,15 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.models.recorded import Exchange as Recorded
+from tests.models.recorded import exchanges as recorded_exchanges
 
 from cascadeflow.errors import UnboundedCostError, UnknownPriceError
-from cascadeflow.models.completion import Completed, Completion
 from cascadeflow.models.config import ModelConfig
 from cascadeflow.models.prices import cost_of
-from cascadeflow.models.usage import Usage
 from cascadeflow.models.worst_case import worst_case
-from cascadeflow.providers.codecs import get_codec
-from cascadeflow.providers.registry import provider_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,26 +58,22 @@ def recorded_requests() -> Iterator[Any]:
 @pytest.fixture(scope="module")
 def exchanges(recordings: Path, recorded_requests: Any) -> list[Exchange]:
     found = []
-    for file in sorted(recordings.glob("*.jsonl.gz")):
-        provider = file.name.removesuffix(".jsonl.gz")
-        if provider == "openai-responses":
-            continue  # another protocol, which no request of ours is written in
-        with gzip.open(file, "rt") as lines:
-            rows = [json.loads(line) for line in lines]
-        found += [each for row in rows if (each := exchange(provider, row, recorded_requests))]
+    for recorded in recorded_exchanges(recordings):
+        if recorded.provider == "openai-responses":
+            continue  # nobody here reads its requests back into requests of ours
+        each = exchange(recorded, recorded_requests)
+        if each is not None:
+            found.append(each)
     return found
 
 
-def exchange(provider: str, row: dict[str, Any], reader: Any) -> Exchange | None:
+def exchange(recorded: Recorded, reader: Any) -> Exchange | None:
     """Reads a row; `None` when it has no usage, or lacks a part of what was sent."""
+    provider, row, completion = recorded.provider, recorded.row, recorded.completion
     body = row["request"]
-    if row["status"] >= 300 or "...scrubbed" in json.dumps(body):
+    if "...scrubbed" in json.dumps(body) or reader.billed_input(row) is None:
         return None
-    billed = reader.billed_input(row)
-    if billed is None:
-        return None
-    completion = answered(provider, row, billed, reader)
-    if completion is None or completion.usage is None:
+    if completion.usage is None:
         return None
     request = reader.READERS.get(provider, reader.read_openai)(row)
     model = ModelConfig(request.model, provider)
@@ -94,27 +87,6 @@ def exchange(provider: str, row: dict[str, Any], reader: Any) -> Exchange | None
         return None
     cost = cost_of(completion, model, at=NOW).nanodollars
     return Exchange(row["id"], provider, limit is not None, cost, worst)
-
-
-def answered(provider: str, row: dict[str, Any], billed: int, reader: Any) -> Completion | None:
-    """The answer; of a protocol without a codec, its totals."""
-    if provider in provider_ids():
-        codec = get_codec(provider)
-        if row.get("response") is not None:
-            return codec.decode(row["status"], {}, json.dumps(row["response"]).encode())
-        last = list(codec.decode_stream([row["response_text"].encode()]))[-1]
-        assert isinstance(last, Completed)
-        return last.completion
-    output = 0
-    for answer in reader.answers(row):
-        usage = answer.get("usage") or answer.get("usageMetadata") or {}
-        counted = [
-            (usage.get("billed_units") or {}).get("output_tokens"),
-            usage.get("outputTokens"),
-            (usage.get("candidatesTokenCount") or 0) + (usage.get("thoughtsTokenCount") or 0),
-        ]
-        output = next((count for count in counted if count), output)
-    return Completion(usage=Usage(input_tokens=billed, output_tokens=output))
 
 
 def limit_of(body: dict[str, Any]) -> int | None:
