@@ -5,30 +5,26 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
+from cascadeflow.agent_open import open_run
 from cascadeflow.agent_setup import (
+    DEFAULT_BREAKER,
     OnVerifierFailure,
     RunOptions,
     UnknownPrice,
     completer_of,
     hedge_seconds,
-    loop_of,
     notifier_of,
     one_of,
     quality_of,
     read_models,
     recall_of,
-    schema_of,
-    seconds,
-    spender_of,
 )
 from cascadeflow.clock import SystemClock
 from cascadeflow.errors import InvalidRequestError
 from cascadeflow.models.prices import require_price
-from cascadeflow.money import from_usd
 from cascadeflow.pipeline.drive import complete, stream
-from cascadeflow.pipeline.request import normalise
 from cascadeflow.pipeline.route import Router
-from cascadeflow.pipeline.run import Engine, Run
+from cascadeflow.pipeline.run import Engine
 from cascadeflow.providers.registry import get_provider
 from cascadeflow.quality.validator import RuleValidator
 
@@ -50,7 +46,13 @@ if TYPE_CHECKING:
     from cascadeflow.budgets.tracker import CostTracker
     from cascadeflow.cache.key import CacheScope
     from cascadeflow.clock import Clock
-    from cascadeflow.config import Deadlines, QualityConfig, QualityMode, RetryPolicy
+    from cascadeflow.config import (
+        BreakerPolicy,
+        Deadlines,
+        QualityConfig,
+        QualityMode,
+        RetryPolicy,
+    )
     from cascadeflow.models.completer import Completer
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.money import Amount
@@ -99,6 +101,7 @@ class CascadeAgent:
         transport: Transport | None = None,
         retry: RetryPolicy | None = None,
         deadlines: Deadlines | None = None,
+        breaker: BreakerPolicy | None = DEFAULT_BREAKER,
         completer: Completer | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -134,8 +137,10 @@ class CascadeAgent:
             transport: sends the HTTP requests; anything with its one method.
             retry: when a failed call is tried again at the same model.
             deadlines: how long the parts of a call may take.
-            completer: asks the models in the place of the built-in providers; `transport`, `retry`
-                and `deadlines` are then its own affair.
+            breaker: when a model that keeps failing is left alone for a while, so that the next in
+                line is asked at once; `None` never does that.
+            completer: asks the models in the place of the built-in providers; `transport`, `retry`,
+                `deadlines` and `breaker` are then its own affair.
             clock: the time.
 
         Raises:
@@ -163,7 +168,14 @@ class CascadeAgent:
         )
         quality = quality_of(quality_config, quality_mode)
         judge = validator or RuleValidator()
-        self._completer = completer_of(completer, transport, retry, deadlines, self._clock)
+        self._completer = completer_of(
+            completer,
+            transport=transport,
+            retry=retry,
+            deadlines=deadlines,
+            breaker=breaker,
+            clock=self._clock,
+        )
         self._engine = Engine(
             completer=self._completer,
             validator=judge,
@@ -296,7 +308,9 @@ class CascadeAgent:
             MissingKeyError: a model's key is neither given nor in the environment.
             ToolAbort: a tool raised it.
         """
-        run = self._open(
+        run = open_run(
+            self._engine,
+            self._router,
             query,
             messages,
             streamed=False,
@@ -350,7 +364,7 @@ class CascadeAgent:
             InvalidRequestError: at once, before anything is sent.
             AllModelsFailedError: while iterating; likewise what else `run` raises.
         """
-        run = self._open(query, messages, streamed=True, **options)
+        run = open_run(self._engine, self._router, query, messages, streamed=True, **options)
         return stream(run, show_draft=show_draft)
 
     def run_sync(
@@ -520,71 +534,3 @@ class CascadeAgent:
         traceback: TracebackType | None,
     ) -> None:
         await self.aclose()
-
-    def _open(
-        self,
-        query: str | None,
-        messages: Iterable[Message | JsonObject] | None,
-        *,
-        streamed: bool,
-        system_prompt: str | None = None,
-        max_tokens: int | None = None,
-        temperature: float | None = None,
-        top_p: float | None = None,
-        stop: str | Sequence[str] | None = None,
-        seed: int | None = None,
-        tools: Sequence[Tool | JsonObject | Callable[..., Any]] | None = None,
-        tool_choice: str | JsonObject | None = None,
-        tool_executor: ToolExecutor | Literal[True] | None = None,
-        max_steps: int = 8,
-        response_format: ResponseFormat | JsonObject | type[Any] | None = None,
-        extra: JsonObject | None = None,
-        model: str | None = None,
-        force_direct: bool = False,
-        complexity_hint: str | None = None,
-        user_id: str | None = None,
-        user_tier: str | None = None,
-        team: str | None = None,
-        key_id: str | None = None,
-        tags: Sequence[str] = (),
-        max_extra_cost: Amount | None = None,
-        use_cache: bool = True,
-        timeout: float | None = None,
-    ) -> Run:
-        """Reads a request, plans it and opens its books."""
-        started = self._clock.monotonic()
-        schema, response_format = schema_of(response_format)
-        loop, tools = loop_of(tools, tool_executor, max_steps)
-        request = normalise(
-            query,
-            messages=messages,
-            system_prompt=system_prompt,
-            max_tokens=max_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            stop=stop,
-            seed=seed,
-            tools=tools,
-            tool_choice=tool_choice,
-            response_format=response_format,
-            extra=extra,
-        )
-        plan = self._router.plan(
-            request, model=model, force_direct=force_direct, complexity_hint=complexity_hint
-        )
-        return Run(
-            self._engine,
-            request,
-            plan,
-            started=started,
-            timeout=seconds(timeout),
-            spender=spender_of(user_id, user_tier, team, key_id, tags),
-            pinned=model is not None,
-            max_extra_cost=(
-                None if max_extra_cost is None else from_usd(max_extra_cost, what="max_extra_cost")
-            ),
-            use_cache=use_cache,
-            streamed=streamed,
-            schema=schema,
-            loop=loop,
-        )

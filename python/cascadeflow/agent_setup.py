@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, get_args
 
 from cascadeflow.budgets.records import NOBODY, Spender
-from cascadeflow.config import QualityConfig
+from cascadeflow.config import BreakerPolicy, QualityConfig
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.models.config import ModelConfig
 from cascadeflow.types import ResponseFormat, Tool
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cascadeflow.types import JsonObject
 
 __all__ = [
+    "DEFAULT_BREAKER",
     "CacheOption",
     "OnVerifierFailure",
     "RunOptions",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 CacheOption: TypeAlias = "str | bool | ResponseCache | None"
+DEFAULT_BREAKER: Final = BreakerPolicy()
 OnVerifierFailure = Literal["error", "draft"]
 UnknownPrice = Literal["error", "allow"]
 
@@ -278,9 +280,11 @@ def recall_of(
 
 def completer_of(
     completer: Completer | None,
+    *,
     transport: Transport | None,
     retry: RetryPolicy | None,
     deadlines: Deadlines | None,
+    breaker: BreakerPolicy | None,
     clock: Clock,
 ) -> Completer:
     """Gives who asks the models.
@@ -289,14 +293,18 @@ def completer_of(
         ConfigurationError: a completer was given, and options that are its own affair.
     """
     if completer is not None:
-        if not (transport is None and retry is None and deadlines is None):
+        own = (transport, retry, deadlines)
+        if any(option is not None for option in own) or breaker is not DEFAULT_BREAKER:
             raise ConfigurationError(
-                "completer= asks the models itself: leave transport=, retry= and deadlines= to it"
+                "completer= asks the models itself: leave transport=, retry=, deadlines= and "
+                "breaker= to it"
             )
         return completer
     from cascadeflow.providers.completer import Providers  # noqa: PLC0415
 
-    return Providers(transport=transport, retry=retry, deadlines=deadlines, clock=clock)
+    return Providers(
+        transport=transport, retry=retry, deadlines=deadlines, breaker=breaker, clock=clock
+    )
 
 
 def notifier_of(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cascadeflow import CascadeAgent, CostTracker
+from cascadeflow import BreakerPolicy, CascadeAgent, CostTracker
 from cascadeflow.errors import AllModelsFailedError, ConfigurationError
 from cascadeflow.models.config import ModelConfig
 from cascadeflow.models.prices import Price
@@ -101,3 +101,25 @@ def test_what_cannot_be_a_fallback_is_refused(world: Any, fallbacks: Any, why: s
     w = world(small=["x"])
     with pytest.raises(ConfigurationError, match=why):
         w.agent("small", fallbacks=fallbacks)
+
+
+def test_a_model_that_keeps_failing_is_left_alone_and_the_next_asked_at_once(world: Any) -> None:
+    w = world(small=[500], big=["Oslo"])
+    agent = w.agent("small", "big", breaker=BreakerPolicy(failures=2, window=2))
+    results = [ask(agent) for _ in range(4)]
+    assert w.asked == ["small", "big", "small", "big", "big", "big"]
+    assert all(result.content == "Oslo" for result in results)
+    assert results[-1].routing.fallbacks == ("openai:small",)
+    assert [attempt.outcome for attempt in results[-1].attempts] == ["ok"], "nothing was sent"
+    assert results[-1].cost.confirmed, "nothing was sent to it"
+
+    w = world(small=[500], big=["Oslo"])
+    agent = w.agent("small", "big", breaker=None)
+    for _ in range(4):
+        ask(agent)
+    assert w.asked == ["small", "big"] * 4
+
+
+def test_a_breaker_is_no_affair_of_a_completer_of_ones_own() -> None:
+    with pytest.raises(ConfigurationError, match="breaker="):
+        CascadeAgent(["openai:gpt-5-mini"], completer=object(), breaker=None)  # type: ignore[arg-type]

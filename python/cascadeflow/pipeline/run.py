@@ -22,7 +22,7 @@ from cascadeflow.models.completion import Completion
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.cascade import course
 from cascadeflow.pipeline.limits import output_limit, stated_limit, thinking_tokens
-from cascadeflow.pipeline.settle import Call, Failure, price_alone, settle
+from cascadeflow.pipeline.settle import Call, Failure, settle
 from cascadeflow.quality.report import CheckReport, QualityReport
 
 if TYPE_CHECKING:
@@ -436,12 +436,17 @@ class Run:
         if partial.usage is not None or partial.reported_cost is not None:
             cost = settle(model, partial, at=self.created).nanodollars
         if billed is not False:
-            from cascadeflow.models.estimate import estimate_usage  # noqa: PLC0415 - seldom needed
+            from cascadeflow.models.estimate import (  # noqa: PLC0415 - seldom needed
+                estimate_cost,
+                estimate_usage,
+            )
 
             if seen is not None and seen.usage is None:
                 seen = replace(seen, usage=asking.usage)
             usage = estimate_usage(model, asking.chat, seen or partial)
-            asking.estimate = None if usage is None else price_alone(model, usage, self.created)
+            asking.estimate = (
+                None if usage is None else estimate_cost(model, usage, at=self.created)
+            )
         if asking.tab is not None:
             asking.tab.failed(
                 error, billed=billed, known=cost, usage=partial.usage, estimate=asking.estimate

@@ -1,0 +1,91 @@
+"""Reads one request of an agent's, plans it and opens its books."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from cascadeflow.agent_setup import loop_of, schema_of, seconds, spender_of
+from cascadeflow.money import from_usd
+from cascadeflow.pipeline.request import normalise
+from cascadeflow.pipeline.run import Run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from cascadeflow.money import Amount
+    from cascadeflow.pipeline.route import Router
+    from cascadeflow.pipeline.run import Engine
+    from cascadeflow.tools import ToolExecutor
+    from cascadeflow.types import JsonObject, Message, ResponseFormat, Tool
+
+__all__ = ["open_run"]
+
+
+def open_run(
+    engine: Engine,
+    router: Router,
+    query: str | None,
+    messages: Iterable[Message | JsonObject] | None,
+    *,
+    streamed: bool,
+    system_prompt: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    stop: str | Sequence[str] | None = None,
+    seed: int | None = None,
+    tools: Sequence[Tool | JsonObject | Callable[..., Any]] | None = None,
+    tool_choice: str | JsonObject | None = None,
+    tool_executor: ToolExecutor | Literal[True] | None = None,
+    max_steps: int = 8,
+    response_format: ResponseFormat | JsonObject | type[Any] | None = None,
+    extra: JsonObject | None = None,
+    model: str | None = None,
+    force_direct: bool = False,
+    complexity_hint: str | None = None,
+    user_id: str | None = None,
+    user_tier: str | None = None,
+    team: str | None = None,
+    key_id: str | None = None,
+    tags: Sequence[str] = (),
+    max_extra_cost: Amount | None = None,
+    use_cache: bool = True,
+    timeout: float | None = None,
+) -> Run:
+    """Reads a request, plans it and opens its books."""
+    started = engine.clock.monotonic()
+    schema, response_format = schema_of(response_format)
+    loop, tools = loop_of(tools, tool_executor, max_steps)
+    request = normalise(
+        query,
+        messages=messages,
+        system_prompt=system_prompt,
+        max_tokens=max_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        stop=stop,
+        seed=seed,
+        tools=tools,
+        tool_choice=tool_choice,
+        response_format=response_format,
+        extra=extra,
+    )
+    plan = router.plan(
+        request, model=model, force_direct=force_direct, complexity_hint=complexity_hint
+    )
+    return Run(
+        engine,
+        request,
+        plan,
+        started=started,
+        timeout=seconds(timeout),
+        spender=spender_of(user_id, user_tier, team, key_id, tags),
+        pinned=model is not None,
+        max_extra_cost=(
+            None if max_extra_cost is None else from_usd(max_extra_cost, what="max_extra_cost")
+        ),
+        use_cache=use_cache,
+        streamed=streamed,
+        schema=schema,
+        loop=loop,
+    )
