@@ -53,10 +53,13 @@ class _Block:
         self._redacted: list[str] = []
         self._citations: list[Any] = []
 
+    def add_text(self, text: str) -> None:
+        self._texts.setdefault("text", []).append(text)
+
     def take(self, kind: str, value: Any) -> bool:
         """Takes a delta's member; whether it is one that is known."""
         if kind == "text" and isinstance(value, str):
-            self._texts.setdefault("text", []).append(value)
+            self.add_text(value)
         elif kind == "citation":
             self._citations.append(value)
         elif kind == "reasoningContent" and isinstance(value, dict):
@@ -296,6 +299,10 @@ class BedrockStreamDecoder:
         block = self._blocks.get(index)
         if block is None:  # text and reasoning begin without saying so
             block = self._blocks[index] = _Block(EMPTY, None)
+        if isinstance(delta, dict) and len(delta) == 1 and isinstance(delta.get("text"), str):
+            block.add_text(delta["text"])  # nearly all of them are
+            self._say("text", delta["text"])
+            return
         known = isinstance(delta, dict)
         for kind, value in delta.items() if isinstance(delta, dict) else ():
             if kind == "toolUse":
