@@ -6,12 +6,14 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from cascadeflow.errors import ProviderError
 from cascadeflow.models.completion import Completed, Completion
+from cascadeflow.models.token_families import family_for
 from cascadeflow.providers.codecs import get_codec
 
 if TYPE_CHECKING:
@@ -21,7 +23,11 @@ if TYPE_CHECKING:
 _IN_THE_PATH = re.compile(
     r"/(?:models?|deployments)/(.+?)(?:/converse|/converse-stream|/chat/completions|:\w+Content)$"
 )
-_EVENTS = {"content-type": "application/vnd.amazon.eventstream"}
+STREAM_HEADERS = {"content-type": "application/vnd.amazon.eventstream"}
+
+
+_MEDIA = ("output_audio_tokens", "output_image_tokens", "output_video_tokens")
+_OF_THE_CALLER = {"function", "functionDeclarations", "function_declarations", "input_schema"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,36 @@ class Exchange:
     def body(self) -> Any:
         """The answer's JSON; `None` of a stream."""
         return self.row.get("response")
+
+
+def countable(exchange: Exchange) -> bool:
+    """Whether an answer's billed output is what came of it, or hidden reasoning.
+
+    Nobody can count images, sound, and what tools that ran at the provider wrote.
+    """
+    usage = exchange.completion.usage
+    if usage is None or not usage.total_output_tokens or not exchange.completion.usage_complete:
+        return False
+    if usage.requests or any(getattr(usage, name) for name in _MEDIA):
+        return False
+    request = exchange.row["request"]
+    tools: list[Any] = request.get("tools") or (request.get("toolConfig") or {}).get("tools") or []
+    return all(
+        not isinstance(tool, Mapping)
+        or (_OF_THE_CALLER | {"toolSpec", "cachePoint"}) & {*tool, tool.get("type")}
+        for tool in tools
+    )
+
+
+def kind_of(exchange: Exchange) -> tuple[str, str]:
+    """The family of the model that was asked, and what its answer consists of."""
+    completion, usage = exchange.completion, exchange.completion.usage
+    family = family_for(exchange.provider, exchange.asked).name
+    # OpenAI and Gemini show a summary of the reasoning, if anything.
+    summarised = family in ("openai", "gemini")
+    if usage and usage.reasoning_tokens and (summarised or not completion.reasoning):
+        return family, "reasoning not shown"
+    return family, "tool calls" if completion.tool_calls else "text"
 
 
 def exchanges(folder: Path, provider: str = "*") -> Iterator[Exchange]:
@@ -76,7 +112,7 @@ def answered(provider: str, row: dict[str, Any]) -> Completion:
     """The answer of a row."""
     codec = get_codec(provider)
     if "response_base64" in row:
-        return stream(codec, base64.b64decode(row["response_base64"]), _EVENTS)
+        return stream(codec, base64.b64decode(row["response_base64"]), STREAM_HEADERS)
     if "response" in row:
         return codec.decode(row["status"], {}, json.dumps(row["response"]).encode())
     text = row["response_text"].encode()

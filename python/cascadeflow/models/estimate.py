@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = ["estimate_cost", "estimate_usage"]
 
-_REASONING_MODELS: Final = re.compile(r"(?:.*/)?(?:openai\.)?(?:gpt-oss|gpt-[5-9]|o[1-9])")
-_HARMONY_ANSWER: Final = 10
-"""Tokens that OpenAI's reasoning models write around an answer: the end of the analysis, the
-channel of the answer, its own end."""
+_AROUND_AN_ANSWER: Final = (
+    (re.compile(r"gpt-oss|gpt-5(?![.\d])|(?<![a-z\d])o[1-9](?![a-z\d])"), 10),
+    (re.compile(r"gpt-[5-9]"), 4),
+    (re.compile(r"claude"), 3),
+)
+"""Tokens that are billed around an answer, read off recorded ones. OpenAI's models that always
+reason end their analysis and name the answer's channel; those that need not only name it."""
 
 
 def estimate_usage(
@@ -128,7 +131,7 @@ def _counted_output(model: ModelConfig, partial: Completion) -> tuple[int, int]:
     ruler = ruler_for(model)
     visible = _tokens(ruler, partial.text) + _tokens(ruler, partial.refusal or "")
     if visible:
-        visible += _around_an_answer(model.name.lower())
+        visible += _around_an_answer(model.name)
     calls = partial.tool_calls
     for call in calls:
         visible += _tokens(ruler, call.name) + _tokens(ruler, call.arguments)
@@ -142,12 +145,14 @@ def _tokens(ruler: Ruler, text: str) -> float:
 
 @lru_cache(maxsize=256)
 def _around_an_answer(name: str) -> int:
-    return _HARMONY_ANSWER if _REASONING_MODELS.match(name) else 0
+    lowered = name.lower()
+    return next((tokens for known, tokens in _AROUND_AN_ANSWER if known.search(lowered)), 0)
 
 
 def _around_a_call(model: ModelConfig, *, several: bool) -> float:
     """What a model writes around a call: the same as is read when the call is sent back to it."""
-    chat = chat_format_for(model.provider, model.name)
+    provider = "openai" if model.provider == "openai-responses" else model.provider
+    chat = chat_format_for(provider, model.name)
     if chat is None:
         return family_for(model.provider, model.name).per_call
     return chat.per_call + (chat.parallel if several else 0)
