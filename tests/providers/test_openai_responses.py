@@ -167,6 +167,12 @@ def test_a_system_message_alone_is_input_because_some_input_is_demanded() -> Non
     }
 
 
+def test_a_system_message_with_fields_of_its_own_is_input_because_instructions_have_none() -> None:
+    body = encode((Message("system", "A", extras={"phase": "x"}), *HI))
+    assert body["input"][0] == {"role": "system", "content": "A", "phase": "x"}
+    assert "instructions" not in body
+
+
 def test_a_provider_s_quirks_hold_here_too() -> None:
     record = Provider(
         id="acme",
@@ -353,7 +359,11 @@ def test_reasoning_is_its_summary_and_its_text() -> None:
 
 def test_log_probabilities_of_all_text_are_read() -> None:
     top = [{"token": "A", "logprob": -0.1, "bytes": [65]}, {"token": "B", "logprob": -3}, 7]
-    tokens = [{"token": "A", "logprob": -0.1, "top_logprobs": top}, {"token": "?"}, None]
+    tokens = [
+        {"token": "A", "logprob": -0.1, "top_logprobs": top},
+        {"token": "?", "logprob": "high"},
+        None,
+    ]
     more = [{"token": "b", "logprob": -1, "top_logprobs": 5}]
     answer = decode([said(text("A", logprobs=tokens), text("b", logprobs=more))])
     assert answer.logprobs == (

@@ -276,8 +276,14 @@ class ResponsesStreamDecoder:
             self._unknown.append(event)
             return
         item = self._item(event, text.item)
-        place = self._place(item, text, event)
-        item.said.setdefault(place, []).append(delta)
+        place = _place(text, event)
+        pieces = item.said.get(place)
+        if pieces is not None:
+            pieces.append(delta)
+        else:
+            item.said[place] = [delta]
+            if text.where:
+                item.part(*place[:2], text.part)
         logprobs = event.get("logprobs")
         if logprobs and isinstance(logprobs, list):
             part = item.part(*place[:2], text.part)
@@ -292,9 +298,11 @@ class ResponsesStreamDecoder:
             self._unknown.append(event)
             return
         item = self._item(event, text.item)
-        place = self._place(item, text, event)
-        if text.where and isinstance(event.get("logprobs"), list):
-            item.part(*place[:2], text.part)["logprobs"] = event["logprobs"]
+        place = _place(text, event)
+        if text.where:
+            part = item.part(*place[:2], text.part)
+            if isinstance(event.get("logprobs"), list):
+                part["logprobs"] = event["logprobs"]
         self._catch_up(item, place, whole, text.say)
 
     def _take_part(self, kind: str, event: Mapping[str, Any]) -> None:
@@ -412,10 +420,12 @@ class ResponsesStreamDecoder:
         if index < 0:
             index = self._index_of(word(event, "item_id") or word(raw, "id"), begins=bool(raw))
         item = self._items.get(index)
+        if item is not None and not raw:
+            return item
         if item is None:
             named = {"id": event["item_id"]} if word(event, "item_id") else {}
             item = self._items[index] = _Item({"type": kind, **named, **raw})
-        elif raw:
+        else:
             item.begin(raw)
         if item.call is None and word(item.raw, "type") in CALLS:
             item.call = self._calls
@@ -430,13 +440,9 @@ class ResponsesStreamDecoder:
         last = max(self._items, default=-1)
         return last + 1 if item_id or begins else max(last, 0)
 
-    @staticmethod
-    def _place(item: _Item, text: _Text, event: Mapping[str, Any]) -> Place:
-        if not text.where:
-            return "", 0, text.name
-        index = _number(event.get(text.index), 0)
-        item.part(text.where, index, text.part)
-        return text.where, index, text.name
+
+def _place(text: _Text, event: Mapping[str, Any]) -> Place:
+    return text.where, _number(event.get(text.index), 0) if text.where else 0, text.name
 
 
 def _number(value: Any, otherwise: int) -> int:
