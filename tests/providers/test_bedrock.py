@@ -206,6 +206,20 @@ def test_after_tool_calls_no_further_one_is_asked_for_in_words() -> None:
     assert "toolChoice" not in body["toolConfig"]
     assert body["toolConfig"]["tools"]
     assert "Do not call any tool" in body["system"][-1]["text"]
+    assert "toolChoice" in encode(messages, tools=(Tool("f"),), tool_choice="auto")["toolConfig"]
+
+
+def test_tools_that_only_the_conversation_names_are_declared_and_not_to_be_called() -> None:
+    calls = (ToolCall("1", "f", "{}"), ToolCall("2", "g", "{}"), ToolCall("3", "f", "{}"))
+    results = tuple(Message("tool", "ok", tool_call_id=call.id) for call in calls)
+    body = encode((*HI, Message("assistant", tool_calls=calls), *results))
+    declared = [tool["toolSpec"]["name"] for tool in body["toolConfig"]["tools"]]
+    assert declared == ["f", "g"]
+    assert "Do not call any tool" in body["system"][-1]["text"]
+    own = {"toolConfig": {"tools": [{"systemTool": {"name": "nova_code_interpreter"}}]}}
+    body = encode((*HI, Message("assistant", tool_calls=calls), *results), extra=own)
+    assert body["toolConfig"] == own["toolConfig"]
+    assert "system" not in body
 
 
 def test_system_messages_go_to_the_top() -> None:
@@ -341,13 +355,13 @@ def test_what_the_protocol_cannot_carry_is_refused_with_advice(part: Any, advice
 
 
 def test_names_of_documents_have_only_what_the_api_allows_and_differ() -> None:
-    names = ["Q3_report.v2.pdf", "Q3_report.v2.pdf", "über  alles\t(1) [x]", None, "***", "a" * 300]
+    names = ["Q3_report.v2.pdf", "q3_Report.v2.pdf", "über  alles\t(1) [x]", None, "***", "a" * 300]
     parts = tuple(DocumentPart(data="AA==", media_type="text/plain", name=name) for name in names)
     blocks = encode((Message("user", parts),))["messages"][0]["content"]
     written = [block["document"]["name"] for block in blocks]
     assert written[:5] == [
         "Q3-report-v2-pdf",
-        "Q3-report-v2-pdf (2)",
+        "q3-Report-v2-pdf (2)",
         "-ber alles-(1) [x]",
         "Document 4",
         "-",

@@ -24,7 +24,7 @@ from cascadeflow.providers.shared import (
     is_event_stream,
     message_fields,
 )
-from cascadeflow.types import EMPTY, Message, TextPart
+from cascadeflow.types import EMPTY, Message, TextPart, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cascadeflow.models.completion import Completion, StreamEvent
     from cascadeflow.providers.protocols import StreamDecoder
     from cascadeflow.providers.registry import Provider
-    from cascadeflow.types import ChatRequest, ContentPart, Tool, ToolCall
+    from cascadeflow.types import ChatRequest, ContentPart, ToolCall
 
 __all__ = ["BedrockConverseCodec"]
 
@@ -62,11 +62,12 @@ class BedrockConverseCodec:
 
         System messages go into `system`, wherever they stood, and messages of one role that follow
         each other become one, since the protocol wants roles to alternate. It has no seed and no
-        log-probabilities. "Any JSON" it lacks too, and it is asked for in words; so is
-        `tool_choice="none"` once the conversation holds tool calls, with which the protocol demands
-        that tools are declared, and before that the tools are left out. Blank text is refused by
-        the protocol and is left out. `user` becomes the request's metadata `user_id`, hashed when
-        it has characters that metadata may not have.
+        log-probabilities. "Any JSON" it lacks too, and it is asked for in words.
+
+        Where no tool may be called, none is declared; but once the conversation holds tool calls
+        the protocol demands that tools are declared: then they are, and that none be called is
+        asked for in words. Blank text is refused by the protocol and is left out. `user` becomes
+        the request's metadata `user_id`, hashed when it has characters that metadata may not have.
 
         Raises:
             InvalidRequestError: the protocol has no words for a part of it.
@@ -78,12 +79,11 @@ class BedrockConverseCodec:
         config = _inference(request)
         if config:
             body["inferenceConfig"] = config
-        if request.tools:
-            choice = request.tool_choice
-            if choice != "none":
-                body["toolConfig"] = _tool_config(request, choice)
-            elif any(_holds_tools(message) for message in messages):
-                body["toolConfig"] = _tool_config(request, None)
+        if request.tools and request.tool_choice != "none":
+            body["toolConfig"] = _tool_config(request.tools, request.tool_choice)
+        elif "toolConfig" not in request.extra and any(map(_holds_tools, messages)):
+            if tools := request.tools or _called(request):
+                body["toolConfig"] = _tool_config(tools, None)
                 system.append({"text": _NO_TOOLS})
         if system:
             body["system"] = system
@@ -238,8 +238,8 @@ def _inference(request: ChatRequest) -> dict[str, Any]:
     return config
 
 
-def _tool_config(request: ChatRequest, choice: str | None) -> dict[str, Any]:
-    config: dict[str, Any] = {"tools": [_tool(tool) for tool in request.tools]}
+def _tool_config(tools: Iterable[Tool], choice: str | None) -> dict[str, Any]:
+    config: dict[str, Any] = {"tools": [_tool(tool) for tool in tools]}
     if choice == "auto":
         config["toolChoice"] = {"auto": {}}
     elif choice == "required":
@@ -251,13 +251,19 @@ def _tool_config(request: ChatRequest, choice: str | None) -> dict[str, Any]:
 
 def _tool(tool: Tool) -> dict[str, Any]:
     written: dict[str, Any] = {"name": tool.name}
-    if tool.description:
+    if tool.description.strip():
         written["description"] = tool.description
     schema = dict(tool.parameters) or {"type": "object", "properties": {}}
     written["inputSchema"] = {"json": schema}
     if tool.strict is not None:
         written["strict"] = tool.strict
     return {"toolSpec": written}
+
+
+def _called(request: ChatRequest) -> list[Tool]:
+    """The tools that a conversation speaks of, where the request declares none."""
+    calls = [call for message in request.messages for call in message.tool_calls]
+    return [Tool(name) for name in dict.fromkeys(call.name for call in calls)]
 
 
 def _holds_tools(message: Mapping[str, Any]) -> bool:

@@ -135,9 +135,9 @@ class Media:
         cleaned = _SPACES.sub(" ", _NOT_IN_A_NAME.sub("-", name)).strip()
         cleaned = cleaned[:_LONGEST_NAME].strip() or "Document"
         unique, number = cleaned, 1
-        while unique in self._names:
+        while unique.lower() in self._names:
             number += 1
             ending = f" ({number})"
             unique = cleaned[: _LONGEST_NAME - len(ending)] + ending
-        self._names.add(unique)
+        self._names.add(unique.lower())
         return unique
