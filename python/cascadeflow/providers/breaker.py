@@ -37,7 +37,11 @@ if TYPE_CHECKING:
     from cascadeflow.config import BreakerPolicy
     from cascadeflow.errors import ProviderError
 
-__all__ = ["BreakerState", "CircuitBreaker", "Outcome", "outcome_of"]
+__all__ = ["BURST_SECONDS", "BreakerState", "CircuitBreaker", "Outcome", "outcome_of"]
+
+BURST_SECONDS: Final = 0.25
+"""One broken connection or one restart fails everything that is under way. Of tries that were under
+way together, one failure is counted in so many seconds; the next try then shows how things are."""
 
 _State: TypeAlias = Literal["closed", "open", "half_open"]
 
@@ -84,8 +88,10 @@ class CircuitBreaker:
     Safe to use from several threads. A healthy model costs neither a lock nor memory.
     """
 
-    __slots__ = ("_clock", "_lock", "_opened", "_policy", "_random", "_state", "_ticket", "_tries",
-                 "_until")  # fmt: skip
+    __slots__ = (
+        "_clock", "_failed_at", "_lock", "_opened", "_policy", "_random", "_state", "_ticket",
+        "_tries", "_until",
+    )  # fmt: skip
 
     def __init__(self, policy: BreakerPolicy, *, clock: Clock, random: Random) -> None:
         """Makes a closed breaker.
@@ -104,6 +110,8 @@ class CircuitBreaker:
         """Whoever has another one was let through before the state last changed."""
         self._tries: deque[tuple[float, bool]] = deque(maxlen=policy.window)
         """When the last tries ended and whether they failed, from the first failure on."""
+        self._failed_at = float("-inf")
+        """When the last failure ended that was counted."""
         self._opened = 0
         self._until = 0.0
         """Open: when the next probe may go. Half open: when the probe's place lapses."""
@@ -145,12 +153,15 @@ class CircuitBreaker:
             return 0.0
         return max(0.0, self._until - self._clock.monotonic())
 
-    def record(self, ticket: int, outcome: Outcome, *, retry_after: float | None = None) -> None:
+    def record(
+        self, ticket: int, outcome: Outcome, *, began: float, retry_after: float | None = None
+    ) -> None:
         """Takes what came of a try.
 
         Args:
             ticket: what `admit` gave for it. One from before the state last changed says nothing.
             outcome: what the try says of the model's health.
+            began: when the try began, by the breaker's clock.
             retry_after: seconds that the provider asked to wait, with a failure.
         """
         if self._state == "closed" and outcome != "failed" and not self._tries:
@@ -168,7 +179,11 @@ class CircuitBreaker:
                 else:
                     self._close()
             elif outcome == "failed":
-                self._tries.append((self._clock.monotonic(), True))
+                now = self._clock.monotonic()
+                if began < self._failed_at and now < self._failed_at + BURST_SECONDS:
+                    return  # what made the last one fail made this one fail
+                self._failed_at = now
+                self._tries.append((now, True))
                 if self._failures() >= self._policy.failures:
                     self._open(retry_after)
             elif outcome == "answered" and self._tries:

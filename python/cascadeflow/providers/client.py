@@ -91,7 +91,7 @@ class _Call:
     def tell(self, outcome: Outcome, retry_after: float | None = None) -> None:
         """Tells the breaker what came of a try."""
         if self.ticket is not None and self.breaker is not None:
-            self.breaker.record(self.ticket, outcome, retry_after=retry_after)
+            self.breaker.record(self.ticket, outcome, began=self.tried_at, retry_after=retry_after)
             self.ticket = None
 
     def close(self) -> None:

@@ -15,7 +15,6 @@ it would still have answered. Here
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,16 +24,23 @@ import h2.events
 import h2.exceptions
 import h2.settings
 from h2.errors import ErrorCodes
-from hpack import HeaderTuple, NeverIndexedHeaderTuple
 
 from cascadeflow.providers.client_transport import NotOfferedError
-from cascadeflow.providers.engine import unpacked
+from cascadeflow.providers.http2_stream import (
+    Frames,
+    Http2Response,
+    Stream,
+    name_of,
+    packable,
+    read_headers,
+    reset_error,
+)
 from cascadeflow.providers.network import EYEBALLS_DELAY
 from cascadeflow.providers.protocols import ConnectTimeoutError, NotConnectedError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
     from cascadeflow.providers.engine import Place
     from cascadeflow.providers.protocols import HttpRequest
@@ -51,16 +57,10 @@ _CONNECTION_WINDOW: Final = 16 * 1024 * 1024
 """Bytes that may be under way on a connection. They count as read when they arrive, so that a slow
 reader holds up nobody else."""
 
+_NEVER: Final = float("inf")
+
 _PATIENCE: Final = 1.0
 """Seconds that a connection which is in doubt has for its sign of life."""
-
-_PUBLIC: Final = frozenset(
-    (b"accept", b"accept-encoding", b"anthropic-version", b"content-type", b"user-agent")
-)
-"""The headers that hold no secret, whoever wrote them."""
-
-_FRAME_HEAD: Final = 9
-_GOAWAY: Final = 7
 
 _CONFIG: Final = h2.config.H2Configuration(
     header_encoding=None,
@@ -113,7 +113,7 @@ class Http2Pool:
         """
         packed = self._packed
         if packed[0] is not head:
-            packed = self._packed = head, tuple([_packable(*pair) for pair in head])
+            packed = self._packed = head, tuple([packable(*pair) for pair in head])
         headers = (
             (b":method", request.method.encode()),
             (b":scheme", b"https"),
@@ -187,67 +187,6 @@ class Http2Pool:
         self._connections.append(connection)
 
 
-class _Stream:
-    """One request and its response."""
-
-    __slots__ = (
-        "connection", "ended", "error", "headers", "id", "pieces", "sent", "sent_at", "status",
-        "timer", "unsaid", "waiter",
-    )  # fmt: skip
-
-    def __init__(self, connection: Http2Connection, number: int, now: float) -> None:
-        self.connection = connection
-        self.id = number
-        self.sent_at = now
-        self.sent = False
-        """Whether the request has gone out whole."""
-        self.status = 0
-        self.headers: Mapping[str, str] | None = None
-        self.pieces: deque[bytes] = deque()
-        self.unsaid = 0
-        """Bytes that were read and not yet given back to the sender's window."""
-        self.ended = False
-        self.error: Exception | None = None
-        self.waiter: asyncio.Future[None] | None = None
-        self.timer: asyncio.TimerHandle | None = None
-
-    def wake(self) -> None:
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
-
-    async def wait(self) -> None:
-        """Waits until something about the stream has changed."""
-        self.waiter = self.connection.loop.create_future()
-        try:
-            await self.waiter
-        finally:
-            self.waiter = None
-
-    async def answer(self) -> Mapping[str, str]:
-        """Waits for the response's headers."""
-        while self.headers is None:
-            if self.error is not None:
-                raise self.error
-            if self.ended:
-                raise ConnectionError("the connection broke (a response without headers)")
-            await self.wait()
-        return self.headers
-
-    def fail(self, error: Exception) -> None:
-        if not self.ended and self.error is None:
-            self.error = error
-            self.wake()
-
-    def expect(self, seconds: float | None) -> None:
-        """Begins to wait for the first byte."""
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        if seconds is not None:
-            late = TimeoutError(f"no first byte within {seconds:g} s")
-            self.timer = self.connection.loop.call_later(seconds, self.fail, late)
-
-
 class Http2Connection(asyncio.Protocol):
     """One connection. All writing is done between two turns of the loop, so that nothing tears."""
 
@@ -260,15 +199,15 @@ class Http2Connection(asyncio.Protocol):
         self.why = "the connection was closed"
         self._transport: Any = None
         self._h2: Any = None
-        self._streams: dict[int, _Stream] = {}
+        self._streams: dict[int, Stream] = {}
         self._leaving = False
         """Whether it takes no further streams, and is closed after its last one."""
         self._heard_at = 0.0
-        self._idle_since = loop.time()
+        self._idle_since = _NEVER
         self._doubted_at: float | None = None
         self._unsaid = 0
         self._paused = False
-        self._frames = _Frames(self._goodbye)
+        self._frames = Frames(self._goodbye)
 
     # What the pool asks
 
@@ -321,11 +260,12 @@ class Http2Connection(asyncio.Protocol):
         except h2.exceptions.ProtocolError as error:
             self._leave("it takes no further request")
             raise NotConnectedError(f"no connection ({error})") from None
-        stream = self._streams[number] = _Stream(self, number, self.loop.time())
+        stream = self._streams[number] = Stream(self, number, self.loop.time())
         try:
             if body:
                 await self._upload(stream, body, first_byte)
-            stream.sent = True
+            else:
+                stream.sent = True
             self._flush()
             stream.expect(first_byte)
             headers = await stream.answer()
@@ -336,7 +276,7 @@ class Http2Connection(asyncio.Protocol):
             raise
         return Http2Response(stream, stream.status, headers)
 
-    def end(self, stream: _Stream) -> None:
+    def end(self, stream: Stream) -> None:
         """Ends a stream, and resets it when the response was not read to its end."""
         if self._streams.pop(stream.id, None) is None:
             return
@@ -354,7 +294,7 @@ class Http2Connection(asyncio.Protocol):
             if self._leaving:
                 self.close()
 
-    def consumed(self, stream: _Stream, size: int) -> None:
+    def consumed(self, stream: Stream, size: int) -> None:
         """Notes that so many bytes were read: the sender may send as many again."""
         stream.unsaid += size
         if stream.unsaid >= _STREAM_WINDOW // 2 and not stream.ended and stream.error is None:
@@ -447,11 +387,11 @@ class Http2Connection(asyncio.Protocol):
             stream.unsaid += event.flow_controlled_length - len(event.data)  # padding
         elif isinstance(event, h2.events.ResponseReceived):
             stream.expect(None)
-            stream.status, stream.headers = _read_headers(event.headers)
+            stream.status, stream.headers = read_headers(event.headers)
         elif isinstance(event, h2.events.StreamEnded):
             stream.ended = True
         elif isinstance(event, h2.events.StreamReset):
-            stream.fail(_reset(event.error_code))
+            stream.fail(reset_error(event.error_code))
         stream.wake()
 
     def _count(self, size: int) -> None:
@@ -463,7 +403,7 @@ class Http2Connection(asyncio.Protocol):
 
     def _goodbye(self, last: int, code: int) -> None:
         """The server closes the connection; streams after `last` were not looked at."""
-        name = _name_of(code)
+        name = name_of(code)
         self.why = f"the server said goodbye: {name}"
         self._leaving = True
         for stream in tuple(self._streams.values()):
@@ -474,7 +414,7 @@ class Http2Connection(asyncio.Protocol):
 
     # What goes out
 
-    async def _upload(self, stream: _Stream, body: bytes, first_byte: float | None) -> None:
+    async def _upload(self, stream: Stream, body: bytes, first_byte: float | None) -> None:
         """Sends a body, as fast as the server takes it."""
         protocol = self._h2
         position = 0
@@ -496,6 +436,7 @@ class Http2Connection(asyncio.Protocol):
             protocol.send_data(stream.id, piece, end_stream=position == len(body))
             if position < len(body):
                 self._flush()
+        stream.sent = True
 
     def _flush(self) -> None:
         data = self._h2.data_to_send()
@@ -512,128 +453,3 @@ class Http2Connection(asyncio.Protocol):
         self._leaving = True
         if not self._streams:
             self.close()
-
-
-class Http2Response:
-    """A response whose body has not been read yet."""
-
-    __slots__ = ("_stream", "headers", "status")
-
-    def __init__(self, stream: _Stream, status: int, headers: Mapping[str, str]) -> None:
-        self._stream = stream
-        self.status = status
-        self.headers = headers
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body's bytes, decompressed, as they come."""
-        coding = self.headers.get("content-encoding")
-        return self._raw() if coding is None else unpacked(self._raw(), coding)
-
-    async def _raw(self) -> AsyncIterator[bytes]:
-        stream = self._stream
-        pieces = stream.pieces
-        while True:
-            if pieces:
-                piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-                pieces.clear()
-                stream.connection.consumed(stream, len(piece))
-                yield piece
-            elif stream.ended:
-                return
-            elif stream.error is not None:
-                raise stream.error
-            else:
-                await stream.wait()
-
-    async def aclose(self) -> None:
-        """Ends the response; resets the stream when it was not read to its end."""
-        self._stream.connection.end(self._stream)
-
-
-class _Frames:
-    """Takes the GOAWAY frames out of what comes in.
-
-    `h2` takes one for the end of the connection, and would refuse the rest of the answers that the
-    server announces with it.
-    """
-
-    __slots__ = ("_collected", "_goaway", "_head", "_left", "_told")
-
-    def __init__(self, told: Callable[[int, int], None]) -> None:
-        self._told = told
-        self._head = b""
-        self._left = 0
-        """Bytes of the current frame that are still to come."""
-        self._goaway = False
-        self._collected = b""
-
-    def without_goaway(self, data: bytes) -> bytes:
-        """Gives the bytes of all other frames."""
-        kept: list[bytes] = []
-        position = 0
-        size = len(data)
-        if not self._goaway and not self._head:
-            position = self._left
-            while position + _FRAME_HEAD <= size and data[position + 3] != _GOAWAY:
-                position += _FRAME_HEAD + int.from_bytes(data[position : position + 3])
-            if position >= size:
-                self._left = position - size
-                return data
-            self._left = 0
-            kept.append(data[:position])
-        while position < size:
-            if not self._left:
-                head = self._head + data[position : position + _FRAME_HEAD - len(self._head)]
-                position += len(head) - len(self._head)
-                if len(head) < _FRAME_HEAD:
-                    self._head = head
-                    break
-                self._head = b""
-                self._left = int.from_bytes(head[:3])
-                self._goaway = head[3] == _GOAWAY
-                if not self._goaway:
-                    kept.append(head)
-                continue
-            piece = data[position : position + self._left]
-            position += len(piece)
-            self._left -= len(piece)
-            if not self._goaway:
-                kept.append(piece)
-                continue
-            self._collected = (self._collected + piece)[:8]  # the rest is for people to read
-            if not self._left:
-                self._goaway = False
-                facts, self._collected = self._collected, b""
-                self._told(int.from_bytes(facts[:4]) & 0x7FFFFFFF, int.from_bytes(facts[4:8]))
-        return b"".join(kept)
-
-
-def _packable(name: bytes, value: bytes) -> HeaderTuple:
-    """Says which headers a connection may remember: no credentials (RFC 7541, section 7.1.3)."""
-    kind = HeaderTuple if name in _PUBLIC else NeverIndexedHeaderTuple
-    return kind(name, value)
-
-
-def _read_headers(raw: Any) -> tuple[int, dict[str, str]]:
-    status = 0
-    headers: dict[str, str] = {}
-    for name, value in raw:
-        if name == b":status":
-            status = int(value)
-        elif not name.startswith(b":"):
-            headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-    return status, headers
-
-
-def _reset(code: int) -> Exception:
-    name = _name_of(code)
-    if code == ErrorCodes.REFUSED_STREAM:  # promises that nothing was processed (section 8.7)
-        return NotConnectedError(f"the server refused the stream ({name})")
-    return ConnectionError(f"the connection broke (the server reset the stream: {name})")
-
-
-def _name_of(code: int) -> str:
-    try:
-        return ErrorCodes(code).name
-    except ValueError:
-        return f"code {code}"
