@@ -61,7 +61,7 @@ _SOURCES: Final = (
 
 _SHORTEST_SECRET: Final = 8
 
-_NO_TOKEN: Final = "the token server's answer is no token"
+_NOT_UNDERSTOOD: Final = "the token server's answer is no token"
 
 _Source: TypeAlias = "Callable[[], tuple[dict[str, str], datetime | None]]"
 """Fetches a token: the headers that carry it, and when it ends."""
@@ -239,17 +239,17 @@ def _find_source(clock: Clock) -> _Source:
 
     def fetch() -> tuple[dict[str, str], datetime | None]:
         http.forget()
+        headers: dict[str, str] = {}
         try:
             credentials.refresh(http)
+            credentials.apply(headers)
         except failures.DefaultCredentialsError:
-            raise ValueError(_NO_TOKEN) from None  # so it calls an answer that it cannot read
+            raise ValueError(_NOT_UNDERSTOOD) from None  # so it calls an answer that it cannot read
         except failures.GoogleAuthError as error:
             error.args = tuple(
                 scrub(arg, http.sent) if isinstance(arg, str) else None for arg in error.args
             )
             raise
-        headers: dict[str, str] = {}
-        credentials.apply(headers)
         expires = credentials.expiry
         return _sendable(headers), expires and expires.replace(tzinfo=UTC)
 
@@ -259,7 +259,7 @@ def _find_source(clock: Clock) -> _Source:
 def _sendable(headers: Mapping[str, str]) -> dict[str, str]:
     token = headers.get("authorization", "")
     if not token.isascii() or not token.isprintable():
-        raise ValueError(_NO_TOKEN)
+        raise ValueError(_NOT_UNDERSTOOD)
     return {name.lower(): value for name, value in headers.items()}
 
 
