@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,9 +28,14 @@ from cascadeflow.models.completion import (
     ToolCallDelta,
     UsageUpdate,
 )
+from cascadeflow.models.config import ModelConfig
 from cascadeflow.models.usage import Usage
+from cascadeflow.providers import Providers
 from cascadeflow.providers.codecs import get_codec
+from cascadeflow.providers.registry import get_provider, register_provider
 from cascadeflow.types import ToolCall
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "openai_responses.py"
 
 CODEC = get_codec("openai-responses")
 
@@ -428,3 +437,62 @@ def test_a_whole_answer_where_a_stream_was_asked_for_is_read() -> None:
     events = [*decoder.feed(body[:50]), *decoder.feed(body[50:]), *decoder.finish()]
     assert TextDelta("It is 4") in events
     assert events[-1] == Completed(CODEC.decode(200, {}, body))
+
+
+def test_a_model_is_asked_over_http_whole_and_streamed(http: Any) -> None:
+    async def handler(exchange: Any) -> None:
+        if not exchange.json.get("stream"):
+            await exchange.respond(200, END["response"])
+            return
+        await exchange.start_stream()
+        for event in (*PIECES, END):
+            await exchange.event(event)
+        await exchange.end_stream()
+
+    async def ask() -> None:
+        async with http.serve(handler) as server:
+            providers = Providers()
+            model = ModelConfig("m", "openai-responses", api_key="sk-test", base_url=server.url)
+            reply = await providers.complete(model, http.ask())
+            events = [event async for event in providers.stream(model, http.ask())]
+            await providers.aclose()
+        assert [exchange.path for exchange in server.exchanges] == ["/v1/responses"] * 2
+        assert {exchange.headers["authorization"] for exchange in server.exchanges} == {
+            "Bearer sk-test"
+        }
+        assert events[: len(SAID)] == SAID
+        assert events[-1].completion == reply.completion == events[-2].completion
+
+    asyncio.run(ask())
+
+
+def test_the_example_runs_unchanged_and_sends_encrypted_reasoning_back(
+    http: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def handler(exchange: Any) -> None:
+        if not exchange.json.get("stream"):
+            await exchange.respond(200, end(REASONED, CALLED)["response"])
+            return
+        await exchange.start_stream()
+        for event in (*PIECES[10:18], end(SPOKE)):
+            await exchange.event(event)
+        await exchange.end_stream()
+
+    async def run() -> Any:
+        async with http.serve(handler) as server:
+            register_provider(replace(record, base_url=server.url), replace=True)
+            await runpy.run_path(str(EXAMPLE))["main"]()
+        return [exchange.json for exchange in server.exchanges]
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
+    record = get_provider("openai-responses")
+    try:
+        asked, again = asyncio.run(run())
+    finally:
+        register_provider(record, replace=True)
+    assert asked["reasoning"] == {"effort": "low", "summary": "auto"}
+    assert again["input"][1:3] == [REASONED["item"], CALLED["item"]]
+    assert again["input"][3]["type"] == "function_call_output"
+    printed = capsys.readouterr().out
+    assert "tool_calls" in printed
+    assert "It is 4" in printed
