@@ -11,18 +11,21 @@ import asyncio
 import base64
 import gzip
 import json
+import struct
 import subprocess
 import sys
 import threading
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
 import pytest
 from botocore.config import Config
 from botocore.session import Session
 
-from cascadeflow.errors import PermissionDeniedError
+from cascadeflow.config import RetryPolicy
+from cascadeflow.errors import PermissionDeniedError, RateLimitedError
 from cascadeflow.models.completion import Completed, TextDelta
 from cascadeflow.models.config import ModelConfig
 from cascadeflow.providers.aws import AwsSigner
@@ -246,6 +249,68 @@ def test_moto_refuses_a_session_s_key_without_its_token(
 ) -> None:
     use(monkeypatch, moto[1]._replace(token=None))
     assert status_of(moto[1].url, "/model/m/invoke", b"{}")[0] == 403
+
+
+# A stream that fails half-way
+
+
+def exception(kind: str) -> bytes:
+    names = {":message-type": "exception", ":exception-type": kind}
+    headers = b"".join(
+        bytes([len(name)]) + name.encode() + b"\x07" + struct.pack("!H", len(text)) + text.encode()
+        for name, text in names.items()
+    )
+    payload = b'{"message":"slow down"}'
+    prelude = struct.pack("!II", 16 + len(headers) + len(payload), len(headers))
+    checked = prelude + struct.pack("!I", crc32(prelude)) + headers + payload
+    return checked + struct.pack("!I", crc32(checked))
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_an_exception_is_tried_again_only_before_the_answer_has_begun(
+    monkeypatch: pytest.MonkeyPatch, http: Any, stream_of: bytes, *, begun: bool
+) -> None:
+    use(monkeypatch, Moto("", "any-key", "any-secret"))
+
+    async def main() -> None:
+        async def handler(exchange: Any) -> None:
+            await exchange.start_stream({"content-type": "application/vnd.amazon.eventstream"})
+            if exchange.number == 1:
+                ahead = stream_of[: len(stream_of) // 2] if begun else b""
+                whole = ahead[: _whole_frames(ahead)]
+                await exchange.send(whole + exception("throttlingException"))
+            else:
+                await exchange.send(stream_of)
+            await exchange.end_stream()
+
+        async with http.serve(handler) as server:
+            quick = RetryPolicy(attempts=2, base_delay=0.0)
+            completer = HttpCompleter(retry=quick)
+            model = ModelConfig("m", "bedrock", base_url=server.url.removesuffix("/v1"))
+            stream = completer.stream(model, ChatRequest("m", HI))
+            if begun:
+                with pytest.raises(RateLimitedError) as caught:
+                    _ = [event async for event in stream]
+                assert caught.value.partial.text or caught.value.partial.reasoning
+                assert caught.value.billed is None
+            else:
+                events = [event async for event in stream]
+                assert [each.outcome for each in events[-1].attempts] == ["RateLimitedError", "ok"]
+            await completer.aclose()
+            assert len(server.exchanges) == (1 if begun else 2)
+
+    asyncio.run(main())
+
+
+def _whole_frames(data: bytes) -> int:
+    """How many bytes the frames take that are whole."""
+    end = 0
+    while end + 4 <= len(data):
+        length = struct.unpack_from("!I", data, end)[0]
+        if end + length > len(data):
+            break
+        end += length
+    return end
 
 
 # Amazon's own client

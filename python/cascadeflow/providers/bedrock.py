@@ -82,8 +82,9 @@ class BedrockConverseCodec:
         if request.tools and request.tool_choice != "none":
             body["toolConfig"] = _tool_config(request.tools, request.tool_choice)
         elif "toolConfig" not in request.extra and any(map(_holds_tools, messages)):
-            if tools := request.tools or _called(request):
-                body["toolConfig"] = _tool_config(tools, None)
+            config = _tool_config(request.tools or _called(request), None)
+            if config["tools"]:
+                body["toolConfig"] = config
                 system.append({"text": _NO_TOOLS})
         if system:
             body["system"] = system
