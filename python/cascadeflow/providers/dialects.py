@@ -222,7 +222,7 @@ BUILT_IN: Final = (
         base_url="https://api.openai.com/v1",
         env_urls=("{OPENAI_BASE_URL}",),
         key_env=("OPENAI_API_KEY",),
-        quirks=_OPENAI,
+        quirks=Quirks(developer_role=True),
     ),
     Provider(
         id="vertex",
