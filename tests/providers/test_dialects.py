@@ -115,6 +115,24 @@ def test_the_id_of_another_provider_s_call_is_replaced_alike_in_call_and_result(
     assert (assistant["tool_calls"][0]["id"], first["tool_call_id"]) == (theirs, theirs)
 
 
+@pytest.mark.parametrize(
+    ("provider", "header"),
+    [
+        ("openai", "x-request-id"),
+        ("azure", "apim-request-id"),
+        ("cohere", "x-debug-trace-id"),
+        ("mistral", "mistral-correlation-id"),
+    ],
+)
+def test_a_request_s_id_is_found_under_the_provider_s_name(provider: str, header: str) -> None:
+    headers = {header: "id-1", "x-ratelimit-remaining-tokens": "7", "set-cookie": "secret"}
+    message = {"content": [{"type": "text", "text": "Hi"}]}
+    body = {"choices": [{"message": {"content": "Hi"}}], "message": message}
+    answer = get_codec(provider).decode(200, headers, json.dumps(body).encode())
+    assert answer.request_id == "id-1"
+    assert answer.headers == {header: "id-1", "x-ratelimit-remaining-tokens": "7"}
+
+
 PRICED = {
     "baseten": "zai-org/GLM-4.7",
     "cerebras": "gpt-oss-120b",

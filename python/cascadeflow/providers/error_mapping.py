@@ -381,6 +381,7 @@ _REQUEST_ID_HEADERS: Final = (
     "apim-request-id",
     "x-amzn-requestid",
     "x-debug-trace-id",  # Cohere
+    "mistral-correlation-id",
 )
 
 _KEPT_HEADERS: Final = frozenset({*_REQUEST_ID_HEADERS, "retry-after", "retry-after-ms"})
