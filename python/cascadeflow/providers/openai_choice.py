@@ -283,7 +283,7 @@ def read_logprobs(raw: Mapping[str, Any]) -> tuple[TokenLogprob, ...] | None:
                 float(entry["logprob"]),
                 tuple(
                     (str(top.get("token", "")), float(top["logprob"]))
-                    for top in entry.get("top_logprobs") or ()
+                    for top in _list(entry.get("top_logprobs"))
                     if isinstance(top, dict) and _is_number(top.get("logprob"))
                 ),
             )
@@ -298,6 +298,10 @@ def read_logprobs(raw: Mapping[str, Any]) -> tuple[TokenLogprob, ...] | None:
             if _is_number(value)
         )
     return None
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _is_number(value: Any) -> bool:
