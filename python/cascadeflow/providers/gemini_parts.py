@@ -139,21 +139,30 @@ def _steps(path: Any) -> list[str | int]:
 def _place(root: dict[str, Any], steps: list[str | int], new: Any, *, grow: bool) -> bool:
     """Puts a value into arguments at its path, or says that they have no such place."""
     place: Any = root
-    for step, below in zip(steps, [*steps[1:], None], strict=True):
+    for depth, step in enumerate(steps):
         if isinstance(step, int):
             if not isinstance(place, list) or step > min(len(place), _MOST_ITEMS):
                 return False
-            if step == len(place):
-                place.append(None)
-        elif not isinstance(place, dict):
+            old = place[step] if step < len(place) else None
+        elif isinstance(place, dict):
+            old = place.get(step)
+        else:
             return False
-        old = place[step] if isinstance(step, int) else place.get(step)
-        if below is None:
-            place[step] = old + new if grow and isinstance(old, str) else new
-            return True
-        if old is None:
-            place[step] = [] if isinstance(below, int) else {}
-        place = place[step]
+        rest = steps[depth + 1 :]
+        if rest and old is not None:
+            place = old
+            continue
+        if any(isinstance(each, int) and each for each in rest):
+            return False  # a list begins with its first item
+        if not rest and grow and isinstance(old, str):
+            new = old + new
+        for each in reversed(rest):
+            new = [new] if isinstance(each, int) else {each: new}
+        if isinstance(place, list) and step == len(place):
+            place.append(new)
+        else:
+            place[step] = new
+        return True
     return False
 
 
