@@ -277,6 +277,14 @@ def test_a_tier_that_nobody_asked_for_is_reckoned_with_unless_it_is_ruled_out() 
     assert cost(service_tier="default") == usual.upper_bound(input_tokens, 1000)
 
 
+def test_a_tier_that_is_asked_for_and_has_no_known_price_cannot_be_bounded() -> None:
+    asked = ModelConfig("gpt-5-mini", "openai")
+    with pytest.raises(UnknownPriceError, match="at service tier 'scale'"):
+        worst_case(asked, ask(extra={"service_tier": "scale"}), output_tokens=1, at=NOW)
+    stated = model(price=Price(input=1, output=1))
+    assert worst_case(stated, ask(extra={"service_tier": "scale"}), output_tokens=1, at=NOW)
+
+
 def test_a_fast_mode_is_reckoned_with_when_it_is_asked_for() -> None:
     rows = [row for row in _ROWS if any("speed" in each for each, _, _ in row.variants())]
     assert rows

@@ -113,7 +113,7 @@ def dearest_rates(
         without: units that the call surely does not use.
 
     Raises:
-        UnknownPriceError: the price is not known.
+        UnknownPriceError: the price is not known, or that of the tier asked for.
         ConfigurationError: the user's prices file is broken.
         StoreError: the price table is broken.
     """
@@ -124,6 +124,8 @@ def dearest_rates(
     if table is not _remembered_of:
         _remembered.clear()
         _remembered_of = table
+    if tier:
+        require_price(model, at=at, service_tier=tier)  # a tier that is asked for has to have one
     start, end = int(at.timestamp()) // _QUARTER, -(-int(until.timestamp()) // _QUARTER)
     pinned = tier if model.provider in _PINNING and tier in _TIERS_UNDER else None
     key = (model.provider, model.name, start, end, pinned, fast, region, without)
