@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cascadeflow import BudgetConfig, CostTracker, InvalidRequestError, Message, Tool, ToolContext
@@ -354,6 +354,7 @@ def test_a_provider_that_fails_between_steps_is_passed_over(world: Any) -> None:
 TURN = st.sampled_from(["call", "two calls", "BAD", "fail", "done", "no usage"])
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     small=st.lists(TURN, min_size=1, max_size=4),
     big=st.lists(TURN, min_size=1, max_size=4),

@@ -161,12 +161,15 @@ def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
     alone = price_alone(run.baseline, answer.usage, run.created)
     model = answer.model
     plan = run.planned
+    parsed = None if run.schema is None else run.schema.parse(answer.text)
     return CascadeResult(
         content=answer.text,
         request_id=run.request_id,
         created=run.created,
         finish_reason=answer.finish_reason,
         tool_calls=answer.tool_calls,
+        parsed=None if parsed is None else parsed.value,
+        parse_problem=None if parsed is None else parsed.problem,
         reasoning=answer.reasoning,
         streamed=run.streamed,
         cost=CostReport(
