@@ -72,7 +72,7 @@ def test_http2_can_be_left_out(http: SimpleNamespace, http2: SimpleNamespace, tl
 
 
 def test_http2_that_is_asked_for_and_not_installed_is_said(
-    monkeypatch: pytest.MonkeyPatch, http: SimpleNamespace, http2: SimpleNamespace, tls: Any
+    monkeypatch: pytest.MonkeyPatch, http: SimpleNamespace, tls: Any
 ) -> None:
     monkeypatch.setattr("cascadeflow.providers.transport.find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"cascadeflow\[http2\]"):
