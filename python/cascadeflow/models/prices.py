@@ -199,7 +199,7 @@ def _served(completion: Completion) -> tuple[str | None, str | None]:
     """
     tier = completion.service_tier or None
     usage = completion.extras.get("usage")
-    if not isinstance(usage, Mapping):
+    if usage is None or not isinstance(usage, Mapping):
         return tier, None
     if usage.get("speed") == "fast" and (tier is None or tier in _USUAL_TIERS):
         tier = "fast"
