@@ -358,13 +358,14 @@ def _read_logprobs(items: Sequence[Any]) -> tuple[TokenLogprob, ...] | None:
     """
     if not items:
         return None
-    return tuple(
-        TokenLogprob(text if not position else "", float(value))
-        for item in items
-        if isinstance(item, dict)
-        for text in (item.get("text") if isinstance(item.get("text"), str) else "",)
-        for position, value in enumerate(_numbers(item.get("logprobs")))
-    )
+    tokens: list[TokenLogprob] = []
+    for item in items:
+        if isinstance(item, dict):
+            text = item.get("text")
+            for value in _numbers(item.get("logprobs")):
+                tokens.append(TokenLogprob(text if isinstance(text, str) else "", float(value)))
+                text = ""
+    return tuple(tokens)
 
 
 def _numbers(value: Any) -> Iterator[float]:
