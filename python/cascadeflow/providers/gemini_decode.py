@@ -76,7 +76,7 @@ class _Answer:
         "_raw_usage",
         "_response_id",
         "_rest",
-        "_usage",
+        "_told",
         "_usage_is_final",
     )
 
@@ -87,7 +87,7 @@ class _Answer:
         self._model: str | None = None
         self._response_id: str | None = None
         self._raw_usage: dict[str, Any] | None = None
-        self._usage: Usage | None = None
+        self._told: Usage | None = None
         self._usage_is_final = False
         self._rest: dict[str, Any] = {}
 
@@ -109,8 +109,12 @@ class _Answer:
         response_id, model = body.get("responseId"), body.get("modelVersion")
         if isinstance(response_id, str):
             self._response_id = response_id
+        elif response_id is not None:
+            self._rest["responseId"] = response_id
         if isinstance(model, str):
             self._model = model
+        elif model is not None:
+            self._rest["modelVersion"] = model
         candidates = body.get("candidates")
         if candidates is not None:
             for position, raw in enumerate(
@@ -120,12 +124,10 @@ class _Answer:
                     self._add_candidate(raw, position)
                 else:
                     merge(self._rest, "candidates", [raw])
-        for name, value in body.items():
-            if name not in _TOP and value is not None:
-                merge(self._rest, name, value)
-        for name, read in (("responseId", response_id), ("modelVersion", model)):
-            if read is not None and not isinstance(read, str):
-                self._rest[name] = read
+        if not body.keys() <= _TOP:
+            for name, value in body.items():
+                if name not in _TOP and value is not None:
+                    merge(self._rest, name, value)
         usage = body.get("usageMetadata")
         if isinstance(usage, dict) and usage:
             self._add_usage(usage)
@@ -142,28 +144,35 @@ class _Answer:
     def _add_usage(self, raw: dict[str, Any]) -> None:
         """Each piece of a stream counts all that was used so far; Vertex's first ones say less."""
         old = self._raw_usage
-        self._raw_usage = raw if old is None or "totalTokenCount" in raw else {**old, **raw}
         self._usage_is_final = self.raw_finish is not None
+        if raw != old:
+            self._raw_usage = raw if old is None or "totalTokenCount" in raw else {**old, **raw}
+            usage = None if self._events is None else self.usage()
+            if usage is not None and ("totalTokenCount" in raw or usage != self._told):
+                self._tell(usage)
+
+    def tell_last_usage(self) -> None:
+        """Gives the usage once more where what it was read from has changed since."""
+        usage = self.usage()
+        if usage is not None and usage != self._told:
+            self._tell(usage)
+
+    def _tell(self, usage: Usage) -> None:
+        self._told = usage
         if self._events is not None:
-            self.tell_usage()
-
-    def tell_usage(self) -> None:
-        """Gives the usage as an event, when it is another than the last."""
-        usage = self._read_usage()
-        if self._events is not None and usage is not None and usage != self._usage:
             self._events.append(UsageUpdate(usage))
-        self._usage = usage
 
-    def _read_usage(self) -> Usage | None:
+    def usage(self) -> Usage | None:
+        """What was used, searches included: they are found in the candidates."""
         raw = self._raw_usage
         if raw is None:
             return None
         billed = [
             {**candidate.rest, "content": {"parts": candidate.parts}}
             for candidate in self._candidates.values()
-            if "groundingMetadata" in candidate.rest or _used_tools(candidate.parts)
+            if candidate.used_tools
         ]
-        return read_usage(raw, (billed and count_requests(billed, self._model)) or EMPTY)
+        return read_usage(raw, count_requests(billed, self._model) if billed else EMPTY)
 
     def completion(self, headers: Mapping[str, str], *, whole: bool = True) -> Completion:
         """Makes the completion.
@@ -200,7 +209,7 @@ class _Answer:
             tool_calls=calls,
             finish_reason=finish,
             raw_finish_reason=raw_finish,
-            usage=self._read_usage(),
+            usage=self.usage(),
             usage_complete=whole or (raw_finish is not None and self._usage_is_final),
             model=self._model,
             response_id=self._response_id,
@@ -211,10 +220,6 @@ class _Answer:
             headers=header_facts(headers) or EMPTY,
             extras=rest or EMPTY,
         )
-
-
-def _used_tools(parts: Sequence[Any]) -> bool:
-    return any(isinstance(part, dict) and "toolCall" in part for part in parts)
 
 
 def read_response(provider: str, headers: Mapping[str, str], body: bytes) -> Completion:
@@ -316,7 +321,7 @@ class GeminiStreamDecoder:
             self._read(b"\n".join(self._stray), at_end=True)
             self._raise_failure()
         self._answer.first.close()
-        self._answer.tell_usage()
+        self._answer.tell_last_usage()
         self._events.append(Completed(self._answer.completion(self._headers, whole=False)))
         return self._given()
 

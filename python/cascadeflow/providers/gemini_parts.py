@@ -174,7 +174,17 @@ class Candidate:
         joined: whether it comes in pieces, so that adjacent texts are one text.
     """
 
-    __slots__ = ("_content", "_events", "_joined", "_open", "calls", "finish", "parts", "rest")
+    __slots__ = (
+        "_content",
+        "_events",
+        "_joined",
+        "_open",
+        "calls",
+        "finish",
+        "parts",
+        "rest",
+        "used_tools",
+    )
 
     def __init__(self, events: list[StreamEvent] | None = None, *, joined: bool = False) -> None:
         self._events = events
@@ -185,6 +195,8 @@ class Candidate:
         self.calls: list[_Call] = []
         self.finish: str | None = None
         self.rest: dict[str, Any] = {}
+        self.used_tools = False
+        """Whether it says of server-side tools what may have been billed."""
 
     def add(self, raw: Mapping[str, Any], position: int, response_id: str | None) -> None:
         """Takes a candidate, or the next piece of it."""
@@ -201,6 +213,7 @@ class Candidate:
                 self.finish = value
             elif value is not None and (name != "index" or value != position):
                 merge(self.rest, name, value)
+                self.used_tools = self.used_tools or name == "groundingMetadata"
 
     def _add_part(self, part: Any, response_id: str | None) -> None:
         if not isinstance(part, dict):
@@ -215,6 +228,7 @@ class Candidate:
             self._add_call(part, call, response_id)
         else:
             self.parts.append(part)
+            self.used_tools = self.used_tools or "toolCall" in part
 
     def _add_text(self, part: Mapping[str, Any], text: str) -> None:
         thought = part.get("thought")

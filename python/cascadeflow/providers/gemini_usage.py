@@ -17,6 +17,8 @@ _MOST_TOKENS: Final = 2**53
 _KINDS: Final[Mapping[str, str]] = {"AUDIO": "audio", "IMAGE": "image", "VIDEO": "video"}
 """The modalities that a bucket of their own counts; text and documents are plain."""
 
+_NOTHING: Final = (None, None, None, None)
+
 _TIERS: Final[Mapping[str, str | None]] = {
     "TRAFFIC_TYPE_UNSPECIFIED": None,
     "ON_DEMAND": "on_demand",
@@ -49,38 +51,39 @@ def read_usage(raw: Mapping[str, Any], requests: Mapping[str, int] = EMPTY) -> U
     used = _count(raw, "toolUsePromptTokenCount")
     made = _count(raw, "candidatesTokenCount")
     thought = _count(raw, "thoughtsTokenCount")
-    total = _count(raw, "totalTokenCount")
-    if made is None and thought is None and total is not None and prompt is not None:
-        rest = total - prompt - (used or 0)
-        made = rest if rest >= 0 else None
+    if made is None and thought is None and prompt is not None:
+        total = _count(raw, "totalTokenCount")
+        if total is not None and total >= prompt + (used or 0):
+            made = total - prompt - (used or 0)
 
-    into = _by_kind(raw, "promptTokensDetails")
-    again = _by_kind(raw, "cacheTokensDetails")
-    tools = _by_kind(raw, "toolUsePromptTokensDetails")
-    out = _by_kind(raw, "candidatesTokensDetails")
-    counts: dict[str, int | None] = {"reasoning_tokens": thought}
-
-    read = None if cached is None else min(cached, prompt) if prompt is not None else cached
-    fresh = None if prompt is None else prompt - (read or 0)
-    from_cache: dict[str, int] = {}
-    for kind in again:
-        from_cache[kind], read = _take(again[kind], read)
-        counts[f"cache_read_{kind}_tokens"] = from_cache[kind]
-    counts["cache_read_tokens"] = read
-    for kind in into:
-        taken, fresh = _take(into[kind] - from_cache.get(kind, 0), fresh)
-        counts[f"input_{kind}_tokens"] = taken
-    for kind in tools:
-        taken, used = _take(tools[kind], used)
+    counts: dict[str, int | None] = {}
+    if cached is not None and prompt is not None:
+        cached = min(cached, prompt)
+        prompt -= cached
+    for kind, count in _by_kind(raw, "cacheTokensDetails").items():
+        counts[f"cache_read_{kind}_tokens"], cached = _take(count, cached)
+    for kind, count in _by_kind(raw, "promptTokensDetails").items():
+        fresh = count - (counts.get(f"cache_read_{kind}_tokens") or 0)
+        counts[f"input_{kind}_tokens"], prompt = _take(fresh, prompt)
+    for kind, count in _by_kind(raw, "toolUsePromptTokensDetails").items():
+        taken, used = _take(count, used)
         counts[f"input_{kind}_tokens"] = (counts.get(f"input_{kind}_tokens") or 0) + taken
-    counts["input_tokens"] = None if fresh is None and used is None else (fresh or 0) + (used or 0)
-    for kind in out:
-        counts[f"output_{kind}_tokens"], made = _take(out[kind], made)
-    counts["output_tokens"] = made
+    for kind, count in _by_kind(raw, "candidatesTokensDetails").items():
+        counts[f"output_{kind}_tokens"], made = _take(count, made)
+    if used is not None:
+        prompt = (prompt or 0) + used
 
-    if not requests and all(count is None for count in counts.values()):
+    plain = (prompt, cached, made, thought)
+    if not counts and not requests and plain == _NOTHING:
         return None
-    return Usage(**counts, requests=requests)
+    return Usage(
+        input_tokens=prompt,
+        cache_read_tokens=cached,
+        output_tokens=made,
+        reasoning_tokens=thought,
+        requests=requests,
+        **counts,
+    )
 
 
 def read_tier(raw: Mapping[str, Any]) -> str | None:
@@ -154,13 +157,16 @@ def _texts(value: Any) -> Iterable[str]:
     return (each for each in value if isinstance(each, str) and each.strip())
 
 
-def _by_kind(raw: Mapping[str, Any], name: str) -> dict[str, int]:
+def _by_kind(raw: Mapping[str, Any], name: str) -> Mapping[str, int]:
     """Reads a breakdown by modality, of those that a bucket of their own counts."""
+    entries = raw.get(name)
+    if not isinstance(entries, list):
+        return EMPTY
     counts: dict[str, int] = {}
-    for entry in _objects(raw.get(name)):
-        modality = entry.get("modality")
+    for entry in entries:
+        modality = entry.get("modality") if isinstance(entry, dict) else None
         kind = _KINDS.get(modality) if isinstance(modality, str) else None
-        count = _count(entry, "tokenCount")
+        count = None if kind is None else _count(entry, "tokenCount")
         if kind is not None and count is not None:
             counts[kind] = counts.get(kind, 0) + count
     return counts
@@ -179,6 +185,8 @@ def _take(part: int, whole: int | None) -> tuple[int, int | None]:
 
 def _count(raw: Mapping[str, Any], name: str) -> int | None:
     value = raw.get(name)
+    if value is None:
+        return None
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is not int:  # a bool is no count
