@@ -59,7 +59,11 @@ class RuleValidator:
     async def judge(
         self, request: ChatRequest, completion: Completion, *, config: QualityConfig
     ) -> QualityReport:
-        """Judges by the rules of `cascadeflow.quality.rules`, and checks tool calls."""
+        """Judges by the rules of `cascadeflow.quality.rules`, and checks tool calls.
+
+        Calls that cannot be made and JSON that does not fit what was asked for are rejected
+        whatever the threshold.
+        """
         text = judge_text(
             request.last_user_text,
             completion.text,
@@ -78,26 +82,38 @@ class RuleValidator:
             completion.tool_calls, request.tools, required=request.tool_choice
         )
         score = text.probability
-        if tool_calls.verdict == "failed":
+        # What a program is to read must be readable: no threshold makes up for that.
+        unfit = tool_calls.verdict == "failed" or (
+            request.response_format is not None
+            and any(check.name == "format" and check.verdict == "failed" for check in text.checks)
+        )
+        if unfit:
             score = min(score, REJECTED)
-        accepted = score >= config.threshold
+        accepted = score >= config.threshold and not unfit
         checks = (*text.checks, tool_calls)
         return QualityReport(
             mode=config.mode,
             score=score,
             threshold=config.threshold,
             accepted=accepted,
-            reason=_in_words(text, checks, score, config.threshold),
+            reason=_in_words(text, checks, score, config.threshold, accepted=accepted),
             checks=checks,
         )
 
 
 def _in_words(
-    text: TextJudgement, checks: tuple[CheckReport, ...], score: float, threshold: float
+    text: TextJudgement,
+    checks: tuple[CheckReport, ...],
+    score: float,
+    threshold: float,
+    *,
+    accepted: bool,
 ) -> str:
     """The decision in words: what failed, or what made the probability what it is."""
-    accepted = score >= threshold
-    sides = f"{score:.2f} {'reaches' if accepted else 'is below'} {threshold:.2f}"
+    reaches = score >= threshold
+    sides = f"{score:.2f} {'reaches' if reaches else 'is below'} {threshold:.2f}"
+    if reaches and not accepted:
+        sides = "no threshold makes up for that"
     why = [f"{check.name}: {check.reason}" for check in checks if check.verdict == "failed"]
     if not why and not accepted:
         why = list(text.doubts())
