@@ -200,14 +200,22 @@ def expected_openai_usage(raw: Row) -> dict[str, int | None]:
     reasoning, spoken = out.get("reasoning_tokens"), out.get("audio_tokens")
     if reasoning is not None:
         reasoning = min(reasoning, made)
+    seen = {
+        f"{side}_{kind}_tokens": details.get(f"{kind}_tokens")
+        for side, details in (("input", into), ("output", out))
+        for kind in ("image", "video")
+    }
+    looked_at = (seen["input_image_tokens"] or 0) + (seen["input_video_tokens"] or 0)
+    shown = (seen["output_image_tokens"] or 0) + (seen["output_video_tokens"] or 0)
     return {
-        "input_tokens": prompt - (cached or 0) - (written or 0) - (audio or 0),
+        **seen,
+        "input_tokens": prompt - (cached or 0) - (written or 0) - (audio or 0) - looked_at,
         "cache_read_tokens": cached,
         "cache_write_5m_tokens": written,
         "cache_write_1h_tokens": None,
         "input_audio_tokens": audio,
         "cache_read_audio_tokens": None,
-        "output_tokens": made - (reasoning or 0) - (spoken or 0),
+        "output_tokens": made - (reasoning or 0) - (spoken or 0) - shown,
         "reasoning_tokens": reasoning,
         "output_audio_tokens": spoken,
     }

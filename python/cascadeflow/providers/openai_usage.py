@@ -16,16 +16,18 @@ __all__ = ["read_cost", "read_usage"]
 _MOST_TOKENS: Final = 2**53
 """A larger count is no count: it could not be told from noise, nor be priced."""
 
+_NOTHING_SAID: Final = Usage()
+
 
 def read_usage(raw: Mapping[str, Any]) -> Usage | None:
     """Reads a `usage` object.
 
     The protocol counts `prompt_tokens` and `completion_tokens` whole and then says of what they
-    consist. What is read from a cache, written to one, audio or reasoning is taken out of the
-    whole, so that nothing is counted twice and the buckets add up to what the provider counted.
-    Where the parts are larger than the whole (some routers report tokens as both written and
-    read), the whole stands. A dialect that counts reasoning beside `completion_tokens` shows it in
-    `total_tokens`.
+    consist. What is read from a cache, written to one, audio, an image, video or reasoning is taken
+    out of the whole, so that nothing is counted twice and the buckets add up to what the provider
+    counted. Where the parts are larger than the whole (some routers report tokens as both written
+    and read), the whole stands. A dialect that counts reasoning beside `completion_tokens` shows it
+    in `total_tokens`; Perplexity's deep research counts it, its citations and its searches apart.
 
     Returns:
         The usage, or `None` when the object counts nothing.
@@ -38,6 +40,7 @@ def read_usage(raw: Mapping[str, Any]) -> Usage | None:
         cached = _cached_elsewhere(raw)
     written = _count(details, "cache_write_tokens")
     audio = _count(details, "audio_tokens")
+    image, video = _count(details, "image_tokens"), _count(details, "video_tokens")
     if prompt is None:
         missed = _count(raw, "prompt_cache_miss_tokens")
         prompt = None if missed is None else missed + (cached or 0)
@@ -46,32 +49,40 @@ def read_usage(raw: Mapping[str, Any]) -> Usage | None:
         cached, plain = _take(cached, plain)
         written, plain = _take(written, plain)
         audio, plain = _take(audio, plain)
+        image, plain = _take(image, plain)
+        video, plain = _take(video, plain)
         prompt = plain
 
     made = _mapping(raw, "completion_tokens_details")
     reasoning = _count(made, "reasoning_tokens")
+    researched = reasoning is None and {"num_search_queries", "reasoning_tokens"} <= raw.keys()
     if reasoning is None:
-        reasoning = _count(raw, "reasoning_tokens")  # Perplexity
+        reasoning = _count(raw, "reasoning_tokens")
     spoken = _count(made, "audio_tokens")
+    drawn, filmed = _count(made, "image_tokens"), _count(made, "video_tokens")
     if completion is not None:
-        if not _counted_beside(raw, reasoning):
+        if not (researched or _counted_beside(raw, reasoning)):
             reasoning, completion = _take(reasoning, completion)
         spoken, completion = _take(spoken, completion)
+        drawn, completion = _take(drawn, completion)
+        filmed, completion = _take(filmed, completion)
 
-    counts = (prompt, cached, written, audio, completion, reasoning, spoken)
-    requests = _requests(raw)
-    if not requests and all(count is None for count in counts):
-        return None
-    return Usage(
+    usage = Usage(
         input_tokens=prompt,
         cache_read_tokens=cached,
         cache_write_5m_tokens=written,
         input_audio_tokens=audio,
+        input_image_tokens=image,
+        input_video_tokens=video,
         output_tokens=completion,
         reasoning_tokens=reasoning,
         output_audio_tokens=spoken,
-        requests=requests or EMPTY,
+        output_image_tokens=drawn,
+        output_video_tokens=filmed,
+        citation_tokens=_count(raw, "citation_tokens") if researched else None,
+        requests=_requests(raw, researched=researched) or EMPTY,
     )
+    return None if usage == _NOTHING_SAID else usage
 
 
 def read_cost(raw: Mapping[str, Any]) -> int | None:
@@ -110,8 +121,14 @@ def _take(part: int | None, whole: int) -> tuple[int | None, int]:
     return taken, whole - taken
 
 
-def _requests(raw: Mapping[str, Any]) -> dict[str, int]:
-    """Counted server-side tool use: OpenRouter's name, and the one it had before."""
+def _requests(raw: Mapping[str, Any], *, researched: bool) -> dict[str, int]:
+    """Counted server-side tool use: OpenRouter's name, the one it had before, and Perplexity's.
+
+    Other models of Perplexity search, too; that is in their fee for the call.
+    """
+    queries = _count(raw, "num_search_queries") if researched else None
+    if queries:
+        return {"web_search": queries}
     for name in ("server_tool_use_details", "server_tool_use"):
         searches = _count(_mapping(raw, name), "web_search_requests")
         if searches:
