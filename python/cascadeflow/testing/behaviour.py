@@ -32,7 +32,7 @@ __all__ = [
     "pieces",
 ]
 
-Protocol = Literal["openai", "anthropic"]
+Protocol = Literal["openai", "anthropic", "openai-responses", "gemini", "bedrock", "cohere"]
 Finish = Literal["stop", "length", "tool_calls", "refusal", "stop_sequence"]
 
 REFUSAL: Final = "I'm sorry, but I can't help with that."

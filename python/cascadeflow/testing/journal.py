@@ -25,7 +25,8 @@ class SimulatedRequest:
 
     Attributes:
         index: from 0, in the order of arrival.
-        protocol: `openai` or `anthropic`; `None` on a path of neither.
+        protocol: `openai`, `anthropic`, `openai-responses`, `gemini` (Vertex too), `bedrock` or
+            `cohere`; `None` on a path of none of them.
         method: the HTTP method.
         path: the path and query.
         headers: names lower-cased.

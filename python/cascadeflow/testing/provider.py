@@ -1,4 +1,4 @@
-"""The simulated provider: a loopback HTTP server that speaks the OpenAI and Anthropic protocols."""
+"""The simulated provider: a loopback HTTP server that speaks the protocols of real ones."""
 
 from __future__ import annotations
 
@@ -27,13 +27,22 @@ __all__ = ["STATS_PATH", "SimulatedProvider", "model_configs"]
 DUMMY_KEY: Final = "simulated-key"
 """What `models_for` gives as API key where the provider asks for none in particular."""
 
+_BASES: Final = {
+    "openai": "/v1",
+    "openai-responses": "/v1",
+    "vertex": "/v1/projects/simulated/locations/global",
+}
+"""What stands between the address and the path that a codec writes, by protocol."""
+
 
 class SimulatedProvider:
     """A provider on this machine, with models that are as good, as fast and as reliable as told.
 
-    It speaks HTTP/1.1 on a loopback address: `POST …/chat/completions` in the OpenAI form, `POST
-    …/messages` in the Anthropic form, both with streams, and `GET …/models`; the paths may stand
-    behind any prefix. Every model answers in both forms.
+    It speaks HTTP/1.1 on a loopback address: `POST …/chat/completions` and `POST …/responses` in
+    OpenAI's forms, `POST …/messages` in Anthropic's, `POST …/models/MODEL:generateContent` in that
+    of Gemini and Vertex, `POST …/model/MODEL/converse` in Bedrock's and `POST …/v2/chat` in
+    Cohere's, all with streams, and `GET …/models`; the paths may stand behind any prefix. Every
+    model answers in all forms.
 
     What it does is decided by its seed and the request, never by the order or the number of
     requests at once: the same seed and the same request give the same answer, latency, error or
@@ -66,7 +75,8 @@ class SimulatedProvider:
             seed: decides everything that is drawn; at least 0.
             clock: what latencies are waited on and times are read from; the machine's own unless
                 told. With a `ManualClock` nothing waits.
-            api_key: the only key it takes; `None` takes any, and none.
+            api_key: the only key it takes; `None` takes any, and none. A request that Amazon's
+                way signs has it as the id of its access key; the signature is not checked.
             host: the address it listens on.
             port: the port it listens on; 0 takes any free one.
             max_body: the largest request body in bytes; a larger one gets a 413.
@@ -170,12 +180,12 @@ class SimulatedProvider:
         """Gives the models as an agent takes them, reached over this server.
 
         Args:
-            provider: under which provider's id, which decides the protocol: `"openai"`,
-                `"anthropic"`, or any other whose protocol is one of the two.
+            provider: under which provider's id, which decides the protocol: any that is registered.
             names: which models, in this order; all of them without names.
 
         Raises:
-            ConfigurationError: it is not running, or has no model of such a name.
+            ConfigurationError: it is not running, has no model of such a name, or nobody registered
+                the provider.
         """
         return model_configs(self._models, provider, names, url=self.url, api_key=self._api_key)
 
@@ -194,22 +204,24 @@ def model_configs(
     """Gives simulated models as an agent takes them.
 
     Raises:
-        ConfigurationError: there is no model of one of the names.
+        ConfigurationError: there is no model of one of the names, or no such provider.
     """
     from cascadeflow.models.config import ModelConfig  # noqa: PLC0415 - only needed here
+    from cascadeflow.providers.registry import get_provider  # noqa: PLC0415
 
     unknown = [name for name in names if name not in models]
     if unknown:
         raise ConfigurationError(
             f"the simulated provider has no model {', '.join(unknown)}: it has {', '.join(models)}"
         )
+    path = _BASES.get(get_provider(provider).protocol, "")
     return tuple(
         ModelConfig(
             name,
             provider,
             price=models[name].price,
             api_key=api_key or DUMMY_KEY,
-            base_url=url if provider == "anthropic" else f"{url}/v1",
+            base_url=url + path,
         )
         for name in names or models
     )

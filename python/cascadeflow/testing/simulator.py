@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the simulator; gives the process's exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m cascadeflow.testing.simulator",
-        description="A simulated LLM provider on this machine, in the OpenAI and Anthropic forms.",
+        description="A simulated LLM provider on this machine, in the forms of real ones.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=0, help="port to listen on; 0: any free one")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from dataclasses import asdict
 from datetime import timedelta
 from email.utils import formatdate
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from cascadeflow.testing import anthropic_form, openai_form
 from cascadeflow.testing.behaviour import Draws, Failure, UnreadableError
+from cascadeflow.testing.forms import FORMS, Form, form_at
 from cascadeflow.testing.http1 import response_head
 from cascadeflow.testing.server import Delivery
 
@@ -41,12 +43,8 @@ _LARGEST_KEPT_BODY: Final = 8192
 _Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 _JSON: Final = ("content-type", "application/json")
-_EVENTS: Final = ("content-type", "text/event-stream; charset=utf-8")
 _RAW_DECODE: Final = json.JSONDecoder().raw_decode
-_READERS: Final[dict[str, Callable[[Any], Ask]]] = {
-    "openai": openai_form.read,
-    "anthropic": anthropic_form.read,
-}
+_ACCESS_KEY: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/]+)/")
 
 
 class ProviderSite:
@@ -85,16 +83,20 @@ class ProviderSite:
             return self._counts()
         entry = self._journal.begin(request)
         path = request.target.partition("?")[0]
-        if path.endswith("/chat/completions"):
-            entry.protocol, method = "openai", "POST"
-        elif path.endswith("/messages"):
-            entry.protocol, method = "anthropic", "POST"
+        form = form_at(path)
+        if form is not None:
+            entry.protocol, method = form.protocol, "POST"
         elif path.endswith("/models") or "/models/" in path:
             entry.protocol = "anthropic" if "anthropic-version" in request.headers else "openai"
             method = "GET"
         else:
             method = request.method
-        draws = self._draws(entry, path)
+        content = request.body
+        if form is None:
+            content = content or path.encode("latin-1", "replace")
+        elif form.in_path:
+            content = b"%b\0%b" % (request.target.encode("latin-1", "replace"), content)
+        draws = self._draws(entry, content)
         try:
             if request.method != method:
                 failure = Failure(status=405, message=f"{path} takes {method} only")
@@ -102,9 +104,9 @@ class ProviderSite:
             if entry.protocol is None:
                 raise _Refused(Failure(status=404, message=f"nothing is at {path}"))  # noqa: TRY301
             self._authorise(entry)
-            if method == "GET":
+            if form is None:
                 return self._models(entry, path)
-            return self._answer(entry, entry.protocol, draws)
+            return self._answer(entry, form, content, draws)
         except _Refused as refused:
             return self._failure(entry, refused.failure, headers=refused.headers)
         except Exception as error:
@@ -119,10 +121,9 @@ class ProviderSite:
         failure = Failure(status=fault.status, message=str(fault))
         return openai_form.error_body(failure, request_id="")
 
-    def _draws(self, entry: Entry, path: str) -> Draws:
+    def _draws(self, entry: Entry, content: bytes) -> Draws:
         """Counts the request's repeats and draws for this one."""
         kind = entry.protocol or "other"
-        content = entry.request.body or path.encode("latin-1", "replace")
         key = hash((kind, content))
         entry.repeat = self._repeats.get(key, 0) or self._older_repeats.get(key, 0)
         if len(self._repeats) >= _REMEMBERED_REQUESTS:
@@ -135,19 +136,21 @@ class ProviderSite:
     def _authorise(self, entry: Entry) -> None:
         headers = entry.request.headers
         if self._api_key is not None:
-            bearer = headers.get("authorization", "").removeprefix("Bearer ")
-            given = {bearer, headers.get("x-api-key"), headers.get("api-key")}
+            said = headers.get("authorization", "")
+            signed = _ACCESS_KEY.match(said)
+            given = {signed[1] if signed else said.removeprefix("Bearer ")}
+            given |= {headers.get(name) for name in ("x-api-key", "api-key", "x-goog-api-key")}
             if self._api_key not in given:
                 message = "the API key is missing or not the one this simulated provider was given"
                 raise _Refused(Failure(status=401, message=message, code="invalid_api_key"))
         if entry.protocol == "anthropic" and "anthropic-version" not in headers:
             raise _Refused(Failure(status=400, message="anthropic-version: header is required"))
 
-    def _answer(self, entry: Entry, protocol: Protocol, draws: Draws) -> Delivery:
-        known = self._known.get((protocol, entry.request.body)) or self._learn(entry, protocol)
+    def _answer(self, entry: Entry, form: Form, content: bytes, draws: Draws) -> Delivery:
+        known = self._known.get((form.protocol, content)) or self._learn(entry, form, content)
         ask, behaviour, reply = known
         entry.ask = ask
-        limits = self._take(ask.model, protocol) if self._limits else ()
+        limits = self._take(ask.model, form.protocol) if self._limits else ()
         seconds = behaviour.seconds_to_first_token(draws)
         if behaviour.fails(draws):
             return self._simulated_error(entry, behaviour, seconds, limits)
@@ -156,19 +159,19 @@ class ProviderSite:
             raise _Refused(reply, limits)
         entry.reply = reply
         entry.status = 200
-        turn = _Turn(entry, protocol, ask, reply, behaviour.model, draws, seconds, limits)
+        turn = _Turn(entry, form, ask, reply, behaviour.model, draws, seconds, limits)
         if ask.stream:
             return self._stream(turn, breaks=behaviour.breaks(draws))
         return self._whole(turn)
 
-    def _learn(self, entry: Entry, protocol: Protocol) -> _Known:
-        """Reads a body, and keeps what it says once it has come twice.
+    def _learn(self, entry: Entry, form: Form, content: bytes) -> _Known:
+        """Reads a request, and keeps what it says once it has come twice.
 
         A load test sends the same few again and again.
         """
-        body = entry.request.body
+        request = entry.request
         try:
-            ask = entry.ask = _READERS[protocol](_read_json(body))
+            ask = entry.ask = form.read(_read_json(request.body), request.target)
         except UnreadableError as error:
             raise _Refused(Failure(status=400, message=str(error))) from error
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
@@ -177,12 +180,12 @@ class ProviderSite:
         behaviour = self._behaviours.get(ask.model)
         if behaviour is None:
             raise _no_such_model(ask.model)
-        if not entry.repeat or len(body) > _LARGEST_KEPT_BODY:
+        if not entry.repeat or len(content) > _LARGEST_KEPT_BODY:
             return _Known(ask, behaviour, None)
         if len(self._known) >= _KEPT_BODIES:
             self._known.clear()
         reply = behaviour.reply(ask, repeat=0) if behaviour.always_answers_alike(ask) else None
-        known = self._known[protocol, body] = _Known(ask, behaviour, reply)
+        known = self._known[form.protocol, content] = _Known(ask, behaviour, reply)
         return known
 
     def _take(self, model: str, protocol: Protocol) -> _Headers:
@@ -202,8 +205,7 @@ class ProviderSite:
 
     def _whole(self, turn: _Turn) -> Delivery:
         """A whole answer, sent when its last token would be there."""
-        write = openai_form.body if turn.protocol == "openai" else anthropic_form.body
-        body = write(
+        body = turn.form.body(
             turn.ask, turn.reply, answer_id=turn.draws.identifier(1), created=self._timestamp()
         )
         seconds = turn.seconds
@@ -217,8 +219,7 @@ class ProviderSite:
 
     def _stream(self, turn: _Turn, *, breaks: bool) -> Delivery:
         """A stream: the first token after the latency, the rest at the model's speed."""
-        write = openai_form.events if turn.protocol == "openai" else anthropic_form.events
-        before, pieces, after = write(
+        before, pieces, after = turn.form.events(
             turn.ask,
             turn.reply,
             answer_id=turn.draws.identifier(1),
@@ -242,7 +243,9 @@ class ProviderSite:
                 (last, b"".join(after)),
             )
         return Delivery(
-            head=self._head(200, _EVENTS, turn.entry, first, turn.limits),
+            head=self._head(
+                200, ("content-type", turn.form.stream_type), turn.entry, first, turn.limits
+            ),
             parts=parts,
             streamed=True,
             ending="broken" if breaks else "complete",
@@ -264,10 +267,10 @@ class ProviderSite:
         self, entry: Entry, failure: Failure, *, headers: _Headers = (), seconds: float = 0.0
     ) -> Delivery:
         entry.status = failure.status
-        write = (
-            anthropic_form.error_body if entry.protocol == "anthropic" else openai_form.error_body
-        )
-        body = write(failure, request_id=entry.request_id)
+        form = FORMS[entry.protocol or "openai"]
+        body = form.error_body(failure, request_id=entry.request_id)
+        if form.error_headers is not None:
+            headers = (*form.error_headers(failure), *headers)
         if failure.retry_after is not None:
             headers = (
                 ("retry-after", str(math.ceil(failure.retry_after))),
@@ -313,11 +316,11 @@ class ProviderSite:
         more: _Headers,
     ) -> bytes:
         start = self._head_start(status, content_type)
-        if entry.protocol == "anthropic":
-            known = f"request-id: {entry.request_id}\r\n"
-        else:
-            milliseconds = int(seconds * 1000)
-            known = f"x-request-id: {entry.request_id}\r\nopenai-processing-ms: {milliseconds}\r\n"
+        protocol = entry.protocol or "openai"
+        name = FORMS[protocol].id_header
+        known = f"{name}: {entry.request_id}\r\n" if name else ""
+        if protocol.startswith("openai"):
+            known += f"openai-processing-ms: {int(seconds * 1000)}\r\n"
         lines = "".join([f"{name}: {value}\r\n" for name, value in more]) if more else ""
         return start + (known + lines).encode("latin-1")
 
@@ -377,7 +380,7 @@ class _Turn(NamedTuple):
     """An answer that is about to be written."""
 
     entry: Entry
-    protocol: Protocol
+    form: Form
     ask: Ask
     reply: Reply
     model: SimulatedModel
@@ -413,12 +416,14 @@ class _RateLimit:
         """How the protocol tells its clients about the limit."""
         left = max(0, math.floor(self._left + 1e-9))
         seconds = (self.per_minute - self._left) * 60 / self.per_minute
-        if protocol == "openai":
+        if protocol.startswith("openai"):
             return (
                 ("x-ratelimit-limit-requests", str(self.per_minute)),
                 ("x-ratelimit-remaining-requests", str(left)),
                 ("x-ratelimit-reset-requests", f"{math.ceil(seconds * 1000)}ms"),
             )
+        if protocol != "anthropic":
+            return ()  # the others tell nothing before they refuse
         full_again = self._clock.now() + timedelta(seconds=seconds)
         return (
             ("anthropic-ratelimit-requests-limit", str(self.per_minute)),
