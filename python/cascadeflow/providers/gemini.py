@@ -139,8 +139,8 @@ class GeminiCodec:
         parts = None
         candidates = completion.extras.get("candidates")
         content = candidates[0].get("content") if candidates else None
-        if isinstance(content, dict):
-            parts = content.get("parts")
+        if isinstance(content, dict) and isinstance(content.get("parts"), list):
+            parts = [part for part in content["parts"] if isinstance(part, dict)]
         return Message(
             "assistant",
             completion.text,
@@ -173,8 +173,7 @@ class GeminiCodec:
         for message in request.messages:
             if message.role in ("system", "developer"):
                 fields = message_fields(message, self.name) if message.extras else {}
-                own = fields.get("parts")
-                parts.extend(own or _write(_parts(message), vertex=self._vertex))
+                parts.extend(_own_parts(fields) or _write(_parts(message), vertex=self._vertex))
         return parts
 
     def _contents(self, request: ChatRequest) -> list[dict[str, Any]]:
@@ -188,7 +187,7 @@ class GeminiCodec:
             if message.role in ("system", "developer"):
                 continue
             fields = message_fields(message, self.name) if message.extras else {}
-            own = fields.pop("parts", None)
+            own = _own_parts(fields)
             if message.role == "assistant":
                 conversation.add_answer(message, own, fields)
             elif message.role == "tool":
@@ -224,14 +223,14 @@ class _Conversation:
         if parts:
             self._contents.append({"role": role, "parts": list(parts), **fields})
 
-    def add_answer(self, message: Message, own: Any, fields: Mapping[str, Any]) -> None:
-        parts: list[Any] = list(own or ())
+    def add_answer(self, message: Message, own: list[Any], fields: Mapping[str, Any]) -> None:
+        parts = own
         if not parts:
             parts = _write(_parts(message), vertex=self._vertex)
             parts.extend(self._call(call) for call in message.tool_calls)
         if self._newer:
             for position, part in enumerate(parts):
-                if isinstance(part, dict) and ("functionCall" in part or "function_call" in part):
+                if "functionCall" in part or "function_call" in part:
                     if not part.keys() & {"thoughtSignature", "thought_signature"}:
                         parts[position] = {**part, "thoughtSignature": _NO_SIGNATURE}
                     break
@@ -240,7 +239,7 @@ class _Conversation:
         )
         self.add("model", parts, fields)
 
-    def add_result(self, message: Message, own: Any) -> None:
+    def add_result(self, message: Message, own: list[Any]) -> None:
         call_id = message.tool_call_id or ""
         position, name = self._calls.get(call_id, (len(self._results), message.name))
         if not name:
@@ -249,8 +248,7 @@ class _Conversation:
                 f"has a call with the id {call_id!r}: add the assistant's message with the call, "
                 "or set the tool message's name"
             )
-        parts = own if isinstance(own, list) and own else self._result(message, call_id, name)
-        self._results.append((position, parts))
+        self._results.append((position, own or self._result(message, call_id, name)))
 
     def finished(self) -> list[dict[str, Any]]:
         self._flush()
@@ -290,6 +288,14 @@ class _Conversation:
             else:
                 behind.append(media)
         return [{"functionResponse": response}, *behind]
+
+
+def _own_parts(fields: dict[str, Any]) -> list[Any]:
+    """Takes a message's parts in the protocol's own words, which its `extras` may hold."""
+    parts = fields.pop("parts", None) or []
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, dict) for part in parts):
+        raise InvalidRequestError("'parts' in a message's extras is a list of Gemini's parts")
+    return list(parts)
 
 
 def _write(parts: Iterable[ContentPart], *, vertex: bool) -> list[dict[str, Any]]:
