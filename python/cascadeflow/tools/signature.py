@@ -119,10 +119,7 @@ def _read(function: Callable[..., Any], names: Mapping[str, Any], *, strict: boo
         parameters = dict(inspect.signature(function).parameters)
     except (TypeError, ValueError) as error:
         _refuse(name, f"its parameters cannot be read ({error}): wrap it in a function")
-    described = inspect.getdoc(plain)
-    if described is None and plain is getattr(type(function), "__call__", None):  # noqa: B004
-        described = inspect.getdoc(type(function))
-    summary, said = read_docstring(described or "")
+    summary, said = read_docstring(_docstring(function, plain) or "")
     scope = _Scope(name, plain, names)
     hints: dict[str, Any] = {}
     contexts: list[str] = []
@@ -156,6 +153,13 @@ def _read(function: Callable[..., Any], names: Mapping[str, Any], *, strict: boo
         contexts=tuple(contexts),
         absent=absent,
     )
+
+
+def _docstring(function: Callable[..., Any], plain: Any) -> str | None:
+    """A function's own docstring, the one that it inherits, or that of the object called."""
+    if plain is getattr(type(function), "__call__", None):  # noqa: B004
+        return plain.__doc__ or inspect.getdoc(type(function))
+    return inspect.getdoc(plain)
 
 
 def _refuse(name: str, why: str) -> NoReturn:
