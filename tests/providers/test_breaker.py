@@ -564,7 +564,7 @@ def test_each_model_at_each_address_has_its_own(http: SimpleNamespace) -> None:
 def test_no_more_breakers_are_kept_than_memory_shall_hold(
     http: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cascadeflow.providers.client._MOST_BREAKERS", 4)
+    monkeypatch.setattr("cascadeflow.providers.breaker._MOST_BREAKERS", 4)
 
     async def main() -> None:
         asked = completer(ManualClock())

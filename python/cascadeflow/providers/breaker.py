@@ -31,13 +31,14 @@ from cascadeflow.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from random import Random
 
     from cascadeflow.clock import Clock
     from cascadeflow.config import BreakerPolicy
     from cascadeflow.errors import ProviderError
 
-__all__ = ["BURST_SECONDS", "BreakerState", "CircuitBreaker", "Outcome", "outcome_of"]
+__all__ = ["BURST_SECONDS", "BreakerState", "Breakers", "CircuitBreaker", "Outcome", "outcome_of"]
 
 BURST_SECONDS: Final = 0.25
 """One broken connection or one restart fails everything that is under way. Of tries that were under
@@ -48,6 +49,8 @@ _State: TypeAlias = Literal["closed", "open", "half_open"]
 Outcome: TypeAlias = Literal["answered", "failed", "refused", "unknown"]
 """What a try says of the model's health: it answered; it failed; it is there and refused this
 request; or nothing, such as a try that was cancelled."""
+
+_MOST_BREAKERS: Final = 1_024
 
 _ILL: Final = (
     OverloadedError,
@@ -231,3 +234,46 @@ class CircuitBreaker:
         self._until = self._clock.monotonic() + wait
         self._ticket += 1
         self._tries.clear()
+
+
+class Breakers:
+    """The breakers of a completer: one for each model at each address.
+
+    Args:
+        policy: when they open; `None` has none.
+        clock: what they ask for the time.
+        random: what their cooldowns are drawn from.
+    """
+
+    __slots__ = ("_breakers", "_clock", "_policy", "_random")
+
+    def __init__(self, policy: BreakerPolicy | None, *, clock: Clock, random: Random) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._random = random
+        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
+
+    def of(self, model: str, address: str) -> CircuitBreaker | None:
+        """Gives a model's breaker; the same for all who ask it at the same address."""
+        if self._policy is None:
+            return None
+        # What may hold a secret is not part of what is shown: an address's query, and a name in it.
+        key = model, address.partition("?")[0].rpartition("@")[2]
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            if len(self._breakers) >= _MOST_BREAKERS:
+                kept = {k: each for k, each in self._breakers.items() if not each.at_rest}
+                self._breakers = kept if len(kept) < _MOST_BREAKERS else {}
+            breaker = CircuitBreaker(self._policy, clock=self._clock, random=self._random)
+            # Two threads may come at once: both get the one that was first.
+            breaker = self._breakers.setdefault(key, breaker)
+        return breaker
+
+    def states(self) -> Mapping[str, BreakerState]:
+        """Gives what each knows, by the model's id, with the address where it has several."""
+        breakers = self._breakers.copy()
+        ids = [model for model, _ in breakers]
+        return {
+            model if ids.count(model) == 1 else f"{model} at {address}": breaker.state()
+            for (model, address), breaker in breakers.items()
+        }

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final
 from cascadeflow.clock import SystemClock
 from cascadeflow.config import BreakerPolicy, Deadlines, RetryPolicy
 from cascadeflow.errors import (
-    CircuitOpenError,
     MalformedResponseError,
     ProviderConnectionError,
     ProviderError,
@@ -21,8 +20,8 @@ from cascadeflow.errors import (
 )
 from cascadeflow.models.completer import Reply
 from cascadeflow.models.completion import Completed
-from cascadeflow.providers.breaker import CircuitBreaker, outcome_of
-from cascadeflow.providers.deadline import Deadline
+from cascadeflow.providers.breaker import Breakers, outcome_of
+from cascadeflow.providers.call import Call
 from cascadeflow.providers.error_mapping import request_id_of, scrub, scrub_body, scrub_error
 from cascadeflow.providers.protocols import (
     ConnectTimeoutError,
@@ -30,7 +29,7 @@ from cascadeflow.providers.protocols import (
     NotConnectedError,
 )
 from cascadeflow.providers.target import Target
-from cascadeflow.providers.transport import as_transport
+from cascadeflow.providers.transport import ClientTransport, HttpTransport, as_transport
 from cascadeflow.types import Attempt
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from cascadeflow.models.completer import RetryPermit
     from cascadeflow.models.completion import Completion, StreamEvent
     from cascadeflow.models.config import ModelConfig
-    from cascadeflow.providers.breaker import BreakerState, Outcome
+    from cascadeflow.providers.breaker import BreakerState, CircuitBreaker
     from cascadeflow.providers.protocols import HttpResponse, Signer
     from cascadeflow.types import ChatRequest
 
@@ -48,7 +47,8 @@ __all__ = ["HttpCompleter"]
 
 _MOST_TARGETS: Final = 256
 
-_MOST_BREAKERS: Final = 1_024
+_TIMER_SECONDS: Final = 0.01
+"""A timer may fire a little before its time by another clock."""
 
 _BREAKER: Final = BreakerPolicy()
 
@@ -58,47 +58,6 @@ MOST_BODY_BYTES: Final = 64 * 1024 * 1024
 MOST_STREAM_BYTES: Final = 256 * 1024 * 1024
 """The longest stream, decompressed. The longest answers, 128,000 tokens with a chunk for each, take
 about 60 MB."""
-
-
-class _Call:
-    """One call: its tries, and where its time went."""
-
-    __slots__ = (
-        "attempts", "breaker", "deadline", "limiter", "overdue", "start", "ticket", "tried_at",
-        "waited",
-    )  # fmt: skip
-
-    def __init__(self, now: float, total: float | None, breaker: CircuitBreaker | None) -> None:
-        self.start = now
-        self.deadline = None if total is None else now + total
-        self.limiter = Deadline()
-        self.attempts: list[Attempt] = []
-        self.tried_at = now
-        self.waited = 0.0
-        self.overdue = False
-        """Whether its own deadline ended the last try: that says nothing of the provider."""
-        self.breaker = breaker
-        self.ticket: int | None = None
-        """The breaker's, while what comes of a try is not known."""
-
-    def admitted(self) -> bool:
-        """Asks the breaker whether the next try may be made."""
-        if self.breaker is not None:
-            self.ticket = self.breaker.admit()
-            return self.ticket is not None
-        return True
-
-    def tell(self, outcome: Outcome, retry_after: float | None = None) -> None:
-        """Tells the breaker what came of a try."""
-        if self.ticket is not None and self.breaker is not None:
-            self.breaker.record(self.ticket, outcome, began=self.tried_at, retry_after=retry_after)
-            self.ticket = None
-
-    def close(self) -> None:
-        """Ends the call, however it ended: whoever was let through gives its place back."""
-        self.limiter.close()
-        if self.ticket is not None:
-            self.tell("unknown")
 
 
 class HttpCompleter:
@@ -127,11 +86,16 @@ class HttpCompleter:
         self._owns_transport = transport is None
         self._retry = retry or RetryPolicy()
         self._deadlines = deadlines or Deadlines()
+        self._head_seconds: float | None = None
+        """What sending may take over a transport that is not ours: it may keep no deadlines."""
+        connect, first_byte = self._deadlines.connect, self._deadlines.first_byte
+        ours = isinstance(self._transport, (HttpTransport, ClientTransport))
+        if not (ours or connect is None or first_byte is None):
+            self._head_seconds = connect + first_byte
         self._clock: Clock = clock or SystemClock()
         self._random = random or Random()
-        self._breaker = breaker
+        self._breakers = Breakers(breaker, clock=self._clock, random=self._random)
         self._targets: dict[int, tuple[Target, CircuitBreaker | None]] = {}
-        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
 
     async def complete(
         self,
@@ -159,11 +123,11 @@ class HttpCompleter:
         """
         now = self._clock.monotonic
         target, breaker = self._target(model)
-        call = _Call(now(), self._total(timeout), breaker)
+        call = Call(now(), self._total(timeout), breaker)
         http = self._prepare(target, request, stream=False)
         completion: Completion | None = None
         try:
-            self._admit(target, call)
+            call.admit(target)
             while completion is None:
                 try:
                     completion = await self._try(target, http, call)
@@ -205,20 +169,19 @@ class HttpCompleter:
         """
         now = self._clock.monotonic
         target, breaker = self._target(model)
-        call = _Call(now(), self._total(timeout), breaker)
+        call = Call(now(), self._total(timeout), breaker)
         http = self._prepare(target, request, stream=True)
         first: float | None = None
         completion: Completion | None = None
         try:
-            self._admit(target, call)
+            call.admit(target)
             while completion is None:
                 batches = self._try_stream(target, http, call)
                 try:
                     async for events in batches:
                         if first is None:
                             first = now()
-                            if breaker is not None and call.ticket is not None:
-                                call.ticket = breaker.answering(call.ticket)
+                            call.answering()
                         for event in events:
                             if isinstance(event, Completed):
                                 completion = event.completion
@@ -253,15 +216,11 @@ class HttpCompleter:
 
         A model that is asked at several addresses stands there once for each, as `id at address`.
         """
-        ids = [model for model, _ in self._breakers]
-        return {
-            model if ids.count(model) == 1 else f"{model} at {base}": breaker.state()
-            for (model, base), breaker in self._breakers.items()
-        }
+        return self._breakers.states()
 
     # One try
 
-    async def _try(self, target: Target, http: HttpRequest, call: _Call) -> Completion:
+    async def _try(self, target: Target, http: HttpRequest, call: Call) -> Completion:
         response = await self._send(target, http, call)
         began = self._clock.monotonic()
         try:
@@ -274,7 +233,7 @@ class HttpCompleter:
         return completion
 
     async def _try_stream(
-        self, target: Target, http: HttpRequest, call: _Call
+        self, target: Target, http: HttpRequest, call: Call
     ) -> AsyncGenerator[Sequence[StreamEvent], None]:
         """Yields the events in the batches in which they come; the last one holds `Completed`."""
         response = await self._send(target, http, call)
@@ -290,6 +249,8 @@ class HttpCompleter:
             decoder = target.codec.decoder(response.headers)
             pieces = response.chunks()
             size = 0
+            broken: ProviderError | None = None
+            events: Sequence[StreamEvent] = ()
             try:
                 while (piece := await self._next(pieces, call)) is not None:
                     size += len(piece)
@@ -302,12 +263,16 @@ class HttpCompleter:
                         if decoder.failure is not None:
                             raise decoder.failure
                 events = decoder.finish()
-            except (OSError, TimeoutError) as error:
+            except OSError as error:
+                events = ()
                 partial = decoder.partial()
                 if partial is None or not _is_whole(partial):
-                    failure = self._mapped(target, error, call)
-                    failure.partial = partial
-                    raise failure from None
+                    broken = self._mapped(target, error, call, self._deadlines.between_chunks)
+                    broken.partial = partial
+            # An error raised from within would carry the one below it, and whatever that shows.
+            if broken is not None:
+                raise broken
+            if not events:
                 events = decoder.finish()  # it broke behind the answer's last word
             completed = events[-1]
             if isinstance(completed, Completed) and _is_cut(completed.completion):
@@ -334,30 +299,40 @@ class HttpCompleter:
                 raise
         return target.codec.decode(response.status, response.headers, clean)
 
-    async def _send(self, target: Target, http: HttpRequest, call: _Call) -> HttpResponse:
+    async def _send(self, target: Target, http: HttpRequest, call: Call) -> HttpResponse:
         now = self._clock.monotonic
         call.tried_at = began = now()
         try:
             if target.signer is not None and "authorization" not in http.headers:
                 http = await self._signed(target.signer, http, call)
-            return await call.limiter.limit(self._transport.send(http), self._left(call))
-        except (OSError, TimeoutError) as error:
-            raise self._mapped(target, error, call) from None
+            return await call.limiter.limit(self._transport.send(http), self._until_head(call))
+        except OSError as error:
+            failure = self._mapped(target, error, call, self._head_seconds)
         finally:
             call.waited += now() - began
+        # Raised from within, it would carry the error below it, and whatever that one shows.
+        raise failure
 
-    async def _signed(self, signer: Signer, http: HttpRequest, call: _Call) -> HttpRequest:
+    def _until_head(self, call: Call) -> float | None:
+        """Seconds until the response's headers must be there."""
+        left = self._left(call)
+        most = self._head_seconds
+        return left if most is None or (left is not None and left < most) else most
+
+    async def _signed(self, signer: Signer, http: HttpRequest, call: Call) -> HttpRequest:
         try:
             return await call.limiter.limit(signer.sign(http), self._left(call))
         except TimeoutError as error:
-            raise ConnectTimeoutError(f"no credentials in time: {error}") from None
+            failure: OSError = ConnectTimeoutError(f"no credentials in time ({error})")
         except OSError as error:
-            raise NotConnectedError(f"no credentials: {error}") from None
+            failure = NotConnectedError(f"no credentials ({error})")
+        raise failure
 
-    async def _body(self, target: Target, response: HttpResponse, call: _Call) -> bytes:
+    async def _body(self, target: Target, response: HttpResponse, call: Call) -> bytes:
         pieces = response.chunks()
         read: list[bytes] = []
         size = 0
+        failure: ProviderError | None = None
         try:
             while True:
                 piece = await call.limiter.limit(anext(pieces, None), self._patience(call))
@@ -366,15 +341,18 @@ class HttpCompleter:
                 read.append(piece)
                 size += len(piece)
                 if size > MOST_BODY_BYTES:
-                    await _close(pieces)
                     raise self._too_large(target, MOST_BODY_BYTES)
-        except (OSError, TimeoutError) as error:
+        except OSError as error:
             # What an error's status says stands, also where the words to it break off.
             if response.status < 400:  # noqa: PLR2004
-                raise self._mapped(target, error, call) from None
+                failure = self._mapped(target, error, call, self._deadlines.between_chunks)
+        finally:
+            await _close(pieces)
+        if failure is not None:
+            raise failure
         return read[0] if len(read) == 1 else b"".join(read)
 
-    async def _end(self, response: HttpResponse, pieces: Any, call: _Call) -> None:
+    async def _end(self, response: HttpResponse, pieces: Any, call: Call) -> None:
         """Ends a response; what that takes is the transport's."""
         began = self._clock.monotonic()
         try:
@@ -383,7 +361,7 @@ class HttpCompleter:
             await response.aclose()
             call.waited += self._clock.monotonic() - began
 
-    async def _next(self, pieces: AsyncIterator[bytes], call: _Call) -> bytes | None:
+    async def _next(self, pieces: AsyncIterator[bytes], call: Call) -> bytes | None:
         """Waits for the next piece within its deadline and the call's; `None` at the end."""
         now = self._clock.monotonic
         left = self._patience(call)
@@ -393,7 +371,7 @@ class HttpCompleter:
         finally:
             call.waited += now() - began
 
-    def _patience(self, call: _Call) -> float | None:
+    def _patience(self, call: Call) -> float | None:
         """Seconds that the next piece may take."""
         between = self._deadlines.between_chunks
         left = self._left(call)
@@ -401,7 +379,7 @@ class HttpCompleter:
 
     # What comes of it
 
-    def _succeeded(self, target: Target, response: HttpResponse, call: _Call) -> None:
+    def _succeeded(self, target: Target, response: HttpResponse, call: Call) -> None:
         call.tell("answered")
         call.attempts.append(
             Attempt(
@@ -416,7 +394,7 @@ class HttpCompleter:
             )
         )
 
-    def _record(self, target: Target, error: ProviderError, call: _Call) -> None:
+    def _record(self, target: Target, error: ProviderError, call: Call) -> None:
         """Notes a failed try, and makes sure that its error says where and holds no key."""
         call.tell("unknown" if call.overdue else outcome_of(error), error.retry_after)
         error.model = error.model or target.model.name
@@ -439,13 +417,13 @@ class HttpCompleter:
         self,
         target: Target,
         error: ProviderError,
-        call: _Call,
+        call: Call,
         may_retry: RetryPermit | None,
     ) -> None:
         """Waits before the next try, or raises the error when there shall be none."""
         self._record(target, error, call)
         wait = self._wait(error, len(call.attempts))
-        if wait is None or self._too_late(wait, call) or self._is_shut(wait, call):
+        if wait is None or self._too_late(wait, call) or call.shut_out(wait):
             raise error
         # A permit may take its time, so that the deadline is looked at once more.
         if may_retry is not None and (not await may_retry(error) or self._too_late(wait, call)):
@@ -456,23 +434,7 @@ class HttpCompleter:
         if not call.admitted():
             raise error
 
-    def _admit(self, target: Target, call: _Call) -> None:
-        if call.breaker is not None and not call.admitted():
-            state = call.breaker.state()
-            when = f"for another {state.retry_after:.1f} s" if state.retry_after else "just now"
-            raise CircuitOpenError(
-                f"{target.model.id} failed too often lately and is not asked {when}: ask another "
-                "model, or wait; `breaker=` sets when this happens",
-                provider=target.provider.id,
-                model=target.model.name,
-                retry_after=state.retry_after,
-            )
-
-    def _is_shut(self, wait: float, call: _Call) -> bool:
-        """Whether the breaker will let no try through after a wait."""
-        return call.breaker is not None and call.breaker.refuses_for() > wait
-
-    def _too_late(self, wait: float, call: _Call) -> bool:
+    def _too_late(self, wait: float, call: Call) -> bool:
         """Whether the deadline leaves no time for a try after a wait."""
         left = self._left(call)
         return left is not None and wait >= left
@@ -490,23 +452,23 @@ class HttpCompleter:
         # All who were told the same moment would come at once, so the jitter is added to it.
         return jitter if asked is None else asked + min(jitter, policy.base_delay)
 
-    def _mapped(self, target: Target, error: OSError, call: _Call) -> ProviderError:
+    def _mapped(
+        self, target: Target, error: OSError, call: Call, patience: float | None
+    ) -> ProviderError:
+        """Says what an error of the transport means; `patience` is how long it was waited for."""
         billed: bool | None = None
         if isinstance(error, (ConnectTimeoutError, NotConnectedError, ConnectionRefusedError)):
             billed = False
-        if isinstance(error, TimeoutError):
-            left = self._left(call)
-            overdue = call.overdue = left is not None and left <= 0
-            why = str(error)
-            if not why:
-                between = self._deadlines.between_chunks
-                why = (
-                    "the call's deadline passed"
-                    if overdue or between is None
-                    else f"nothing came for {between:g} s, or the call's deadline passed"
-                )
-            return self._error(target, ProviderTimeoutError, why, billed=billed)
-        return self._error(target, ProviderConnectionError, str(error), billed=billed)
+        why = str(error)
+        if not isinstance(error, TimeoutError):
+            return self._error(target, ProviderConnectionError, why, billed=billed)
+        left = self._left(call)
+        call.overdue = left is not None and left < _TIMER_SECONDS
+        if not why:
+            why = "the call's deadline passed"
+            if not call.overdue and patience is not None:
+                why = f"nothing came for {patience:g} s"
+        return self._error(target, ProviderTimeoutError, why, billed=billed)
 
     def _too_large(self, target: Target, most: int) -> ProviderError:
         return self._error(
@@ -553,24 +515,9 @@ class HttpCompleter:
             if len(self._targets) >= _MOST_TARGETS:
                 self._targets.clear()
             target = Target(model)
-            known = self._targets[id(model)] = target, self._breaker_of(target)
+            breaker = self._breakers.of(target.model.id, target.base)
+            known = self._targets[id(model)] = target, breaker
         return known
-
-    def _breaker_of(self, target: Target) -> CircuitBreaker | None:
-        """Gives a model's breaker; the same for all who ask it at the same address."""
-        if self._breaker is None:
-            return None
-        # What may hold a secret is not part of what is shown: an address's query, and a name in it.
-        key = target.model.id, target.base.partition("?")[0].rpartition("@")[2]
-        breaker = self._breakers.get(key)
-        if breaker is None:
-            if len(self._breakers) >= _MOST_BREAKERS:
-                kept = {k: each for k, each in self._breakers.items() if not each.at_rest}
-                self._breakers = kept if len(kept) < _MOST_BREAKERS else {}
-                self._targets.clear()
-            breaker = CircuitBreaker(self._breaker, clock=self._clock, random=self._random)
-            self._breakers[key] = breaker
-        return breaker
 
     def _total(self, timeout: float | None) -> float | None:
         total = self._deadlines.total
@@ -578,7 +525,7 @@ class HttpCompleter:
             return total
         return timeout if total is None else min(timeout, total)
 
-    def _left(self, call: _Call) -> float | None:
+    def _left(self, call: Call) -> float | None:
         return None if call.deadline is None else call.deadline - self._clock.monotonic()
 
 
