@@ -33,7 +33,8 @@ _NEUTRAL: Final = frozenset(
         # how the answer is made and handed over; audio has rates that the bound reckons with
         *("audio", "include_stop_str_in_output", "modalities", "parallel_tool_calls"),
         *("prompt_truncate_len", "return_token_ids", "stream", "stream_options"),
-        *("strict_tools", "tool_choice", "transforms", "truncation"),
+        *("citation_options", "include", "strict_tools", "text", "tool_choice", "transforms"),
+        *("truncation",),
         # caches, whose dearest rates the bound reckons with
         *("cache_control", "keep_alive", "prompt_cache_key", "prompt_cache_options"),
         *("prompt_cache_retention",),
@@ -41,7 +42,19 @@ _NEUTRAL: Final = frozenset(
         *("allow_fallbacks", "inference_geo", "priority", "provider", "service_tier", "speed"),
         # names, notes, safety
         *("labels", "metadata", "moderation", "request_id", "safe_prompt", "safety_identifier"),
-        *("safety_settings", "session_id", "store", "tags", "trace", "usage", "user"),
+        *("safety_mode", "safety_settings", "session_id", "store", "tags", "trace", "usage"),
+        *("requestMetadata", "safetySettings", "user"),
+        # the same in the words of Gemini, Bedrock and Cohere
+        *(
+            "frequencyPenalty",
+            "k",
+            "p",
+            "presencePenalty",
+            "responseJsonSchema",
+            "responseLogprobs",
+        ),
+        *("responseMimeType", "responseModalities", "responseSchema", "speechConfig"),
+        *("stopSequences", "thinkingConfig", "topK", "topP"),
     }
 )
 """Fields that neither let the provider read more than was sent nor let it bill more for it."""
@@ -56,7 +69,12 @@ _COPIES: Final = frozenset(
     {"best_of", "candidateCount", "candidate_count", "n", "num_generations", "num_return_sequences"}
 )
 _READ_HERE: Final = frozenset({"output_config", "prediction", "thinking"})
-_REPLACING: Final = frozenset({"contents", "input", "messages", "model", "system"})
+_CONTAINERS: Final = frozenset({"generationConfig", "inferenceConfig"})
+"""Where Gemini and Bedrock keep what others say beside the messages."""
+
+_REPLACING: Final = frozenset(
+    {"contents", "input", "instructions", "messages", "model", "system", "systemInstruction"}
+)
 """Fields that take the place of what was counted, or of the model whose price was looked up."""
 
 _PARTS: Final = frozenset(
@@ -129,7 +147,7 @@ def read_own_words(request: ChatRequest, model: ModelConfig) -> OwnWords:
         extras = extras or bool(message.extras)
     if not (request.extra or model.extra or extras):
         return _WITH_IMAGES if images else PLAIN
-    fields = {**model.extra, **request.extra}
+    fields = _flat({**model.extra, **request.extra})
     unbounded = [f"extra[{name!r}]" for name in fields if _may_do_anything(name, fields[name])]
     config = fields.get("output_config")
     if isinstance(config, Mapping) and "format" in config:
@@ -153,6 +171,16 @@ def read_own_words(request: ChatRequest, model: ModelConfig) -> OwnWords:
         region=region if isinstance(region, str) else None,
         without=frozenset() if every_kind else (_WITH_IMAGES if images else PLAIN).without,
     )
+
+
+def _flat(extra: dict[str, Any]) -> dict[str, Any]:
+    """Takes fields out of the objects in which some protocols put them."""
+    for name in _CONTAINERS & extra.keys():
+        inner = extra[name]
+        if isinstance(inner, Mapping):
+            del extra[name]
+            extra = {**extra, **inner}
+    return extra
 
 
 def _may_do_anything(name: str, value: Any) -> bool:

@@ -61,7 +61,7 @@ _VOCABULARIES: Final = (
 )
 
 # Where OpenAI's models answer over its own chat format, as recorded exchanges show.
-_OPENAI_HOSTS: Final = frozenset({"azure", "openai", "openrouter"})
+_OPENAI_HOSTS: Final = frozenset({"azure", "openai", "openai-responses", "openrouter"})
 
 
 def _bare(name: str) -> str:

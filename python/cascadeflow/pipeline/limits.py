@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.models.catalogue import lookup
@@ -12,9 +12,17 @@ from cascadeflow.providers.registry import get_provider
 if TYPE_CHECKING:
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.pipeline.request import Request
-    from cascadeflow.providers.registry import Quirks
+    from cascadeflow.providers.registry import Provider
 
 __all__ = ["output_limit", "stated_limit", "thinking_tokens"]
+
+_LIMITS: Final = {
+    "openai-responses": ("max_output_tokens",),
+    "gemini": ("generationConfig.maxOutputTokens",),
+    "vertex": ("generationConfig.maxOutputTokens",),
+    "bedrock": ("inferenceConfig.maxTokens",),
+}
+"""The field that limits the output, by protocol; the others call it `max_tokens`."""
 
 
 def output_limit(request: Request, model: ModelConfig, *, default: int | None = None) -> int | None:
@@ -40,8 +48,8 @@ def output_limit(request: Request, model: ModelConfig, *, default: int | None = 
         facts = lookup(model.provider, model.name)
         default += thinking_tokens(request, model)
         return min(default, (facts and facts.max_output_tokens) or default)
-    quirks = _quirks(model)  # none in this process, or behind a completer of the user's own
-    demanded = None if quirks is None else quirks.default_max_tokens
+    provider = _provider(model)  # none in this process, or behind a completer of the user's own
+    demanded = None if provider is None else provider.quirks.default_max_tokens
     if demanded is None:
         return None
     facts = lookup(model.provider, model.name)
@@ -55,10 +63,15 @@ def stated_limit(request: Request, model: ModelConfig) -> int | None:
     """
     if not (request.extra or model.extra):
         return None
-    fields = {**model.extra, **request.extra}
-    quirks = _quirks(model)
-    for name in ("max_tokens",) if quirks is None else (quirks.max_tokens_field, "max_tokens"):
-        limit = fields.get(name)
+    fields: Mapping[str, Any] = {**model.extra, **request.extra}
+    provider = _provider(model)
+    names: tuple[str, ...] = _LIMITS.get(provider.protocol if provider else "", ("max_tokens",))
+    if provider is not None and provider.protocol == "openai":
+        names = (provider.quirks.max_tokens_field, "max_tokens")
+    for name in names:
+        where, _, inner = name.rpartition(".")
+        found: Any = fields.get(where) if where else fields
+        limit = found.get(inner) if isinstance(found, Mapping) else None
         if type(limit) is int and limit > 0:
             return limit
     return None
@@ -81,8 +94,8 @@ def thinking_tokens(request: Request, model: ModelConfig) -> int:
     return found
 
 
-def _quirks(model: ModelConfig) -> Quirks | None:
+def _provider(model: ModelConfig) -> Provider | None:
     try:
-        return get_provider(model.provider).quirks
+        return get_provider(model.provider)
     except ConfigurationError:
         return None
