@@ -59,7 +59,8 @@ def _google(lines: list[str]) -> dict[str, str]:
         body = lines[start + 1 :]
         first = next((line for line in body if line.strip()), "")
         level = _indent(first)
-        if level <= _indent(header):
+        # Behind a header on the first line nobody can tell how far the rest was indented.
+        if level <= _indent(header) and start > 0:
             continue
         _entries(body, level, _GOOGLE_ENTRY, found)
     return _joined(found)
