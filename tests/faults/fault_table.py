@@ -78,8 +78,6 @@ FAULTS: list[Fault] = []
 HANGING: list[Fault] = []
 """Those that only a deadline ends."""
 
-DESYNC = "httpcore2 takes bytes behind a response for the next one: to be closed by the transport"
-
 
 def fault(
     *, whole: Outcome | None, streamed: Outcome | None, into: list[Fault] = FAULTS, **more: Any
@@ -167,7 +165,7 @@ async def length_that_is_too_long(link: Link, voice: Voice) -> None:
     await link.finish()
 
 
-@fault(whole=MALFORMED, streamed=BROKEN, known=DESYNC)
+@fault(whole=MALFORMED, streamed=BROKEN)
 async def length_that_is_too_short(link: Link, voice: Voice) -> None:
     body, kind = body_of(link, voice)
     await link.send(head(200, {"content-type": kind, "content-length": len(body) // 2}) + body)
@@ -210,7 +208,7 @@ async def neither_length_nor_chunks(link: Link, voice: Voice) -> None:
     await link.finish()
 
 
-@both(Answer(), known=DESYNC)
+@both(Answer())
 async def bytes_behind_the_answer(link: Link, voice: Voice) -> None:
     """They must not be taken for the next request's answer."""
     body, kind = body_of(link, voice)
@@ -248,7 +246,7 @@ async def switch_to_another_protocol(link: Link, _voice: Voice) -> None:
 # Encodings
 
 
-@fault(whole=MALFORMED, streamed=BROKEN)
+@both(BROKEN)
 async def truncated_gzip(link: Link, voice: Voice) -> None:
     body, kind = body_of(link, voice)
     packed = gzip.compress(body)

@@ -156,6 +156,9 @@ class EngineResponse:
         if release is not None:
             try:
                 await self._response.aclose()
+                stream = self._response.extensions["network_stream"]
+                if not stream.clean:
+                    await stream.aclose()  # the next response would begin with what came behind
             finally:
                 release()
 

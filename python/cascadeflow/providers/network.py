@@ -10,10 +10,13 @@ The engine's time-outs are never set: deadlines are kept above (`HttpRequest`).
 from __future__ import annotations
 
 import asyncio
+import select
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import httpcore2
+
+from cascadeflow.providers.framing import Framing
 
 if TYPE_CHECKING:
     import ssl
@@ -165,6 +168,13 @@ class _Stream(httpcore2.AsyncNetworkStream):
         self._wire = wire
         self._unsent: list[bytes] = []
         self._unsent_size = 0
+        self._framing = Framing()
+        self._answering = False
+
+    @property
+    def clean(self) -> bool:
+        """Whether the last response has ended and nothing came behind it."""
+        return self._framing.clean
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
         """Sends what was written, and gives what has come; empty at the end."""
@@ -181,6 +191,8 @@ class _Stream(httpcore2.AsyncNetworkStream):
             piece, rest = piece[:max_bytes], piece[max_bytes:]
             wire.unread.appendleft(rest)
             wire.unread_size += len(rest)
+        self._answering = True
+        self._framing.feed(piece)
         return piece
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002
@@ -190,6 +202,9 @@ class _Stream(httpcore2.AsyncNetworkStream):
         wire = self._wire
         if wire.ended and wire.lost.done():
             raise httpcore2.WriteError(str(wire.error or "the connection is closed"))
+        if self._answering and self._framing.clean:
+            self._framing = Framing()
+            self._answering = False
         self._unsent.append(buffer)
         self._unsent_size += len(buffer)
         if self._unsent_size >= _MOST_UNSENT:
@@ -230,9 +245,20 @@ class _Stream(httpcore2.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:
         """Tells what the engine asks: `ssl_object`, `is_readable`, addresses and the socket."""
         if info == "is_readable":
-            return bool(self._wire.unread) or self._wire.ended
+            return bool(self._wire.unread) or self._wire.ended or self._has_more()
         name = {"client_addr": "sockname", "server_addr": "peername"}.get(info, info)
         return self._transport.get_extra_info(name)
+
+    def _has_more(self) -> bool:
+        """Whether the kernel knows more than the event loop has had time to tell."""
+        descriptor = self._transport.get_extra_info("socket").fileno()
+        if descriptor < 0:
+            return True
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN)
+            return bool(poll.poll(0))
+        return bool(select.select([descriptor], [], [], 0)[0])
 
     def _flush(self) -> None:
         if self._unsent:
