@@ -200,6 +200,21 @@ def test_many_calls_on_many_loops_wait_for_one_token(
     asyncio.run(go())
 
 
+def test_a_call_that_looked_before_the_token_came_fetches_no_other(
+    http: SimpleNamespace, service_account: Callable[[str], None]
+) -> None:
+    async def go() -> None:
+        async with http.serve(give_token) as server:
+            service_account(server.url)
+            signer = GoogleSigner(vertex())
+            await signer.sign(REQUEST)
+            late = await signer._fetched(None)
+            assert late.headers["authorization"] == "Bearer ya29.token-number-1"
+            assert len(server.exchanges) == 1
+
+    asyncio.run(go())
+
+
 def test_a_call_that_is_cancelled_while_it_waits_takes_the_token_from_nobody(
     http: SimpleNamespace, service_account: Callable[[str], None]
 ) -> None:

@@ -115,13 +115,13 @@ class GoogleSigner:
         """
         token = self._token
         if token is None or token.environment != _environment():
-            token = await self._fetched()
+            token = await self._fetched(token)
         elif token.expires is not None:
             left = token.expires - self._clock.now()
             if left < _TOO_LATE:
-                token = await self._fetched()
+                token = await self._fetched(token)
             elif left < _EARLY:
-                self._fetch_once()
+                self._fetch_once(token)
         return replace(request, headers={**request.headers, **token.headers})
 
     def secrets(self) -> tuple[str, ...]:
@@ -132,8 +132,8 @@ class GoogleSigner:
             if token is not None
         )
 
-    async def _fetched(self) -> _Token:
-        """Waits for a token; however many ask for it, it is fetched once."""
+    async def _fetched(self, old: _Token | None) -> _Token:
+        """Waits for another token; however many ask for it, it is fetched once."""
         loop = asyncio.get_running_loop()
         there: asyncio.Future[None] = loop.create_future()
 
@@ -145,7 +145,7 @@ class GoogleSigner:
             with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
                 loop.call_soon_threadsafe(tell)
 
-        fetching = self._fetch_once()
+        fetching = self._fetch_once(old)
         fetching.add_done_callback(fetched)
         await there
         error = fetching.exception()
@@ -154,14 +154,17 @@ class GoogleSigner:
             raise self._error(error) from None
         return fetching.result()
 
-    def _fetch_once(self) -> Future[_Token]:
-        """Starts to fetch a token, unless somebody has."""
+    def _fetch_once(self, old: _Token | None) -> Future[_Token]:
+        """Starts to fetch a token, unless somebody does, or has since `old` was looked at."""
         if self._pid != os.getpid():
             # In a forked child the thread that fetches is not there.
             self._lock, self._fetching, self._pid = Lock(), None, os.getpid()
         with self._lock:
             fetching = self._fetching
-            if fetching is None:
+            if fetching is None and self._token is not None and self._token is not old:
+                fetching = Future()
+                fetching.set_result(self._token)
+            elif fetching is None:
                 fetching = self._fetching = Future()
                 # A thread of its own: one that hangs holds up neither the loop's own threads nor
                 # the end of the process.
@@ -176,11 +179,13 @@ class GoogleSigner:
             headers, expires = self._source[1]()
             token = _Token(headers, expires, environment)
         except BaseException as error:  # noqa: BLE001 - whoever waits for it raises it
-            self._fetching = None
+            with self._lock:
+                self._fetching = None
             fetching.set_exception(error)
         else:
-            self._former, self._token = self._token, token
-            self._fetching = None
+            with self._lock:
+                self._former, self._token = self._token, token
+                self._fetching = None
             fetching.set_result(token)
 
     def _error(self, error: BaseException) -> BaseException:
