@@ -61,6 +61,7 @@ def test_what_may_change_it_must_be_stated(provider: str, extra: dict[str, Any])
     [
         ("gemini", {"contents": []}),
         ("gemini", {"systemInstruction": {"parts": []}}),
+        ("gemini", {"system_instruction": {"parts": []}}),
         ("openai-responses", {"instructions": "be long"}),
         ("gemini", {"generationConfig": {"maxOutputTokens": "many"}}),
         ("bedrock", {"inferenceConfig": {"maxTokens": -1}}),
@@ -76,6 +77,7 @@ def test_what_would_send_something_else_is_refused(provider: str, extra: dict[st
     [
         ("gemini", {"generationConfig": {"maxOutputTokens": 900}}),
         ("vertex", {"generationConfig": {"maxOutputTokens": 900}}),
+        ("gemini", {"generation_config": {"max_output_tokens": 900}}),
         ("bedrock", {"inferenceConfig": {"maxTokens": 900}}),
         ("openai-responses", {"max_output_tokens": 900}),
         ("cohere", {"max_tokens": 900}),

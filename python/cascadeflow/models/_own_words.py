@@ -54,7 +54,9 @@ _NEUTRAL: Final = frozenset(
             "responseLogprobs",
         ),
         *("responseMimeType", "responseModalities", "responseSchema", "speechConfig"),
-        *("stopSequences", "thinkingConfig", "topK", "topP"),
+        *("response_json_schema", "response_logprobs", "response_mime_type"),
+        *("response_modalities", "response_schema", "speech_config", "stopSequences"),
+        *("thinkingConfig", "thinking_config", "topK", "topP"),
     }
 )
 """Fields that neither let the provider read more than was sent nor let it bill more for it."""
@@ -69,11 +71,20 @@ _COPIES: Final = frozenset(
     {"best_of", "candidateCount", "candidate_count", "n", "num_generations", "num_return_sequences"}
 )
 _READ_HERE: Final = frozenset({"output_config", "prediction", "thinking"})
-_CONTAINERS: Final = frozenset({"generationConfig", "inferenceConfig"})
+_CONTAINERS: Final = frozenset({"generationConfig", "generation_config", "inferenceConfig"})
 """Where Gemini and Bedrock keep what others say beside the messages."""
 
 _REPLACING: Final = frozenset(
-    {"contents", "input", "instructions", "messages", "model", "system", "systemInstruction"}
+    {
+        "contents",
+        "input",
+        "instructions",
+        "messages",
+        "model",
+        "system",
+        "systemInstruction",
+        "system_instruction",
+    }
 )
 """Fields that take the place of what was counted, or of the model whose price was looked up."""
 

@@ -18,8 +18,8 @@ __all__ = ["output_limit", "stated_limit", "thinking_tokens"]
 
 _LIMITS: Final = {
     "openai-responses": ("max_output_tokens",),
-    "gemini": ("generationConfig.maxOutputTokens",),
-    "vertex": ("generationConfig.maxOutputTokens",),
+    "gemini": ("generationConfig.maxOutputTokens", "generation_config.max_output_tokens"),
+    "vertex": ("generationConfig.maxOutputTokens", "generation_config.max_output_tokens"),
     "bedrock": ("inferenceConfig.maxTokens",),
 }
 """The field that limits the output, by protocol; the others call it `max_tokens`."""
