@@ -122,6 +122,9 @@ class AwsSigner:
                 loop.call_soon_threadsafe(tell)
 
         with self._lock:
+            held = self._held
+            if held is not None and not held.is_stale():
+                return held  # they came since the caller looked
             fetching = self._fetching
             if fetching is None:
                 fetching = self._fetching = Future()
