@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.tools.schemas import (
     NotStrictError,
+    first_errors,
     object_adapter,
     schema_of,
     strict_form,
@@ -21,7 +22,7 @@ from cascadeflow.tools.schemas import (
 from cascadeflow.types import ResponseFormat
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import TypeAdapter
 
 __all__ = ["OutputSchema", "ParsedOutput"]
 
@@ -100,7 +101,7 @@ class OutputSchema:
         try:
             value = self._adapter.validate_json(inner)
         except ValidationError as error:
-            return ParsedOutput(None, _in_words(error))
+            return ParsedOutput(None, first_errors(error, most=_MOST_ERRORS))
         except Exception as error:  # noqa: BLE001 - a validator of the user's may raise anything
             return ParsedOutput(None, f"{type(error).__name__}: {error}")
         return ParsedOutput(value[_WRAPPED] if self._wrapped else value)
@@ -157,15 +158,3 @@ def _name_of(model: Any) -> str:
     name = model.__name__ if isinstance(model, type) else repr(model)
     name = re.sub(r"\b(?:\w+\.)+", "", name)  # of typing.Union the last part
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:64].strip("_") or "answer"
-
-
-def _in_words(error: ValidationError) -> str:
-    """The first errors: where, and why."""
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
-    words = []
-    for one in errors[:_MOST_ERRORS]:
-        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in one["loc"])
-        words.append(f"${''.join(steps)}: {one['msg']}")
-    if len(errors) > _MOST_ERRORS:
-        words.append(f"and {len(errors) - _MOST_ERRORS} more")
-    return "; ".join(words)

@@ -175,6 +175,8 @@ def test_only_the_first_problems_are_told() -> None:
     assert parsed.problem is not None
     assert parsed.problem.endswith("; and 997 more")
     assert len(parsed.problem) < 400
+    parsed = OutputSchema.of(list[int]).parse(json.dumps({"value": ["x"] * 100_000}))
+    assert parsed.problem == "$ has 100000 values that do not fit"
 
 
 @settings(deadline=None)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.tools.calls import ToolContext, ToolProblem, held_to, run_in_time
+from cascadeflow.tools.schemas import first_errors
 from cascadeflow.tools.signature import Blueprint, blueprint, checked_name, is_async
 from cascadeflow.types import Tool
 
@@ -53,8 +54,9 @@ class FunctionTool(Tool):
         try:
             values = self.blueprint.adapter.validate_json(call.arguments.strip() or "{}")
         except ValidationError as error:
-            first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-            return {}, _problem(call.name, first)
+            why = first_errors(error, most=1)
+            message = f"The arguments of {call.name!r} do not fit: {why}."
+            return {}, ToolProblem("invalid_arguments", message)
         return values, None
 
     async def run(
@@ -72,18 +74,6 @@ class FunctionTool(Tool):
             is_async=is_async(self.function),
             timeout=timeout,
         )
-
-
-def _problem(name: str, error: Mapping[str, Any]) -> ToolProblem:
-    if error["type"] == "json_invalid":
-        return ToolProblem(
-            "broken_json", f"The arguments of {name!r} are not JSON: {error['msg']}."
-        )
-    where = "$" + "".join(
-        f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"]
-    )
-    message = f"The arguments of {name!r} do not fit: {where}: {error['msg']}."
-    return ToolProblem("invalid_arguments", message)
 
 
 @overload

@@ -6,9 +6,17 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter, ValidationError
 
-__all__ = ["NotStrictError", "object_adapter", "schema_of", "strict_form", "tidy", "unreadable"]
+__all__ = [
+    "NotStrictError",
+    "first_errors",
+    "object_adapter",
+    "schema_of",
+    "strict_form",
+    "tidy",
+    "unreadable",
+]
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -18,6 +26,9 @@ _ONE: Final = (
 )
 _LISTED: Final = ("anyOf", "oneOf", "allOf", "prefixItems")
 _NAMED: Final = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
+
+_LISTABLE: Final = 1_000
+"""More errors of pydantic's are only counted: it makes a record of each, 3 µs apiece."""
 
 # What strict mode lets stand of what only narrows a value; the rest is put into words.
 _NARROWING: Final = (
@@ -79,6 +90,20 @@ def schema_of(adapter: TypeAdapter[Any]) -> Schema:
         ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012
 
     return tidy(adapter.json_schema(schema_generator=Quiet))
+
+
+def first_errors(error: ValidationError, *, most: int) -> str:
+    """The first errors that pydantic found: where, and why; of very many only their number."""
+    count = error.error_count()
+    if count > _LISTABLE:
+        return f"$ has {count} values that do not fit"
+    words = []
+    for one in error.errors(include_url=False, include_context=False, include_input=False)[:most]:
+        steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in one["loc"])
+        words.append(f"${''.join(steps)}: {one['msg']}")
+    if count > most > 1:
+        words.append(f"and {count - most} more")
+    return "; ".join(words)
 
 
 def _mapped(schema: Any, change: Callable[[Schema], Schema]) -> Any:
