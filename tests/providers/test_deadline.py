@@ -128,3 +128,21 @@ def test_it_works_inside_another_time_out() -> None:
         limiter.close()
 
     asyncio.run(main())
+
+
+def test_a_wait_under_way_can_be_given_more_time_less_time_or_no_end() -> None:
+    async def main() -> None:
+        async def moving(limiter: Deadline, seconds: float | None) -> str:
+            limiter.move(seconds)
+            await asyncio.sleep(0.05)
+            return "done"
+
+        limiter = Deadline()
+        for first, then in ((0.01, 30.0), (0.01, None), (None, None), (None, 30.0)):
+            assert await limiter.limit(moving(limiter, then), first) == "done"
+        for first in (30.0, None):
+            with pytest.raises(TimeoutError):
+                await limiter.limit(moving(limiter, 0.01), first)
+        limiter.close()
+
+    asyncio.run(main())

@@ -18,6 +18,7 @@ from cascadeflow.errors import (
     StoreError,
 )
 from cascadeflow.models.completer import Completer, Reply
+from cascadeflow.models.config import ModelConfig
 from cascadeflow.providers.client import HttpCompleter
 from cascadeflow.providers.completer import Providers
 from cascadeflow.testing.clock import ManualClock
@@ -203,6 +204,29 @@ def test_a_permit_s_own_failure_is_raised_and_nothing_more_is_sent(http: SimpleN
                 await asked.complete(http.model(server), http.ask(), may_retry=broken)
             await asked.aclose()
             assert len(server.exchanges) == 1
+
+    asyncio.run(main())
+
+
+def test_a_wait_that_google_asks_for_in_the_body_is_honoured(http: SimpleNamespace) -> None:
+    delay = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "4s"}
+    refusal = {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "no", "details": [delay]}
+
+    async def handler(exchange: Any) -> None:
+        if exchange.number == 1:
+            await exchange.respond(429, {"error": refusal})
+        else:
+            answer = {"content": {"parts": [{"text": "Hello"}]}, "finishReason": "STOP"}
+            await exchange.respond(200, {"candidates": [answer]})
+
+    async def main() -> None:
+        asked = completer(base_delay=0.0)
+        async with http.serve(handler) as server:
+            model = ModelConfig("m", "gemini", api_key="k" * 9, base_url=server.url)
+            reply = await asked.complete(model, http.ask())
+            await asked.aclose()
+        assert reply.completion.text == "Hello"
+        assert [attempt.started_ms for attempt in reply.attempts] == [0, 4000]
 
     asyncio.run(main())
 

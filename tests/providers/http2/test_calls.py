@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import warnings
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
@@ -323,4 +325,23 @@ def test_a_handshake_that_never_ends_is_a_time_out_that_was_not_billed(
 
     before = http.open_files()
     asyncio.run(main())
+    assert http.open_files() == before
+
+
+def test_a_loop_that_ends_takes_its_connections_along(
+    http: SimpleNamespace, http2: SimpleNamespace, tls: Any
+) -> None:
+    """No `aclose`, and still no file, no loop and no warning is left behind."""
+    asked = http2.completer(tls)
+
+    async def main() -> None:
+        async with http2.serve(http2.answering(http), tls) as server:
+            await asked.complete(server.model(), http.ask())
+
+    before = http.open_files()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(3):
+            asyncio.run(main())
+        gc.collect()
     assert http.open_files() == before
