@@ -146,3 +146,16 @@ def test_a_wait_under_way_can_be_given_more_time_less_time_or_no_end() -> None:
         limiter.close()
 
     asyncio.run(main())
+
+
+def test_a_timer_that_looks_too_early_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cascadeflow.providers.deadline._LOOK_SECONDS", 0.004)
+
+    async def main() -> None:
+        limiter = Deadline()
+        assert await limiter.limit(asyncio.sleep(0.03, "done"), 30.0) == "done"
+        with pytest.raises(TimeoutError):
+            await limiter.limit(asyncio.Event().wait(), 0.03)
+        limiter.close()
+
+    asyncio.run(main())

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _NEVER: Final = float("inf")
+_LOOK_SECONDS: Final = 20.0
 
 __all__ = ["Deadline"]
 
@@ -63,12 +64,13 @@ class Deadline:
         if seconds is None:
             self._when = _NEVER
             return
-        self._when = when = self._loop.time() + seconds
+        now = self._loop.time()
+        self._when = when = now + seconds
         handle = self._handle
         if handle is None or when < handle.when():
             if handle is not None:
                 handle.cancel()
-            self._handle = self._loop.call_at(when, self._look)
+            self._arm(now)
 
     def close(self) -> None:
         """Disarms the timer."""
@@ -81,9 +83,15 @@ class Deadline:
         task = self._task
         if task is None:
             return
-        if self._when > self._loop.time():
+        now = self._loop.time()
+        if self._when > now:
             if self._when != _NEVER:
-                self._handle = self._loop.call_at(self._when, self._look)
+                self._arm(now)
         elif not self._cancelled:
             self._cancelled = True
             task.cancel()
+
+    def _arm(self, now: float) -> None:
+        # Sooner than needed: the next wait's deadline is then seldom earlier, and an early look is
+        # cheaper than a timer.
+        self._handle = self._loop.call_at(min(self._when, now + _LOOK_SECONDS), self._look)
