@@ -52,6 +52,13 @@ class _Call:
     def finished(self) -> ToolCall:
         return ToolCall(self.id, self.name, "".join(self.arguments))
 
+    def is_whole(self) -> bool:
+        """Whether it has a name, and arguments that nothing can follow."""
+        try:
+            return bool(self.name) and isinstance(json.loads("".join(self.arguments)), dict)
+        except (ValueError, RecursionError):
+            return False
+
 
 class Choice:
     """One choice, as far as it has been read; `events` collects what is new, on a stream."""
@@ -64,6 +71,7 @@ class Choice:
         "index",
         "logprobs",
         "message",
+        "other_calls",
         "reasoning",
         "refusal",
         "rest",
@@ -77,6 +85,8 @@ class Choice:
         self.reasoning: list[str] = []
         self.refusal: list[str] = []
         self.calls: list[_Call] = []
+        self.other_calls: list[Any] = []
+        """Calls of kinds that no caller could answer, as they came."""
         self._by_index: dict[Any, int] = {}
         self.finish: str | None = None
         self.logprobs: dict[str, Any] = {}
@@ -118,6 +128,8 @@ class Choice:
             for position, call in enumerate(calls):
                 if isinstance(call, dict):
                     self._add_call(call, position)
+                elif call is not None:
+                    self.other_calls.append(call)
         function = message.get("function_call")
         if isinstance(function, dict) and (function.get("name") or function.get("arguments")):
             self._add_call({"index": "function_call", "function": function}, 0)
@@ -142,14 +154,19 @@ class Choice:
                 self.events.append(ReasoningDelta(text))
 
     def _add_content(self, content: Any) -> None:
+        kept = self.message.get("content") if self.message else None
         if isinstance(content, str):
             self._add_text(content)
+            if isinstance(kept, list):
+                _append_text(kept, content)
             return
         if not isinstance(content, list):
             _merge(self.message, {"content": [content]})
             return
         # Mistral writes parts: text, thinking, references. All but plain text is kept as it came
-        # too, for the provider wants it back unchanged.
+        # too, with the text around it, for the provider wants it back unchanged. On a stream it
+        # writes parts and plain text by turns.
+        said = "".join(self.text)
         plain = True
         for part in content:
             kind = part.get("type") if isinstance(part, dict) else None
@@ -165,7 +182,9 @@ class Choice:
                         self._add_thought(text)
             else:
                 plain = False
-        if not plain:
+        if not plain or isinstance(kept, list):
+            if kept is None and said:
+                self.message["content"] = [{"type": "text", "text": said}]
             _merge(self.message, {"content": content})
 
     def _add_reasoning(self, first: Any, second: Any) -> None:
@@ -186,12 +205,10 @@ class Choice:
             _merge(self.message, {"refusal": refusal})
 
     def _add_call(self, raw: Mapping[str, Any], position: int) -> None:
-        function = raw.get("function")
-        if not isinstance(function, dict):
-            custom = raw.get("custom")
-            if not isinstance(custom, dict):
-                return
-            function = {"name": custom.get("name"), "arguments": custom.get("input")}
+        function = _function_of(raw)
+        if function is None:
+            self.other_calls.append(raw)
+            return
         name, call_id = function.get("name"), raw.get("id")
         key = raw.get("index")
         if not isinstance(key, (int, str)):
@@ -210,24 +227,22 @@ class Choice:
             self.events.append(
                 ToolCallDelta(place, new_id or None, new_name or None, arguments or "")
             )
-        for field, value in raw.items():
-            if field in ("id", "index", "function") or (field, value) == ("type", "function"):
-                continue
-            if value is not None:
-                call.rest[field] = value
-        for field, value in function.items():
-            if field not in ("name", "arguments") and value is not None:
-                call.rest.setdefault("function", {})[field] = value
+        _keep_rest(call, raw, function)
 
     def _place(self, key: Any, call_id: Any, name: Any) -> int:
         """Finds the call that a piece belongs to, or begins a new one.
 
         Some servers give every call the index 0, or none: a new id beside a name begins a new call.
+        Where calls have neither number nor id, a name begins one once the last one's arguments are
+        whole.
         """
         place = self._by_index.get(key)
         if place is not None:
             call = self.calls[place]
-            if not (call_id and name and call.id and call_id != call.id):
+            begins = bool(call_id and name and call.id and call_id != call.id)
+            if not call_id and name and isinstance(key, tuple):
+                begins = call.is_whole()
+            if not begins:
                 return place
         self.calls.append(_Call())
         self._by_index[key] = len(self.calls) - 1
@@ -240,11 +255,12 @@ class Choice:
     def leftover(self) -> dict[str, Any]:
         """What no field of a Completion holds, at the paths the provider used."""
         rest = dict(self.rest)
-        if rest.get("index") == self.index:
+        if rest.get("index") == 0:
             del rest["index"]
         message = dict(self.message)
-        if any(call.rest for call in self.calls):
-            message["tool_calls"] = [call.rest for call in self.calls]
+        calls = [call.rest for call in self.calls]
+        if any(calls) or self.other_calls:
+            message["tool_calls"] = [*calls, *self.other_calls]
         if message:
             rest["message"] = message
         if any(value is not None for value in self.logprobs.values()):
@@ -260,8 +276,8 @@ class Choice:
             **self.message,
         }
         message = {name: value for name, value in message.items() if value}
-        if self.calls:
-            message["tool_calls"] = [
+        if self.calls or self.other_calls:
+            calls = [
                 {
                     "id": call.id,
                     "function": {"name": call.name, "arguments": "".join(call.arguments)},
@@ -269,8 +285,44 @@ class Choice:
                 }
                 for call in self.calls
             ]
+            message["tool_calls"] = [*calls, *self.other_calls]
         rest = self.leftover()
         return {**rest, "index": self.index, "finish_reason": self.finish, "message": message}
+
+
+def _function_of(raw: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Gives what is called and with what, or `None` for a call that no caller could answer."""
+    function, custom = raw.get("function"), raw.get("custom")
+    if isinstance(function, dict):
+        return function
+    if isinstance(custom, dict):
+        return {"name": custom.get("name"), "arguments": custom.get("input")}
+    if raw.get("type") in (None, "function") and isinstance(raw.get("id"), str):
+        return {}  # its name comes with the next piece
+    return None
+
+
+def _keep_rest(call: _Call, raw: Mapping[str, Any], function: Mapping[str, Any]) -> None:
+    """Keeps what else is said of a call."""
+    for field, value in raw.items():
+        if field in ("index", "function") or (field, value) == ("type", "function"):
+            continue
+        if value is not None and not (field == "id" and isinstance(value, str)):
+            call.rest[field] = value
+    for field, value in function.items():
+        if field == "arguments" or (field == "name" and isinstance(value, str)):
+            continue
+        if value is not None:
+            call.rest.setdefault("function", {})[field] = value
+
+
+def _append_text(parts: list[Any], text: str) -> None:
+    """Puts text behind parts: to the last one, where that is nothing but text."""
+    last = parts[-1] if parts else None
+    if isinstance(last, dict) and last.keys() == {"type", "text"} and last["type"] == "text":
+        parts[-1] = {"type": "text", "text": f"{last['text']}{text}"}
+    else:
+        parts.append({"type": "text", "text": text})
 
 
 def read_logprobs(raw: Mapping[str, Any]) -> tuple[TokenLogprob, ...] | None:

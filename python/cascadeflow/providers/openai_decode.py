@@ -278,6 +278,10 @@ class OpenAIStreamDecoder:
         try:
             chunk = read_json(data)
         except (ValueError, RecursionError):
+            bare = data.strip()
+            self._done = self._done or bare == b"[DONE]"
+            if bare in (b"", b"[DONE]"):  # a sign of life, or the end with white space around it
+                return
             self.failure = malformed(self._provider, "a stream's event is not JSON", body=data)
             self.failure.partial = self.partial()
             return
@@ -285,17 +289,29 @@ class OpenAIStreamDecoder:
             self.failure = malformed(self._provider, "a stream's event is not a JSON object")
             self.failure.partial = self.partial()
             return
-        if (name == "error" or chunk.get("error")) and self._answer.finish is None:
-            failure = error_from_object(self._provider, chunk, headers=self._headers, billed=None)
-            failure.partial = self.partial()
-            self.failure = failure
-            return
+        said = _error_in(name, chunk)
+        failed = said is not None and self._answer.finish is None
         # An error behind the finish reason takes nothing back (OpenRouter reports a reached limit
-        # so): the answer is whole, and the error is kept among the extras.
+        # so): the answer is whole, and the error is kept among the extras. Beside an error may
+        # stand the last of the text, and what was used.
         try:
-            self._answer.add(chunk)
+            self._answer.add({n: chunk[n] for n in chunk if n in _TOP} if failed else chunk)
         except RecursionError:
             self.failure = malformed(self._provider, "a stream's event is nested too deeply")
+            return
+        if failed:
+            failure = error_from_object(self._provider, said, headers=self._headers, billed=None)
+            failure.partial = self.partial()
+            self.failure = failure
+
+
+def _error_in(name: str, chunk: Mapping[str, Any]) -> Any:
+    """Gives the error that a stream's event carries, or `None`."""
+    if name == "error" or chunk.get("error"):
+        return chunk
+    groq = chunk.get("x_groq")  # Groq tells so why it stopped a stream early
+    said = groq.get("error") if isinstance(groq, dict) else None
+    return {"error": said} if said else None
 
 
 def _parses(data: bytes) -> bool:

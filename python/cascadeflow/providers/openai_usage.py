@@ -16,6 +16,9 @@ __all__ = ["read_cost", "read_usage"]
 _MOST_TOKENS: Final = 2**53
 """A larger count is no count: it could not be told from noise, nor be priced."""
 
+_MOST_TICKS: Final = 10**19
+"""More than one answer can cost."""
+
 _NOTHING_SAID: Final = Usage()
 
 
@@ -90,8 +93,12 @@ def read_cost(raw: Mapping[str, Any]) -> int | None:
 
     OpenRouter states `cost`; with the customer's own key at the upstream provider (`is_byok`) that
     is its fee alone, and the upstream's bill stands beside it. Perplexity states a table with a
-    total.
+    total. xAI states ticks, of which a dollar has 10,000,000,000
+    (https://docs.x.ai/developers/cost-tracking).
     """
+    ticks = raw.get("cost_in_usd_ticks")
+    if type(ticks) is int and 0 <= ticks < _MOST_TICKS:
+        return -(-ticks // 10)
     cost = raw.get("cost")
     if isinstance(cost, dict):
         cost = cost.get("total_cost")
