@@ -18,6 +18,7 @@ from cascadeflow.providers.bedrock_media import Media
 from cascadeflow.providers.bedrock_stream import BedrockStreamDecoder
 from cascadeflow.providers.protocols import EncodedRequest
 from cascadeflow.providers.shared import (
+    EitherDecoder,
     WholeBodyDecoder,
     add_extra,
     dump,
@@ -115,9 +116,12 @@ class BedrockConverseCodec:
 
     def decoder(self, headers: Mapping[str, str] = EMPTY) -> StreamDecoder:
         """Gives a decoder for one streamed response, or for a whole one that came instead."""
+        def whole(body: bytes) -> Completion:
+            return self.decode(200, headers, body)
+
         if not is_event_stream(headers):
-            return WholeBodyDecoder(lambda body: self.decode(200, headers, body))
-        return BedrockStreamDecoder(self.name, headers)
+            return WholeBodyDecoder(whole)
+        return EitherDecoder(BedrockStreamDecoder(self.name, headers), whole)
 
     def decode_stream(self, chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
         """Reads a whole stream; the last event is `Completed`.

@@ -10,6 +10,7 @@ from cascadeflow.providers.cohere_decode import CohereStreamDecoder, read_respon
 from cascadeflow.providers.error_mapping import error_from_body
 from cascadeflow.providers.protocols import EncodedRequest
 from cascadeflow.providers.shared import (
+    EitherDecoder,
     WholeBodyDecoder,
     add_extra,
     data_url,
@@ -128,9 +129,12 @@ class CohereChatCodec:
 
     def decoder(self, headers: Mapping[str, str] = EMPTY) -> StreamDecoder:
         """Gives a decoder for one streamed response, or for a whole one that came instead."""
+        def whole(body: bytes) -> Completion:
+            return self.decode(200, headers, body)
+
         if not is_event_stream(headers):
-            return WholeBodyDecoder(lambda body: self.decode(200, headers, body))
-        return CohereStreamDecoder(self.name, headers)
+            return WholeBodyDecoder(whole)
+        return EitherDecoder(CohereStreamDecoder(self.name, headers), whole)
 
     def decode_stream(self, chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
         """Reads a whole stream; the last event is `Completed`.

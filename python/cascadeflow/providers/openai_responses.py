@@ -11,6 +11,7 @@ from cascadeflow.providers.openai_responses_decode import call_id_of, read_respo
 from cascadeflow.providers.openai_responses_stream import ResponsesStreamDecoder
 from cascadeflow.providers.protocols import EncodedRequest
 from cascadeflow.providers.shared import (
+    EitherDecoder,
     WholeBodyDecoder,
     add_extra,
     data_url,
@@ -112,9 +113,12 @@ class OpenAIResponsesCodec:
 
     def decoder(self, headers: Mapping[str, str] = EMPTY) -> StreamDecoder:
         """Gives a decoder for one streamed response, or for a whole one that came instead."""
+        def whole(body: bytes) -> Completion:
+            return self.decode(200, headers, body)
+
         if not is_event_stream(headers):
-            return WholeBodyDecoder(lambda body: self.decode(200, headers, body))
-        return ResponsesStreamDecoder(self.name, headers)
+            return WholeBodyDecoder(whole)
+        return EitherDecoder(ResponsesStreamDecoder(self.name, headers), whole)
 
     def decode_stream(self, chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
         """Reads a whole stream; the last event is `Completed`.

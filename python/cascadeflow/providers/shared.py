@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 
     from cascadeflow.errors import ProviderError
     from cascadeflow.models.completion import Completion, StreamEvent
+    from cascadeflow.providers.protocols import StreamDecoder
     from cascadeflow.types import DocumentPart, ImagePart, JsonObject, Message
 
 __all__ = [
+    "EitherDecoder",
     "WholeBodyDecoder",
     "add_extra",
     "data_url",
@@ -166,3 +168,51 @@ class WholeBodyDecoder:
     def partial(self) -> Completion | None:
         """Nothing is known of an answer that is not whole."""
         return None
+
+
+_BLANK: Final = b" \t\r\n\xef\xbb\xbf"
+"""What may stand ahead of either: white space, and a byte order mark."""
+
+
+class EitherDecoder:
+    """Reads a stream, or a whole JSON answer that came in its place, by the first byte.
+
+    A stream begins with a field's name, a colon, or a frame's length; none begins as JSON does. So
+    it does not matter what the headers say it is, or that nobody kept them.
+    """
+
+    __slots__ = ("_blank", "_decoder", "_whole", "feed")
+
+    def __init__(self, stream: StreamDecoder, whole: Callable[[bytes], Completion]) -> None:
+        self._decoder = stream
+        self._whole = whole
+        self._blank: list[bytes] = []
+        self.feed = self._begin
+        """Takes the next bytes; once it is known what they are, this is the decoder's own."""
+
+    def _begin(self, chunk: bytes) -> Sequence[StreamEvent]:
+        self._blank.append(chunk)
+        begun = chunk.lstrip(_BLANK)
+        if not begun:
+            return ()
+        if begun.startswith((b"{", b"[")):
+            self._decoder = WholeBodyDecoder(self._whole)
+        self.feed = self._decoder.feed
+        return self.feed(b"".join(self._blank))
+
+    @property
+    def failure(self) -> ProviderError | None:
+        """The error that the stream carried, once it has been read."""
+        return self._decoder.failure
+
+    @failure.setter
+    def failure(self, failure: ProviderError | None) -> None:
+        self._decoder.failure = failure
+
+    def finish(self) -> Sequence[StreamEvent]:
+        """Says that no more bytes come; the last event is `Completed`."""
+        return self._decoder.finish()
+
+    def partial(self) -> Completion | None:
+        """Gives the answer as far as it has been read."""
+        return self._decoder.partial()
