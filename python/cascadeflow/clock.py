@@ -32,9 +32,7 @@ class SystemClock:
         """The wall clock, in UTC."""
         return datetime.now(UTC)
 
-    def monotonic(self) -> float:
-        """Seconds from an unnamed start."""
-        return time.perf_counter()
+    monotonic = staticmethod(time.perf_counter)  # asked some twenty times a request
 
     async def sleep(self, seconds: float) -> None:
         """Waits on the running event loop."""
