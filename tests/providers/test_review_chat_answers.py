@@ -162,6 +162,7 @@ def test_xai_says_what_it_charged_in_ten_billionths_of_a_dollar() -> None:
         usage = {**USAGE, "cost_in_usd_ticks": ticks}
         body = {"choices": [{"message": {"content": "a"}}], "usage": usage}
         assert codec.decode(200, {}, json.dumps(body).encode()).reported_cost == nanodollars
+    odd: Any
     for odd in (True, -1, 1.5, "7", None, 10**30):
         usage = {**USAGE, "cost_in_usd_ticks": odd}
         body = {"choices": [{"message": {"content": "a"}}], "usage": usage}

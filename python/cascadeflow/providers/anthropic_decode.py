@@ -290,6 +290,7 @@ class AnthropicStreamDecoder:
         "_events",
         "_headers",
         "_message",
+        "_open",
         "_parser",
         "_provider",
         "_unknown",
@@ -302,7 +303,9 @@ class AnthropicStreamDecoder:
         self._parser = SseParser()
         self._events: list[StreamEvent] = []
         self._message: dict[str, Any] = {}
-        self._blocks: dict[int, _Block] = {}
+        self._blocks: list[_Block] = []
+        self._open: dict[int, _Block] = {}
+        """Of each index the newest block: some servers number them all alike."""
         self._calls = 0
         self._done = False
         self._unknown: list[Any] = []
@@ -339,12 +342,12 @@ class AnthropicStreamDecoder:
         stopped = self._message.get("stop_reason") is not None
         return build_completion(
             self._message,
-            [block.finished() for block in self._blocks.values()],
+            [block.finished() for block in self._blocks],
             self._headers,
             complete=self._done or stopped,  # one event carries the reason and the final usage
             broken=not self._done and not stopped,
             extras={"events": self._unknown} if self._unknown else EMPTY,
-            written=[block.written() for block in self._blocks.values()],
+            written=[block.written() for block in self._blocks],
         )
 
     def _raise_failure(self) -> None:
@@ -367,7 +370,7 @@ class AnthropicStreamDecoder:
             else:
                 self._take(event)
         except (ValueError, RecursionError):
-            if not at_end:  # what is cut off in the middle is no event
+            if not at_end and data.strip():  # what is cut off, or blank, is no event
                 self._fail(malformed(self._provider, "a stream's event is not JSON", body=data))
 
     def _fail(self, failure: ProviderError) -> None:
@@ -389,7 +392,9 @@ class AnthropicStreamDecoder:
             self._done = True
         elif kind == "error" or (kind is None and event.get("error")):
             self._fail(error_from_object(self._provider, event, headers=self._headers, billed=None))
-        elif kind not in ("ping", "content_block_stop"):
+        elif kind == "content_block_stop":
+            self._end_block(event)
+        elif kind != "ping":
             self._unknown.append(event)
 
     def _update(self, fields: Any) -> None:
@@ -422,14 +427,15 @@ class AnthropicStreamDecoder:
             self._events.append(
                 ToolCallDelta(call, _text_or_none(raw.get("id")), _text_or_none(raw.get("name")))
             )
-        self._blocks[_index(event, len(self._blocks))] = _Block(dict(raw), call)
+        block = self._open[_index(event, len(self._blocks))] = _Block(dict(raw), call)
+        self._blocks.append(block)
         for name in ("text", "thinking"):
             if isinstance(raw.get(name), str):
                 self._say(raw, name, raw[name])
 
     def _take_delta(self, event: Mapping[str, Any]) -> None:
         delta = event.get("delta")
-        block = self._blocks.get(_index(event, len(self._blocks) - 1))
+        block = self._open.get(_index(event, len(self._blocks) - 1))
         if not isinstance(delta, dict) or block is None:
             self._unknown.append(event)
             return
@@ -448,6 +454,14 @@ class AnthropicStreamDecoder:
                 self._say(block.raw, name, value)
             else:
                 block.raw[name] = value
+
+    def _end_block(self, event: Mapping[str, Any]) -> None:
+        """Tells a call's arguments where they came whole, with the block's start."""
+        block = self._open.get(_index(event, len(self._blocks) - 1))
+        if block is None or block.call is None or block.json or not block.raw.get("input"):
+            return
+        block.json.append(_tool_call(block.raw, None).arguments)
+        self._events.append(ToolCallDelta(block.call, arguments=block.json[0]))
 
     def _say(self, block: Mapping[str, Any], name: str, text: str) -> None:
         kind = block.get("type")

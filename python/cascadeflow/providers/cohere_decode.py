@@ -140,7 +140,7 @@ class CohereStreamDecoder:
             else:
                 self._fail(malformed(self._provider, "a stream's event is not a JSON object"))
         except (ValueError, RecursionError):
-            if not at_end:  # what is cut off in the middle is no event
+            if not at_end and data.strip():  # what is cut off, or blank, is no event
                 self._fail(malformed(self._provider, "a stream's event is not JSON", body=data))
 
     def _fail(self, failure: ProviderError) -> None:

@@ -368,7 +368,7 @@ class GeminiStreamDecoder:
                 if self.failure is not None:
                     break
         except (ValueError, RecursionError):
-            if not at_end:
+            if not at_end and data.strip():  # what is blank is a sign of life
                 self._fail(malformed(self._provider, "a stream's event is not JSON", body=data))
             return False
         return True

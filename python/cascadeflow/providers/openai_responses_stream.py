@@ -233,7 +233,7 @@ class ResponsesStreamDecoder:
         try:
             event = read_json(data)
         except (ValueError, RecursionError):
-            if not at_end:  # what is cut off in the middle is no event
+            if not at_end and data.strip():  # what is cut off, or blank, is no event
                 self._fail(malformed(self._provider, "a stream's event is not JSON", body=data))
             return
         if not isinstance(event, dict):
