@@ -7,6 +7,7 @@ import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import pytest
 
 from cascadeflow import CascadeAgent, CostTracker, RetryPolicy
@@ -257,7 +258,7 @@ def test_a_stream_that_breaks_off_is_read_as_far_as_it_came(wire: Wire, provider
     assert not last.completion.usage_complete
 
 
-@each_provider
+@pytest.mark.parametrize("provider", [*PROVIDERS, "azure", "mistral", "perplexity", "cerebras"])
 @each_way
 def test_a_model_of_each_provider_can_be_asked_by_an_agent(provider: str, stream: bool) -> None:
     """With a key, as a user would: the address, the header and the cost are right."""
@@ -313,3 +314,17 @@ def test_a_broken_stream_of_each_provider_is_booked_at_its_hold(provider: str) -
     (account,) = tracker.accounts("global")
     assert account.held == 0
     assert account.spent >= 50 * 2 * 1000
+
+
+def test_usage_that_nobody_asked_for_is_sent_only_behind_its_prefix() -> None:
+    """Also when the same body has come before, elsewhere: what is remembered is kept apart."""
+    model = SimulatedModel("small", answers={"Hi": "Hello."})
+    body = {"model": "small", "messages": [{"role": "user", "content": "Hi"}], "stream": True}
+
+    async def scenario() -> list[bool]:
+        async with SimulatedProvider([model]) as server, httpx2.AsyncClient() as client:
+            paths = ("/v1", "/usage-unasked/v1") * 3
+            urls = [f"{server.url}{path}/chat/completions" for path in paths]
+            return ['"usage":{' in (await client.post(url, json=body)).text for url in urls]
+
+    assert asyncio.run(scenario()) == [False, True] * 3

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
     from cascadeflow.testing.behaviour import Ask, Failure, Protocol
 
-__all__ = ["FORMS", "Form", "form_at"]
+__all__ = ["FORMS", "UNASKED", "Form", "form_at"]
+
+UNASKED: Final = "/usage-unasked"
+"""Behind this prefix streams in OpenAI's form end with their usage, as those of the dialects do
+that refuse to be asked for it."""
 
 _Events: TypeAlias = "tuple[Sequence[bytes], Sequence[bytes], Sequence[bytes]]"
 
@@ -105,6 +109,10 @@ FORMS: Final[Mapping[Protocol, Form]] = {
     ),
 }
 
+_OPENAI_UNASKED: Final = FORMS["openai"]._replace(
+    read=lambda content, _: openai_form.read(content, usage_unasked=True)
+)
+
 _ENDS: Final[tuple[tuple[str, Protocol], ...]] = (
     ("/chat/completions", "openai"),
     ("/messages", "anthropic"),
@@ -126,5 +134,7 @@ def form_at(path: str) -> Form | None:
     """
     for end, protocol in _ENDS:
         if path.endswith(end):
+            if protocol == "openai" and path.startswith(UNASKED):
+                return _OPENAI_UNASKED
             return FORMS[protocol]
     return None

@@ -20,8 +20,12 @@ _ERROR_TYPES = {
 }
 
 
-def read(content: Any) -> Ask:
+def read(content: Any, *, usage_unasked: bool = False) -> Ask:
     """Reads a request's JSON.
+
+    Args:
+        content: it.
+        usage_unasked: whether streams end with their usage though nobody asks for it.
 
     Raises:
         UnreadableError: it is no request of this protocol.
@@ -63,7 +67,8 @@ def read(content: Any) -> Ask:
         max_tokens=_limit_of(content),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         stream=bool(content.get("stream")),
-        include_usage=bool((content.get("stream_options") or {}).get("include_usage")),
+        include_usage=usage_unasked
+        or bool((content.get("stream_options") or {}).get("include_usage")),
         temperature=content.get("temperature"),
         sampling_seed=content.get("seed"),
         tools=_tools_of(tools),

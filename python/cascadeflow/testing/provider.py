@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cascadeflow.clock import SystemClock
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.testing.behaviour import Behaviour
+from cascadeflow.testing.forms import UNASKED
 from cascadeflow.testing.journal import Journal
 from cascadeflow.testing.server import LoopbackServer
 from cascadeflow.testing.site import STATS_PATH, ProviderSite
@@ -41,8 +42,9 @@ class SimulatedProvider:
     It speaks HTTP/1.1 on a loopback address: `POST …/chat/completions` and `POST …/responses` in
     OpenAI's forms, `POST …/messages` in Anthropic's, `POST …/models/MODEL:generateContent` in that
     of Gemini and Vertex, `POST …/model/MODEL/converse` in Bedrock's and `POST …/v2/chat` in
-    Cohere's, all with streams, and `GET …/models`; the paths may stand behind any prefix. Every
-    model answers in all forms.
+    Cohere's, all with streams, and `GET …/models`; the paths may stand behind any prefix. Behind
+    `/usage-unasked`, streams of chat completions end with their usage unasked, as Mistral's do.
+    Every model answers in all forms.
 
     What it does is decided by its seed and the request, never by the order or the number of
     requests at once: the same seed and the same request give the same answer, latency, error or
@@ -214,7 +216,10 @@ def model_configs(
         raise ConfigurationError(
             f"the simulated provider has no model {', '.join(unknown)}: it has {', '.join(models)}"
         )
-    path = _BASES.get(get_provider(provider).protocol, "")
+    record = get_provider(provider)
+    path = _BASES.get(record.protocol, "")
+    if record.protocol == "openai" and "stream_options" in record.quirks.refuses:
+        path = UNASKED + path
     return tuple(
         ModelConfig(
             name,

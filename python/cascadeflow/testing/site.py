@@ -73,7 +73,7 @@ class ProviderSite:
         }
         self._repeats: dict[int, int] = {}
         self._older_repeats: dict[int, int] = {}
-        self._known: dict[tuple[str, bytes], _Known] = {}
+        self._known: dict[tuple[Callable[..., Ask], bytes], _Known] = {}
         self._second = 0
         self._head_starts: dict[tuple[int, tuple[str, str]], bytes] = {}
 
@@ -147,7 +147,7 @@ class ProviderSite:
             raise _Refused(Failure(status=400, message="anthropic-version: header is required"))
 
     def _answer(self, entry: Entry, form: Form, content: bytes, draws: Draws) -> Delivery:
-        known = self._known.get((form.protocol, content)) or self._learn(entry, form, content)
+        known = self._known.get((form.read, content)) or self._learn(entry, form, content)
         ask, behaviour, reply = known
         entry.ask = ask
         limits = self._take(ask.model, form.protocol) if self._limits else ()
@@ -185,7 +185,7 @@ class ProviderSite:
         if len(self._known) >= _KEPT_BODIES:
             self._known.clear()
         reply = behaviour.reply(ask, repeat=0) if behaviour.always_answers_alike(ask) else None
-        known = self._known[form.protocol, content] = _Known(ask, behaviour, reply)
+        known = self._known[form.read, content] = _Known(ask, behaviour, reply)
         return known
 
     def _take(self, model: str, protocol: Protocol) -> _Headers:
