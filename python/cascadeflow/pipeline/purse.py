@@ -33,6 +33,7 @@ class Purse:
     __slots__ = (
         "_booked",
         "_budgeted",
+        "_claimed",
         "_enforced",
         "_held",
         "_open",
@@ -70,6 +71,7 @@ class Purse:
         self._held = sum(planned.values())
         self._booked = 0
         self._open = 0  # of what is held, what calls under way may take
+        self._claimed = 0  # of what is left over, what waits for the ledger to add the rest
         self._budgeted = budgeted_models
         self._unknown = unknown
         self._enforced = enforced
@@ -125,22 +127,27 @@ class Purse:
                 accounts of other models.
         """
         free = self._held - self._booked - self._open - sum(self._promised.values())
-        free = max(0, free)
+        free = max(0, free - self._claimed)
+        claimed = 0
         missing: list[tuple[str, int]] = []
         for model, amount in calls.items():
             own = anew and model in self._budgeted
             taken = 0 if own else min(amount, free)
             free -= taken
+            claimed += taken
             if amount > taken:
                 missing.append((model, amount - taken))
         if not missing:
             return True
+        self._claimed += claimed  # a hedged call asks at the same time
         try:
             held = await self._reservation.extend(missing, force=not self._enforced)
         except InvalidRequestError:  # more than can be counted
             if self._enforced:
                 raise
             held = False
+        finally:
+            self._claimed -= claimed
         if held:
             self._held += sum(amount for _, amount in missing)
         # What only warns stops nothing, not even where nothing can be held any more.
