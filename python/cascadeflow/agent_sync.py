@@ -27,6 +27,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._stopping = False
         started = threading.Event()
         self._thread = threading.Thread(
             target=self._run, args=(started,), name="cascadeflow-loop", daemon=True
@@ -38,7 +39,13 @@ class LoopThread:
         asyncio.set_event_loop(self._loop)
         self._loop.call_soon(started.set)
         try:
-            self._loop.run_forever()
+            while not self._stopping:
+                try:
+                    self._loop.run_forever()
+                except (SystemExit, KeyboardInterrupt):
+                    # A tool's, most likely. Its task has it, and raises it in whoever waits for
+                    # that; the other requests on this loop go on.
+                    continue
         finally:
             # What asyncio.run does at its end; agents close their connections here.
             self._loop.run_until_complete(_cancel_others())
@@ -64,6 +71,7 @@ class LoopThread:
 
     def stop(self) -> None:
         """Ends the loop: cancels what still runs on it and waits for its end."""
+        self._stopping = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
 

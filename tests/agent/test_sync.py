@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cascadeflow import agent_sync
+from cascadeflow import CostTracker, agent_sync
 from cascadeflow.agent import CascadeAgent
 from cascadeflow.errors import InvalidRequestError
 from cascadeflow.models.prices import Price
@@ -197,3 +197,20 @@ def test_a_preloading_server_may_fork_after_asking(server: SimulatedProvider) ->
     assert finished.returncode == 0, finished.stderr
     assert len(set(finished.stdout.split("\n"))) == 2  # three equal answers and the last line's end
     assert finished.stderr == ""
+
+
+def test_a_tool_that_ends_the_program_ends_its_caller_and_not_the_loop_of_all(world: Any) -> None:
+    def leave() -> None:
+        raise SystemExit(3)
+
+    call = {"text": "", "calls": (("c1", "leave", "{}"),), "finish": "tool_calls"}
+    tracker = CostTracker(global_budget=1, enforcement_mode="block")
+    agent = world(big=[call]).agent("big", cost_tracker=tracker)
+    for _ in range(2):
+        with pytest.raises(SystemExit) as ended:
+            agent.run_sync("Go?", tools=[leave], tool_executor=True, max_tokens=100)
+        assert ended.value.code == 3
+    (account,) = tracker.accounts("global")
+    assert account.held == 0
+    assert account.spent == 2 * 2_500_000
+    assert world(big=["Oslo"]).agent("big").run_sync("Where is Oslo?").content == "Oslo"
