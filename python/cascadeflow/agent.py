@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from cascadeflow.agent_open import open_run
@@ -351,8 +352,9 @@ class CascadeAgent:
         """Answers one request in pieces: an iterator of events, the last with the whole result.
 
         The text of the `TextChunk` events is the answer, unless an `AnswerReplaced` says that what
-        came before it is void. Held back until accepted, a draft is never replaced; a model that
-        breaks off half-way still can be. Leaving the loop early closes the connection.
+        came before it is void, or a `StepStarted` that the models are asked anew. Held back until
+        accepted, a draft is never replaced; a model that breaks off half-way still can be. Leaving
+        the loop early closes the connection.
 
         Args:
             query: the question; or `messages`.
@@ -456,19 +458,22 @@ class CascadeAgent:
         """
         from cascadeflow.pipeline import events  # noqa: PLC0415 - the module is loaded already
 
-        events_of = self.stream(query, messages=messages, **options)
-        async for event in events_of:
-            if isinstance(event, events.RequestCompleted):
-                if enable_visual:
+        async with aclosing(self.stream(query, messages=messages, **options)) as events_of:
+            async for event in events_of:
+                if isinstance(event, events.RequestCompleted):
+                    if enable_visual:
+                        sys.stdout.write("\n")
+                    return event.result
+                if not enable_visual:
+                    continue
+                if isinstance(event, events.TextChunk):
+                    sys.stdout.write(event.text)
+                    sys.stdout.flush()
+                elif isinstance(event, events.AnswerReplaced):
+                    line = f"[{event.old_model} broke off: {event.new_model} answers]"
+                    sys.stdout.write(f"\n{line}\n")
+                elif isinstance(event, events.StepStarted):
                     sys.stdout.write("\n")
-                return event.result
-            if not enable_visual:
-                continue
-            if isinstance(event, events.TextChunk):
-                sys.stdout.write(event.text)
-                sys.stdout.flush()
-            elif isinstance(event, events.AnswerReplaced):
-                sys.stdout.write(f"\n[{event.old_model} broke off: {event.new_model} answers]\n")
         raise AssertionError("a stream ends with its result or with an error")
 
     def stream_events(
@@ -495,7 +500,7 @@ class CascadeAgent:
 
         return v01_events(
             self.stream(query, messages=messages, show_draft=True, **options),
-            model_names={model.id: model.name for model in self.models},
+            model_names={model.id: model.name for model in (*self.models, *self.fallbacks)},
         )
 
     async def aclose(self) -> None:

@@ -206,3 +206,35 @@ def test_the_bill_of_an_empty_draft_is_paid_and_the_verifier_answers(
     assert result.verifier_cost is not None
     assert result.cost_saved is not None
     assert result.cost_saved < 0
+
+
+def test_stream_events_knows_the_fallbacks_too(world: Any) -> None:
+    w = world(small=[500], big=[500], middle=["Oslo"])
+    (spare,) = w.agent("middle").models
+    agent = w.agent("small", "big", fallbacks=[spare])
+
+    async def main() -> list[Any]:
+        return [event async for event in agent.stream_events("Where is Oslo?")]
+
+    told = asyncio.run(main())
+    assert [event.type for event in told[1:]] == [StreamEventType.CHUNK, StreamEventType.COMPLETE]
+    assert told[1].data["model"] == "middle"
+    assert told[-1].data["result"]["model_used"] == "middle"
+
+
+def test_run_streaming_starts_a_line_for_each_step_and_leaves_nothing_open(
+    world: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def add(a: int, b: int) -> int:
+        return a + b
+
+    call = {"text": "Let me see.", "calls": (("c1", "add", '{"a": 2, "b": 3}'),)}
+    agent = world(small=[call, "It is 5."]).agent("small", "big")
+
+    async def main() -> None:
+        result = await agent.run_streaming("2 + 3?", tools=[add], tool_executor=True)
+        assert result.content == "It is 5."
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+    assert capsys.readouterr().out == "Let me see.\nIt is 5.\n"
