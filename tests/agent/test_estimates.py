@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cascadeflow import CostTracker, UsageEvent
-from cascadeflow.errors import AllModelsFailedError
+from cascadeflow import CascadeAgent, CostTracker, ModelConfig, Price, UsageEvent
+from cascadeflow.errors import AllModelsFailedError, ProviderTimeoutError
+from cascadeflow.models.completion import Completion
+from cascadeflow.models.usage import Usage
 from cascadeflow.pipeline import events
+
+if TYPE_CHECKING:
+    from cascadeflow.models.completer import Reply
 
 QUESTION = "Where is Oslo?"
 
@@ -82,3 +87,31 @@ def test_a_stream_reports_the_usage_of_each_call_even_of_a_draft_held_back(world
     assert [event.model for event in reported] == ["openai:small", "openai:big"]
     assert reported[-1].usage == result.usage_by_model["openai:big"]
     assert {event.request_id for event in reported} == {result.request_id}
+
+
+class Nonsense:
+    """A completer whose calls break off with a usage that cannot be."""
+
+    async def complete(self, model: ModelConfig, *_: Any, **__: Any) -> Reply:
+        error = ProviderTimeoutError("late", provider="openai", model=model.name, billed=None)
+        error.partial = Completion(text="Os", usage=Usage(input_tokens=-5, output_tokens=3))
+        raise error
+
+    def stream(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+    async def aclose(self) -> None:
+        return None
+
+
+def test_a_usage_that_cannot_be_breaks_neither_the_request_nor_its_books() -> None:
+    tracker = CostTracker(global_budget=1, enforcement_mode="block")
+    model = ModelConfig("m", "openai", price=Price(input=1, output=2))
+    agent = CascadeAgent([model], completer=Nonsense(), cost_tracker=tracker)
+    with pytest.raises(AllModelsFailedError):
+        asyncio.run(agent.run(QUESTION, max_tokens=100))
+    (charge,) = [event.charge for event in tracker.events() if isinstance(event, UsageEvent)]
+    assert charge.nanodollars == charge.held > 0
+    assert charge.estimate is None
+    (account,) = tracker.accounts("global")
+    assert (account.held, account.spent) == (0, charge.held)

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import dataclasses
+import datetime
+import enum
 import json
+import pickle
+import uuid  # noqa: TC003 - pydantic reads the types
+from decimal import Decimal  # noqa: TC003
 from typing import Any
 
 import pytest
@@ -141,3 +148,116 @@ def test_tools_and_a_type_go_together(world: Any) -> None:
     assert w.asked == ["small", "small"], "a call is not yet the answer, and is no wrong one"
     assert result.parsed == City(name="Oslo", people=700_000)
     assert result.steps[0].outcomes[0].content == "700000"
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Where(BaseModel):
+    at: datetime.datetime
+    price: Decimal
+
+
+@dataclasses.dataclass
+class Everything:
+    some: set[int]
+    key: uuid.UUID
+    day: datetime.date
+    colour: Colour
+    where: Where
+    by_day: dict[datetime.date, Decimal]
+    took: datetime.timedelta
+    raw: bytes
+    share: float
+
+
+EVERYTHING = {
+    "some": [1],
+    "key": "12345678-1234-5678-1234-567812345678",
+    "day": "2026-01-02",
+    "colour": "red",
+    "where": {"at": "2026-01-02T03:04:05Z", "price": "1.50"},
+    "by_day": {"2026-01-02": "2"},
+    "took": "PT1S",
+    "raw": "abc",
+    "share": "nan",
+}
+SAID = json.dumps({**EVERYTHING, "share": "NaN"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "plain"),
+    [
+        (Everything, SAID, EVERYTHING),
+        (set[int], '{"value": [1]}', [1]),
+        (datetime.date, '{"value": "2026-01-02"}', "2026-01-02"),
+        (list[Colour], '{"value": ["red"]}', ["red"]),
+        (
+            dict[int, Where],
+            json.dumps({1: EVERYTHING["where"]}),
+            {"1": EVERYTHING["where"]},
+        ),
+    ],
+)
+def test_whatever_was_parsed_the_result_is_plain_json_and_can_be_kept(
+    world: Any, kind: Any, text: str, plain: Any
+) -> None:
+    result = ask(world(big=[text]).agent("big"), response_format=kind)
+    assert result.parse_problem is None
+    for written in (result.to_dict(), result.metadata):
+        assert json.loads(json.dumps(written, allow_nan=False))["parsed"] == plain
+    assert copy.deepcopy(result).to_dict() == result.to_dict()
+    assert pickle.loads(pickle.dumps(result)).to_dict() == result.to_dict()  # noqa: S301 - our own
+
+
+@pytest.mark.parametrize("built_in", [False, True])
+def test_what_is_said_beside_a_call_is_not_yet_the_answer(world: Any, built_in: bool) -> None:
+    def people(city: str) -> int:
+        """Says how many people live in a city."""
+        return len(city) * 175_000
+
+    call = {
+        "text": "Let me look that up.",
+        "calls": (("c1", "people", '{"city": "Oslo"}'),),
+        "finish": "tool_calls",
+    }
+    options = {"validator": RuleValidator()} if built_in else {}
+    w = world(small=[call, OSLO])
+    result = ask(
+        w.agent("small", "big", **options),
+        response_format=City,
+        tools=[people],
+        tool_executor=True,
+    )
+    assert w.asked == ["small", "small"]
+    assert result.parsed == City(name="Oslo", people=700_000)
+    for text in ("", "Let me look that up."):
+        agent = world(big=[{**call, "text": text}]).agent("big", cache="memory")
+        for route in ("direct", "cache"):
+            result = ask(agent, response_format=City, tools=[people])
+            assert result.routing.route == route
+            assert (result.parsed, result.parse_problem) == (None, None)
+
+
+def test_an_answer_that_is_not_what_was_asked_is_not_given_again(world: Any) -> None:
+    class Capital(BaseModel):
+        name: str
+        people: int = Field(ge=0)
+
+        @field_validator("people")
+        @classmethod
+        def _large(cls, people: int) -> int:
+            if people < 1_000_000:
+                raise ValueError("too few")
+            return people
+
+    w = world(big=["no JSON", OSLO])
+    agent = w.agent("big", cache="memory")
+    assert ask(agent, response_format=City).parse_problem
+    assert ask(agent, response_format=City).parsed == City(name="Oslo", people=700_000)
+    assert w.asked == ["big"] * 2
+    Capital.__name__ = City.__name__
+    Capital.__doc__ = City.__doc__
+    ask(agent, response_format=Capital)
+    assert w.asked == ["big"] * 3, "the answer that is kept would not be read"

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import aclosing
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BeforeValidator
 
-from cascadeflow import BudgetConfig, CostTracker, InvalidRequestError, Message, Tool, ToolContext
+from cascadeflow import (
+    BudgetConfig,
+    CostTracker,
+    InvalidRequestError,
+    Message,
+    Tool,
+    ToolContext,
+    tool,
+)
 from cascadeflow.errors import AllModelsFailedError, BudgetExceededError, ToolAbort
 from cascadeflow.pipeline import events
+from cascadeflow.testing import ManualClock
 
 if TYPE_CHECKING:
     from cascadeflow.types import ToolCall
@@ -261,6 +272,7 @@ def test_degrade_goes_on_with_a_cheaper_model_where_the_plan_does_not_fit(world:
     )
     assert result.content == "It is 5."
     assert w.asked == ["small", "small"]
+    assert result.budget.action == "cheaper_plan"
 
 
 def test_events_tell_each_step_and_the_texts_since_the_last_are_the_content(world: Any) -> None:
@@ -403,3 +415,122 @@ def test_whatever_the_models_do_no_step_spends_more_than_the_budget(  # noqa: PL
     assert account.spent <= account.limit
     booked = [event.charge.nanodollars or 0 for event in tracker.events()]
     assert account.spent == sum(booked)
+
+
+def test_a_draft_that_was_accepted_before_does_not_make_the_answer_one(world: Any) -> None:
+    w = world(small=[ADD, 500], big=["It is 5."])
+    result = ask(w.agent("small", "big"), tools=[add], tool_executor=True)
+    assert result.model_used == "big"
+    assert not result.draft_accepted
+    assert result.quality.accepted is None
+
+
+def refuse(value: Any) -> Any:
+    raise RuntimeError(f"no {value}")
+
+
+@pytest.mark.parametrize("how", ["cancelled", "validator"])
+def test_whatever_goes_wrong_in_a_tool_is_told_to_the_model(world: Any, how: str) -> None:
+    async def cancelled(a: int) -> int:
+        waited = asyncio.get_running_loop().create_future()
+        waited.cancel(str(a))
+        return await waited
+
+    def invalid(a: Annotated[int, BeforeValidator(refuse)]) -> int:
+        return a
+
+    add = tool(cancelled if how == "cancelled" else invalid, name="add")
+    w = world(big=[{**ADD, "calls": (("c1", "add", '{"a": 2}'),)}, "Sorry."])
+    result = ask(w.agent("big"), tools=[add], tool_executor=True)
+    assert result.content == "Sorry."
+    (outcome,) = result.steps[0].outcomes
+    assert outcome.error.startswith(
+        "CancelledError" if how == "cancelled" else "RuntimeError: no 2"
+    )
+    assert w.bodies[1]["messages"][2]["content"] == outcome.error
+
+
+def test_a_stream_tells_what_is_said_and_of_each_tool_while_the_tools_still_run(world: Any) -> None:
+    calls = (("c1", "add", "{}"), ("c2", "add", "{}"))
+    w = world(small=[{**ADD, "text": "Let me see.", "calls": calls}, "It is 5."])
+    told: list[Any] = []
+
+    async def main() -> None:
+        gates = {"c1": asyncio.Event(), "c2": asyncio.Event()}
+
+        async def wait(call: ToolCall) -> str:
+            await gates[call.id].wait()
+            return call.id
+
+        async def read() -> None:
+            agent = w.agent("small", "big")
+            async for event in agent.stream("2 + 3?", tools=[Tool("add")], tool_executor=wait):
+                told.append(event)  # noqa: PERF401 - seen while it is read
+
+        def kinds() -> list[str]:
+            return [type(event).__name__ for event in told]
+
+        async def until(kind: str, count: int) -> None:
+            while kinds().count(kind) < count:
+                assert not task.done()
+                await asyncio.sleep(0)
+
+        task = asyncio.create_task(read())
+        await until("ToolStarted", 2)
+        assert "".join(e.text for e in told if isinstance(e, events.TextChunk)) == "Let me see."
+        gates["c2"].set()
+        await until("ToolFinished", 1)
+        assert "StepStarted" not in kinds()
+        gates["c1"].set()
+        await task
+
+    asyncio.run(main())
+    assert [type(event).__name__ for event in told].count("ToolFinished") == 2
+    assert told[-1].result.content == "It is 5."
+
+
+@pytest.mark.parametrize("leave", range(1, 20))
+def test_a_stream_may_be_left_at_any_event_and_its_tools_end(world: Any, leave: int) -> None:
+    calls = (("c1", "add", "{}"), ("c2", "add", "{}"))
+    w = world(small=[{**ADD, "text": "Let me see.", "calls": calls}, "It is 5."])
+    tracker = CostTracker(global_budget=1, enforcement_mode="block")
+    running = 0
+
+    async def main() -> None:
+        async def work(call: ToolCall) -> str:
+            nonlocal running
+            running += 1
+            try:
+                for _ in range(5 if call.id == "c1" else 50):
+                    await asyncio.sleep(0)
+            finally:
+                running -= 1
+            return "5"
+
+        agent = w.agent("small", "big", cost_tracker=tracker)
+        stream = agent.stream("2 + 3?", tools=[Tool("add")], tool_executor=work, max_tokens=100)
+        async with aclosing(stream):
+            for _ in range(leave):
+                if await anext(stream, None) is None:
+                    break
+        assert running == 0
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(main())
+    (account,) = tracker.accounts("global")
+    assert account.held == 0
+    assert account.spent == sum(event.charge.nanodollars or 0 for event in tracker.events())
+
+
+def test_the_time_of_tools_is_neither_the_providers_nor_ours(world: Any) -> None:
+    clock = ManualClock()
+
+    async def work(call: ToolCall) -> str:
+        clock.advance(3.0 if call.id == "c1" else 1.0)
+        return "5"
+
+    w = world(big=[ADD, "It is 5."])
+    agent = w.agent("big", clock=clock)
+    timing = ask(agent, tools=[Tool("add")], tool_executor=work).timing
+    assert (timing.total_ms, timing.tools_ms, timing.overhead_ms) == (3000, 3000, 0)
+    assert ask(world(big=["5"]).agent("big")).timing.tools_ms is None

@@ -7,6 +7,7 @@ are closed, and its last event says so.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from cascadeflow.errors import MalformedResponseError, ProviderError
@@ -18,12 +19,20 @@ from cascadeflow.pipeline.hedge import ask
 from cascadeflow.pipeline.report import close, finish
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        AsyncIterator,
+        Awaitable,
+        Callable,
+        Coroutine,
+        Sequence,
+    )
 
     from cascadeflow.cache.answer import CachedAnswer
     from cascadeflow.pipeline.cascade import Ending, Outcome
     from cascadeflow.pipeline.result import CascadeResult
     from cascadeflow.pipeline.run import Asking, Run
+    from cascadeflow.pipeline.settle import Call
     from cascadeflow.types import ToolCall
 
 __all__ = ["complete", "stream"]
@@ -116,9 +125,14 @@ class _Pieces:
         self._pieces: AsyncIterator[Any] | None = None
         self._shown_by: str | None = None  # whose text the reader has
         self._replaced_because = ""
+        self._work: asyncio.Future[Any] | None = None  # what may tell events before it ends
+        self._then: Callable[[Any], Awaitable[None]] | None = None  # takes what it gave
 
     async def advance(self) -> None:
-        """Takes the next piece of the call under way, or the course's next decision."""
+        """Takes the next piece of what is under way, or the course's next decision."""
+        if self._work is not None:
+            await self._watch(self._work)
+            return
         if self._pieces is not None and self._asking is not None:
             await self._take(self._pieces, self._asking)
             return
@@ -134,11 +148,29 @@ class _Pieces:
             self._outcome = quality
         elif command.role == "draft" and not self._show_draft and self._run.hedges:
             # Nobody sees its pieces, so it may be asked for twice, and comes whole.
-            self._outcome = await ask(self._run, command)
-            if self._outcome is None:
-                self._replaced_because = f"{command.model.id} did not answer"
+            self._start(ask(self._run, command), self._drafted)
         else:
             await self._begin(command)
+
+    def _start(
+        self, work: Coroutine[Any, Any, Any], then: Callable[[Any], Awaitable[None]]
+    ) -> None:
+        """Begins what is waited for while its events are passed on."""
+        self._work, self._then = asyncio.ensure_future(work), then
+
+    async def _watch(self, work: asyncio.Future[Any]) -> None:
+        """Waits until the work has something to tell, or is done."""
+        run = self._run
+        if not work.done() and not run.outbox:
+            run.news = asyncio.get_running_loop().create_future()
+            await asyncio.wait({work, run.news}, return_when=asyncio.FIRST_COMPLETED)
+            run.news = None
+        if work.done() and self._then is not None:
+            self._work = None
+            await self._then(work.result())
+
+    async def _drafted(self, call: Call | None) -> None:
+        self._outcome = call
 
     async def _begin(self, command: Ask) -> None:
         asking = await self._run.begin(command)
@@ -179,7 +211,11 @@ class _Pieces:
             self._show(command.model.id, piece)
 
     async def aclose(self) -> None:
-        """Closes the connection of the call under way."""
+        """Closes the connection of the call under way, and ends the tools."""
+        work, self._work = self._work, None
+        if work is not None:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
         pieces, self._pieces = self._pieces, None
         close_pieces = getattr(pieces, "aclose", None)
         if close_pieces is not None:
@@ -235,10 +271,18 @@ class _Pieces:
             completion = answer.reply.completion
             self._show_whole(answer.model.id, completion.text, completion.tool_calls)
         run = self._run
-        if run.loop is not None and await run.loop.go_on(run, ending):
-            self._shown_by = None  # what was shown belongs to a step that is over
+        if run.loop is None:
+            self.result = await _remembered(run, ending)
             return
-        self.result = await _remembered(run, ending)
+
+        async def then(goes_on: bool) -> None:  # noqa: FBT001 - what `go_on` gives
+            if goes_on:
+                self._shown_by = None  # what was shown belongs to a step that is over
+            else:
+                self.result = await _remembered(run, ending)
+
+        # What was shown is passed on before the tools are run, and so is each tool's event.
+        self._start(run.loop.go_on(run, ending), then)
 
     def _show_whole(self, model: str, text: str, tool_calls: Sequence[ToolCall]) -> None:
         if self._shown_by is not None:

@@ -23,13 +23,21 @@ if TYPE_CHECKING:
 
 __all__ = ["ask"]
 
-_Asked: TypeAlias = "dict[asyncio.Future[Reply], Asking]"
+
+class _Side:
+    """One of the two calls: begun, once there is an `asking`."""
+
+    __slots__ = ("asking",)
+
+    def __init__(self, asking: Asking | None = None) -> None:
+        self.asking = asking
+
+
+_Asked: TypeAlias = "dict[asyncio.Future[Reply | None], _Side]"
 
 
 async def ask(run: Run, command: Ask) -> Call | None:
     """Asks a model; `None` when it did not answer, or the budget did not pay for it."""
-    if command.model.id in run.hedged:
-        return None  # it was asked already, beside the one before it
     asking = await run.begin(command)
     if asking is None:
         return None
@@ -52,70 +60,107 @@ async def _reply(run: Run, asking: Asking) -> Reply:
 async def _hedged(run: Run, first: Asking) -> Call | None:
     wait = run.engine.hedge_after
     assert wait is not None  # noqa: S101 - for mypy: `run.hedges` says so
-    asked: _Asked = {asyncio.ensure_future(_reply(run, first)): first}
+    asked: _Asked = {asyncio.ensure_future(_reply(run, first)): _Side(first)}
     timer: asyncio.Future[None] | None = asyncio.ensure_future(run.engine.clock.sleep(wait))
     try:
         while asked:
             waited: set[asyncio.Future[Any]] = {*asked} if timer is None else {*asked, timer}
             done, _ = await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-            won: tuple[Asking, Reply] | None = None
-            for task in [task for task in asked if task in done]:
-                asking = asked[task]
-                error = task.exception()
-                if error is None and won is None:
-                    del asked[task]
-                    won = asking, task.result()
-                elif isinstance(error, ProviderError):
-                    del asked[task]
-                    run.failed(asking, error)
-                elif error is not None:
-                    raise error
+            won = _hear(run, asked, done)
             if won is not None:
                 return await _take(run, won, asked)
             if timer is not None and timer in done:
                 timer = None
-                second = await _second(run, first)
-                if second is not None:
-                    asked[asyncio.ensure_future(_reply(run, second))] = second
+                # Its money is asked for meanwhile: a slow store does not delay the first answer.
+                side = _Side()
+                asked[asyncio.ensure_future(_second(run, first, side))] = side
         return None
     finally:
         await _end([*asked, *([] if timer is None else [timer])])
 
 
-async def _second(run: Run, first: Asking) -> Asking | None:
-    """Begins to ask for the draft once more, if the time and the budget allow it."""
+async def _second(run: Run, first: Asking, side: _Side) -> Reply | None:
+    """Asks for the draft once more, if the time and the budget allow it."""
     if run.out_of_time():
         return None
     model = first.command.model
     line = run.plan.drafters
     later = line[line.index(model) + 1 :] if model in line else ()
+    side.asking = await run.begin(Ask(later[0] if later else model, "draft"))
+    if side.asking is None:
+        return None
     if later:
-        model = later[0]
-        run.hedged.add(model.id)
-    return await run.begin(Ask(model, "draft"))
+        run.hedged.add(later[0].id)
+    return await _reply(run, side.asking)
+
+
+def _hear(run: Run, asked: _Asked, done: set[asyncio.Future[Any]]) -> tuple[Asking, Reply] | None:
+    """Notes who has failed, and gives the first who has answered.
+
+    Raises:
+        BaseException: what is no provider's error ends the request.
+    """
+    won: tuple[Asking, Reply] | None = None
+    wrong: BaseException | None = None
+    for task in [task for task in asked if task in done]:
+        asking = asked[task].asking
+        error = task.exception()
+        if error is not None and not isinstance(error, ProviderError):
+            wrong = wrong or error
+            if asking is not None:
+                asking.raised = error
+            continue
+        reply = None if error is not None else task.result()
+        if reply is not None and won is not None:
+            continue  # both came in the same moment: the other one is heard of later
+        del asked[task]
+        if asking is None:
+            continue  # the budget did not pay for it
+        if error is not None:
+            _beside(asking, *asked.values())
+            run.failed(asking, error)
+        elif reply is not None:
+            won = asking, reply
+    if wrong is not None:
+        if won is not None:
+            run.answered(*won)  # it is paid for all the same
+        raise wrong
+    return won
+
+
+def _beside(asking: Asking, *sides: _Side) -> None:
+    """Notes how long a call was waited for before another one, which still counts, was made."""
+    for side in sides:
+        if side.asking is not None:
+            asking.ahead_ms = max(0.0, side.asking.began - asking.began) * 1000
 
 
 async def _take(run: Run, won: tuple[Asking, Reply], asked: _Asked) -> Call:
     """Hears the first answer, and cancels the other call."""
     asking, reply = won
     call = run.answered(asking, reply)
-    for task, other in list(asked.items()):
+    for task, side in list(asked.items()):
         task.cancel()
-        late = task.done() and not task.cancelled() and task.exception() is None
+        other = side.asking
+        if other is None:
+            continue  # its money was still waited for
+        late = None
+        if task.done() and not task.cancelled() and task.exception() is None:
+            late = task.result()
+        _beside(other, _Side(asking))
+        if late is not None:  # it is known what it cost
+            run.answered(other, late)
+            continue
         model = other.command.model
-        other.ahead_ms = max(0.0, asking.began - other.began) * 1000
-        if late:  # both came in the same moment: it is known what it cost
-            run.answered(other, task.result())
-        else:
-            run.failed(
-                other,
-                OvertakenError(
-                    f"{model.id}: another answer came first, and this call was cancelled",
-                    provider=model.provider,
-                    model=model.name,
-                    billed=None,
-                ),
-            )
+        run.failed(
+            other,
+            OvertakenError(
+                f"{model.id}: another answer came first, and this call was cancelled",
+                provider=model.provider,
+                model=model.name,
+                billed=None,
+            ),
+        )
     await _end(list(asked))
     asked.clear()
     return call

@@ -13,6 +13,7 @@ from cascadeflow.money import from_usd
 from cascadeflow.pipeline.report import budget_report, timing_report
 from cascadeflow.pipeline.result import CascadeResult, CostReport, RoutingReport, usd
 from cascadeflow.pipeline.settle import price_alone
+from cascadeflow.pipeline.turns import read_answer
 from cascadeflow.quality.report import QualityReport
 from cascadeflow.types import ChatRequest
 
@@ -120,7 +121,7 @@ class Recall:
         if key is None:
             return None
         try:
-            return await self._cache.get(key, now=run.created)
+            return _readable(run, await self._cache.get(key, now=run.created))
         except StoreError as error:
             _logger.warning("the cache cannot be read, and the request goes on: %s", error)
         except Exception as error:  # noqa: BLE001 - whatever a user's own cache raises
@@ -129,8 +130,9 @@ class Recall:
         return None
 
     async def remember(self, run: Run, answer: Call, result: CascadeResult) -> None:
-        """Keeps an answer, unless a budget made it a lesser one, or nobody accepted it."""
+        """Keeps an answer, unless a budget made it a lesser one, or it is not what was asked."""
         rejected = answer.role == "draft" and result.quality.accepted is not True
+        rejected = rejected or result.parse_problem is not None
         if run.budget_action != "none" or rejected or not run.use_cache or run.loop is not None:
             return
         kept = CachedAnswer.of(
@@ -161,7 +163,9 @@ def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
     alone = price_alone(run.baseline, answer.usage, run.created)
     model = answer.model
     plan = run.planned
-    parsed = None if run.schema is None else run.schema.parse(answer.text)
+    parsed = None
+    if run.schema is not None:
+        parsed = read_answer(run.schema, answer.text, answer.tool_calls)
     return CascadeResult(
         content=answer.text,
         request_id=run.request_id,
@@ -169,7 +173,6 @@ def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
         finish_reason=answer.finish_reason,
         tool_calls=answer.tool_calls,
         parsed=None if parsed is None else parsed.value,
-        parse_problem=None if parsed is None else parsed.problem,
         reasoning=answer.reasoning,
         streamed=run.streamed,
         cost=CostReport(
@@ -197,3 +200,11 @@ def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
         response_ids={model: answer.response_id},
         conversation=run.request.messages,
     )
+
+
+def _readable(run: Run, answer: CachedAnswer | None) -> CachedAnswer | None:
+    """Passes over what is not what was asked: types with one schema may have other validators."""
+    if answer is None or run.schema is None:
+        return answer
+    read = read_answer(run.schema, answer.text, answer.tool_calls)
+    return answer if read.problem is None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from cascadeflow.errors import OvertakenError
 from cascadeflow.money import to_usd
 from cascadeflow.pipeline.result import (
     AccountReport,
@@ -16,6 +17,7 @@ from cascadeflow.pipeline.result import (
     usd,
 )
 from cascadeflow.pipeline.settle import Turn, cost_report
+from cascadeflow.pipeline.turns import read_answer
 from cascadeflow.quality.report import QualityReport
 
 if TYPE_CHECKING:
@@ -45,8 +47,8 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         raise run.no_answer() from (failures[-1].error if failures else None)
     completion = answer.reply.completion
     parsed = None
-    if run.schema is not None and not (completion.tool_calls and not completion.text):
-        parsed = run.schema.parse(completion.text)
+    if run.schema is not None:
+        parsed = read_answer(run.schema, completion.text, completion.tool_calls)
     turns, quality, escalated = _turns(run, ending, answer)
     usage_by_model, usage = _usage(calls)
     return CascadeResult(
@@ -89,8 +91,9 @@ def _turns(run: Run, ending: Ending, answer: Call) -> tuple[list[Turn], QualityR
         turns.append(Turn(step.answer, run.tried[begin : step.end]))
         begin = step.end
         escalated = escalated or step.escalated
-        if ending.quality is None:
-            quality = step.quality or quality
+        # A draft that was accepted before is not this answer; a rejected one is why it was asked.
+        if ending.quality is None and step.quality is not None and not step.quality.accepted:
+            quality = step.quality
     turns.append(Turn(answer, run.tried[begin:]))
     return turns, quality, escalated
 
@@ -127,7 +130,7 @@ def _routing(
         model_used=answer.model.id,
         provider_used=answer.model.provider,
         escalated=escalated,
-        fallbacks=tuple([f.model.id for f in failures if f.ahead_ms is None]),
+        fallbacks=tuple([f.model.id for f in failures if not isinstance(f.error, OvertakenError)]),
     )
 
 
@@ -188,7 +191,8 @@ def timing_report(run: Run) -> TimingReport:
         validation_ms=run.validation_ms,
         verifier_ms=verifier_ms,
         transport_ms=transport_ms,
-        overhead_ms=max(0.0, total_ms - transport_ms - run.reader_ms),
+        overhead_ms=max(0.0, total_ms - transport_ms - run.reader_ms - (run.tools_ms or 0.0)),
+        tools_ms=run.tools_ms,
         reader_ms=run.reader_ms,
         first_token_ms=run.first_shown_ms,
     )

@@ -209,13 +209,15 @@ async def reserve_step(run: Run, plan: Plan) -> Plan | None:
     purse, reckoner, tracker = run.purse, run.reckoner, run.engine.tracker
     if purse is None or reckoner is None or tracker is None:
         return plan
-    plans = [plan]
+    plans: list[tuple[Plan, BudgetAction]] = [(plan, run.budget_action)]
     if tracker.mode == "degrade" and not run.pinned:
-        plans += [*reckoner.alone(plan, free=False), *reckoner.alone(plan, free=True)]
-    for each in plans:
+        plans += [(each, "cheaper_plan") for each in reckoner.alone(plan, free=False)]
+        plans += [(each, "free_model") for each in reckoner.alone(plan, free=True)]
+    for each, action in plans:
         try:
             planned = {m.id: reckoner.worst(m, run.output_cap) for m in _first(each)}
             if await purse.promise(planned):
+                run.budget_action = action
                 return each
         except (InvalidRequestError, UnknownPriceError):
             continue  # nobody can say what it costs at most

@@ -6,17 +6,17 @@ against what a recording transport saw.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from cascadeflow.money import to_usd
 from cascadeflow.types import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cascadeflow.budgets.records import AccountStanding, BudgetState
     from cascadeflow.models.completer import Attempt
     from cascadeflow.models.completion import Completion
@@ -219,7 +219,9 @@ class TimingReport:
         validation_ms: judging the draft; `None` when none was judged.
         verifier_ms: calls of verifying (or directly answering) models, likewise.
         transport_ms: the part of all calls spent waiting for the network and the providers.
-        overhead_ms: `total_ms - transport_ms - reader_ms`: what this package itself took.
+        tools_ms: running the tools of a loop, side by side; `None` when none was run.
+        overhead_ms: `total_ms - transport_ms - tools_ms - reader_ms`: what this package itself
+            took.
         reader_ms: what the reader of a stream took between two events.
         first_token_ms: until the first piece of the answer that was kept, on a stream.
     """
@@ -229,6 +231,7 @@ class TimingReport:
     validation_ms: float | None = None
     verifier_ms: float | None = None
     transport_ms: float = 0.0
+    tools_ms: float | None = None
     overhead_ms: float = 0.0
     reader_ms: float = 0.0
     first_token_ms: float | None = None
@@ -434,13 +437,16 @@ class CascadeResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The whole result as plain JSON values; money is exact text, times are ISO 8601."""
-        return {
+        plain = {
             f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name not in _WITHHELD
         }
+        plain["parsed"] = _plain_parsed(self.parsed)
+        return plain
 
 
-_WITHHELD = frozenset({"completion", "conversation"})
-"""What the caller sent, and what the provider said in its own words: more than a proof needs."""
+_WITHHELD = frozenset({"completion", "conversation", "parsed"})
+"""What the caller sent and what the provider said in its own words are more than a proof needs;
+`parsed` is written by itself."""
 
 _GROUPS = frozenset({"budget", "cost", "quality", "routing", "timing"})
 
@@ -462,10 +468,20 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - a case a line
         return format(value, "f")
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if hasattr(value, "model_dump"):  # a pydantic model that the caller asked for
-        return value.model_dump(mode="json")
-    if hasattr(value, "items"):
+    if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     return value
+
+
+def _plain_parsed(value: Any) -> Any:
+    """What the caller asked for may be of any type: it is written as pydantic writes it."""
+    if value is None:
+        return None
+    from pydantic_core import to_jsonable_python  # noqa: PLC0415 - it has read the value
+
+    # What nobody can write as JSON stands there as its text.
+    return _plain(to_jsonable_python(value, fallback=str))

@@ -23,9 +23,11 @@ from cascadeflow.pipeline import events
 from cascadeflow.pipeline.cascade import course
 from cascadeflow.pipeline.limits import output_limit, stated_limit, thinking_tokens
 from cascadeflow.pipeline.settle import Call, Failure, settle
+from cascadeflow.pipeline.turns import read_answer
 from cascadeflow.quality.report import CheckReport, QualityReport
 
 if TYPE_CHECKING:
+    from asyncio import Future
     from collections.abc import Awaitable, Callable, Generator
 
     from cascadeflow.budgets.records import Spender
@@ -97,7 +99,8 @@ class Asking:
         read_ms: how long the stream's reader had taken by then.
         usage: what the provider has said so far that it used, on a stream.
         estimate: nanodollars that it is reckoned to have cost, once it has broken off.
-        ahead_ms: set when another one's answer came first: how much earlier this one was asked.
+        ahead_ms: set when another call was under way too: how much earlier this one was asked.
+        raised: what ended it, where that is no provider's error and another call was under way.
     """
 
     command: Ask
@@ -108,6 +111,7 @@ class Asking:
     usage: Usage | None = None
     estimate: int | None = None
     ahead_ms: float | None = None
+    raised: BaseException | None = None
 
     @property
     def may_retry(self) -> RetryPermit | None:
@@ -178,6 +182,8 @@ class Run:
         self.cached: CachedAnswer | None = None  # the answer, when nobody need be asked
         self.uncovered: list[str] = []  # models that were not asked for want of money
         self.outbox: list[events.Event] = []  # told, but not yet read by a stream's reader
+        self.news: Future[None] | None = None  # whoever waits for the outbox to have something
+        self.tools_ms: float | None = None  # time the tools of a loop took, the reader's apart
         self.reader_ms = 0.0  # time a stream's reader took between events
         self.first_shown_ms: float | None = None
         self.open: list[Asking] = []  # the calls under way
@@ -224,6 +230,8 @@ class Run:
             self.engine.notify(event)
         if self.streamed:
             self.outbox.append(event)
+            if self.news is not None and not self.news.done():
+                self.news.set_result(None)
 
     def take_up(self) -> None:
         """Begins a stream whose reader came late: what it took until then is the reader's time."""
@@ -302,7 +310,9 @@ class Run:
         return recalled(self, answer)
 
     async def begin(self, command: Ask) -> Asking | None:
-        """Begins to ask a model; `None` when the budget does not pay for it."""
+        """Begins to ask a model; `None` when it was asked before, or is not paid for."""
+        if command.model.id in self.hedged:
+            return None
         tab: Tab | None = None
         if self.purse is not None:
             cover = self.purse.cover(command.model, command.role)
@@ -350,7 +360,7 @@ class Run:
         command, completion = asking.command, reply.completion
         model = command.model
         cost = settle(model, completion, at=self.created)
-        call = Call(model, command.role, asking.chat, reply, cost)
+        call = Call(model, command.role, asking.chat, reply, cost, asking.ahead_ms)
         self.tried.append(call)
         # Booked before anybody is told: who listens may end the program.
         if asking.tab is not None:
@@ -436,17 +446,14 @@ class Run:
         if partial.usage is not None or partial.reported_cost is not None:
             cost = settle(model, partial, at=self.created).nanodollars
         if billed is not False:
-            from cascadeflow.models.estimate import (  # noqa: PLC0415 - seldom needed
-                estimate_cost,
-                estimate_usage,
-            )
+            from cascadeflow.models.estimate import estimate_usage  # noqa: PLC0415 - seldom needed
 
             if seen is not None and seen.usage is None:
                 seen = replace(seen, usage=asking.usage)
             usage = estimate_usage(model, asking.chat, seen or partial)
-            asking.estimate = (
-                None if usage is None else estimate_cost(model, usage, at=self.created)
-            )
+            if usage is not None:
+                reckoned = settle(model, Completion(usage=usage), at=self.created)
+                asking.estimate = reckoned.nanodollars
         if asking.tab is not None:
             asking.tab.failed(
                 error, billed=billed, known=cost, usage=partial.usage, estimate=asking.estimate
@@ -536,8 +543,10 @@ class Run:
         broken: list[int | None] = []
         # A key that is missing, words that a protocol has not: nothing was sent.
         unsent = isinstance(error, (ConfigurationError, InvalidRequestError))
+        # Of two that were under way, by the one that raised it.
+        by = [asking for asking in self.open if asking.raised is error] or self.open
         for asking in self.open:
-            billed = False if unsent else None
+            billed = False if unsent and asking in by else None
             broken.append(self._settle_partial(asking, None, error=error, billed=billed))
         self.open.clear()
         self.settle()
@@ -563,9 +572,7 @@ def _checked(report: object) -> QualityReport:
 
 def _read_as(schema: OutputSchema, answer: Completion, report: QualityReport) -> QualityReport:
     """Rejects a draft that cannot be read as what the caller asked for."""
-    if answer.tool_calls and not answer.text:
-        return report  # it is not the answer yet
-    problem = schema.parse(answer.text).problem
+    problem = read_answer(schema, answer.text, answer.tool_calls).problem
     if problem is None:
         return report
     reason = f"the answer is no {schema.format.name}: {problem}"

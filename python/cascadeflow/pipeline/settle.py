@@ -37,6 +37,7 @@ class Call:
         request: what it was sent.
         reply: what it answered, and how that was come by.
         cost: what that cost, and by which price.
+        ahead_ms: where another call was under way too: how much earlier this one was asked.
     """
 
     model: ModelConfig
@@ -44,6 +45,7 @@ class Call:
     request: ChatRequest
     reply: Reply
     cost: CostOf
+    ahead_ms: float | None = None
 
     @property
     def attempts(self) -> tuple[Attempt, ...]:
@@ -57,8 +59,9 @@ class Call:
 
     @property
     def transport_ms(self) -> float:
-        """The part of it that was spent waiting."""
-        return self.reply.transport_ms
+        """The part of it that was spent waiting, and that no other call was waited for."""
+        waited = self.reply.transport_ms
+        return waited if self.ahead_ms is None else min(waited, self.ahead_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ class Failure:
         duration_ms: from asking to the failure. All of it counts as waiting.
         estimate: nanodollars it is reckoned to have cost, counted; `None` when it surely cost
             nothing, or nobody can say.
-        ahead_ms: where another answer came first: how much earlier this one was asked.
+        ahead_ms: where another call was under way too: how much earlier this one was asked.
     """
 
     model: ModelConfig

@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from cascadeflow.errors import InvalidRequestError
+from cascadeflow.errors import InvalidRequestError, ToolAbort
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.result import StepReport
 from cascadeflow.pipeline.turns import assistant_message
@@ -97,7 +97,10 @@ class ToolLoop:
         if step >= self._most or run.out_of_time():
             return False
         completion = answer.reply.completion
+        began, read_ms = run.elapsed_ms(), run.reader_ms
         outcomes = await self._outcomes(run, step, completion.tool_calls)
+        took_ms = run.elapsed_ms() - began - (run.reader_ms - read_ms)
+        run.tools_ms = (run.tools_ms or 0.0) + took_ms
         report = StepReport(model=answer.model.id, text=completion.text, outcomes=outcomes)
         before = run.request
         run.request = replace(
@@ -147,19 +150,35 @@ class ToolLoop:
 
     async def _run(self, run: Run, step: int, call: ToolCall) -> ToolOutcome:
         run.tell(events.ToolStarted(request_id=run.request_id, step=step, call=call))
-        problem = self._toolbox.check(call)
-        if problem is not None:
-            text = problem.message
-            outcome = ToolOutcome(call=call, content=text, error=text, duration_ms=0.0)
-        elif self._executor is True:
+        try:
+            outcome = await self._execute(run, step, call)
+        except ToolAbort:
+            raise
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Nobody cancelled this: the tool waited for something that was cancelled.
+            outcome = _broken(call, "CancelledError: what the tool waited for was cancelled")
+        except Exception as error:  # noqa: BLE001 - a validator of the tool's own types
+            outcome = _broken(call, f"{type(error).__name__}: {error}")
+        run.tell(events.ToolFinished(request_id=run.request_id, step=step, outcome=outcome))
+        return outcome
+
+    async def _execute(self, run: Run, step: int, call: ToolCall) -> ToolOutcome:
+        if self._executor is True:
             context = ToolContext(
                 call_id=call.id,
                 request_id=run.request_id,
                 user_id=run.spender.user_id,
                 step=step,
             )
-            outcome = await self._toolbox.execute(call, context=context, timeout=run.left())
-        else:
-            outcome = await run_executor(self._executor, call, timeout=run.left())
-        run.tell(events.ToolFinished(request_id=run.request_id, step=step, outcome=outcome))
-        return outcome
+            return await self._toolbox.execute(call, context=context, timeout=run.left())
+        problem = self._toolbox.check(call)
+        if problem is not None:
+            return _broken(call, problem.message)
+        return await run_executor(self._executor, call, timeout=run.left())
+
+
+def _broken(call: ToolCall, why: str) -> ToolOutcome:
+    return ToolOutcome(call=call, content=why, error=why)
