@@ -54,8 +54,9 @@ class AnthropicMessagesCodec:
     def encode(self, request: ChatRequest) -> EncodedRequest:
         """Writes a request.
 
-        System messages go into `system`, wherever they stood. The protocol has no seed and no
-        log-probabilities; "any JSON" it lacks too, and it is asked for in words.
+        System messages go into `system`, wherever they stood, and messages that say nothing are
+        left out, since the protocol refuses them. It has no seed and no log-probabilities; "any
+        JSON" it lacks too, and it is asked for in words.
 
         Raises:
             InvalidRequestError: the protocol has no words for a part of it.
@@ -103,6 +104,7 @@ class AnthropicMessagesCodec:
 
     def decoder(self, headers: Mapping[str, str] = EMPTY) -> StreamDecoder:
         """Gives a decoder for one streamed response, or for a whole one that came instead."""
+
         def whole(body: bytes) -> Completion:
             return self.decode(200, headers, body)
 
@@ -158,6 +160,8 @@ class AnthropicMessagesCodec:
             blocks: Any = self._blocks(message)
             fields = message_fields(message, self.name) if message.extras else {}
             blocks = fields.pop("content", blocks)
+            if not blocks and not fields:
+                continue  # a message without content is refused: an answer may have had none
             if after_result and role == "user" and not fields:
                 written[-1]["content"].extend(blocks)
             else:
@@ -170,7 +174,8 @@ class AnthropicMessagesCodec:
             )
         if not written:
             raise InvalidRequestError(
-                f"{self.name} needs a message that is not a system message: add the user's"
+                f"{self.name} needs a message that is not a system message, and not empty: "
+                "add the user's"
             )
         return written
 

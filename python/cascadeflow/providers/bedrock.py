@@ -116,6 +116,7 @@ class BedrockConverseCodec:
 
     def decoder(self, headers: Mapping[str, str] = EMPTY) -> StreamDecoder:
         """Gives a decoder for one streamed response, or for a whole one that came instead."""
+
         def whole(body: bytes) -> Completion:
             return self.decode(200, headers, body)
 

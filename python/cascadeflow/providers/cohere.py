@@ -129,6 +129,7 @@ class CohereChatCodec:
 
     def decoder(self, headers: Mapping[str, str] = EMPTY) -> StreamDecoder:
         """Gives a decoder for one streamed response, or for a whole one that came instead."""
+
         def whole(body: bytes) -> Completion:
             return self.decode(200, headers, body)
 
@@ -193,6 +194,11 @@ class CohereChatCodec:
             if isinstance(part, TextPart):
                 parts.append({"type": "text", "text": part.text})
             elif isinstance(part, ImagePart):
+                if message.role == "tool":
+                    raise InvalidRequestError(
+                        f"{self.name} takes no images in a tool's result: put the image into a "
+                        "user message behind it"
+                    )
                 image: dict[str, Any] = {"url": part.url or data_url(part)}
                 if part.detail is not None:
                     image["detail"] = part.detail

@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/chat. What a dialect does differe
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.errors import InvalidRequestError
@@ -57,7 +58,7 @@ class OpenAIChatCodec:
         """
         body: dict[str, Any] = {
             "model": request.model,
-            "messages": [self._message(message) for message in request.messages],
+            "messages": self._messages(request.messages),
         }
         self._limit_and_sample(body, request)
         if request.tools:
@@ -112,6 +113,7 @@ class OpenAIChatCodec:
 
     def decoder(self, headers: Mapping[str, str] = EMPTY) -> StreamDecoder:
         """Gives a decoder for one streamed response, or for a whole one that came instead."""
+
         def whole(body: bytes) -> Completion:
             return self.decode(200, headers, body)
 
@@ -150,6 +152,38 @@ class OpenAIChatCodec:
             tool_calls=completion.tool_calls,
             extras={f"provider:{self.name}": back} if back else EMPTY,
         )
+
+    def _messages(self, messages: Iterable[Message]) -> list[dict[str, Any]]:
+        """Writes the conversation.
+
+        A tool's result holds only text. What else it has stands in a user message behind the
+        results, which must follow their calls unbroken. Mistral, which has words of its own for
+        files, takes them in the result, and no user message behind one.
+        """
+        written: list[dict[str, Any]] = []
+        behind: list[dict[str, Any]] = []
+        for message in messages:
+            content = message.content
+            if message.role != "tool" and behind:
+                written.append({"role": "user", "content": behind})
+                behind = []
+            if (
+                message.role != "tool"
+                or isinstance(content, str)
+                or self._quirks.documents == "document_url"
+            ):
+                written.append(self._message(message))
+                continue
+            texts = tuple(part for part in content if isinstance(part, TextPart))
+            if len(texts) < len(content):
+                said = f"The result of the call {self._call_id(message.tool_call_id or '')} holds:"
+                behind.append({"type": "text", "text": said})
+                files = (part for part in content if not isinstance(part, TextPart))
+                behind.extend(self._part(part) for part in files)
+            written.append(self._message(replace(message, content=texts or "")))
+        if behind:
+            written.append({"role": "user", "content": behind})
+        return written
 
     def _message(self, message: Message) -> dict[str, Any]:
         role = message.role
