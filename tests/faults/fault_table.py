@@ -346,8 +346,7 @@ async def line_of_a_megabyte(link: Link, voice: Voice) -> None:
 
 @fault(whole=None, streamed=BROKEN)
 async def line_of_a_megabyte_that_never_ends(link: Link, voice: Voice) -> None:
-    body = b"data: " + b"x" * MEGABYTE
-    await link.respond(body, kind=voice.stream_kind)
+    await link.respond(voice.unfinished, kind=voice.stream_kind)
 
 
 # Within a stream
@@ -517,8 +516,8 @@ async def drip_that_never_ends(link: Link, voice: Voice) -> None:
     """Each byte comes in time, and the answer never."""
     kind = voice.stream_kind if link.streamed else "application/json"
     await link.send(head(200, {"content-type": kind, "transfer-encoding": "chunked"}))
-    while True:
-        await link.send(chunk(b"d"))
+    for byte in voice.unfinished if link.streamed else b" " * MEGABYTE:
+        await link.send(chunk(bytes((byte,))))
         await asyncio.sleep(0.01)
 
 

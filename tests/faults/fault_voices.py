@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from cascadeflow.models.config import ModelConfig
 from cascadeflow.models.prices import Price
-from cascadeflow.testing import anthropic_form, openai_form
+from cascadeflow.testing import (
+    anthropic_form,
+    bedrock_form,
+    cohere_form,
+    gemini_form,
+    openai_form,
+    responses_form,
+)
 from cascadeflow.testing.behaviour import Ask, Reply
 
 if TYPE_CHECKING:
@@ -35,6 +42,7 @@ class Voice:
         stream_kind: a stream's content type.
         end_mark: what stands in the event that says nothing but that the stream has ended.
         padding: bytes of a stream that say nothing, as often as they come.
+        unfinished: bytes of a stream that are no event as long as nothing follows.
     """
 
     provider: str
@@ -44,6 +52,7 @@ class Voice:
     stream_kind: str = "text/event-stream"
     end_mark: bytes | None = None
     padding: bytes = b": nothing to say yet\n\n" * 1000
+    unfinished: bytes = b"data: " + b"x" * 1_000_000
 
     def __str__(self) -> str:
         return self.provider
@@ -86,7 +95,10 @@ class Voice:
     def without_usage(self) -> tuple[bytes, list[bytes]]:
         """A whole answer and a stream that never say what was used."""
         whole = json.dumps(_without(json.loads(self.whole()), self.usage_key)).encode()
-        return whole, [self._silenced(event) for event in self.events()]
+        events = self.events()
+        if self.stream_kind == BINARY:
+            return whole, [event for event in events if not _carries(event, self.usage_key)]
+        return whole, [self._silenced(event) for event in events]
 
     def error(self, message: str = "come again later") -> bytes:
         """An error response's body."""
@@ -145,6 +157,19 @@ def event(data: Any, name: str | None = None) -> bytes:
     return (f"event: {name}\n" if name else "").encode() + f"data: {text}\n\n".encode()
 
 
+BINARY = "application/vnd.amazon.eventstream"
+
+
+def exception(name: str, message: str) -> bytes:
+    """An exception in a stream of Amazon's."""
+    headers = {
+        ":exception-type": name,
+        ":content-type": "application/json",
+        ":message-type": "exception",
+    }
+    return bedrock_form.frame(headers, json.dumps({"message": message}).encode())
+
+
 VOICES: Sequence[Voice] = (
     Voice(
         "openai",
@@ -160,5 +185,42 @@ VOICES: Sequence[Voice] = (
             "error",
         ),
         end_mark=b"message_stop",
+    ),
+    Voice(
+        "openai-responses",
+        responses_form,
+        overloaded=event(
+            {"type": "error", "code": "server_error", "message": "overloaded", "param": None},
+            "error",
+        ),
+    ),
+    Voice(
+        "gemini",
+        gemini_form,
+        overloaded=event({"error": {"code": 503, "message": "busy", "status": "UNAVAILABLE"}}),
+        usage_key="usageMetadata",
+    ),
+    Voice(
+        "bedrock",
+        bedrock_form,
+        overloaded=exception("serviceUnavailableException", "busy"),
+        stream_kind=BINARY,
+        padding=bedrock_form.frame({":event-type": "messageStart"}, b'{"role":"assistant"}') * 300,
+        # A whole prelude, and a part of the frame that it announces.
+        unfinished=bedrock_form.frame({":event-type": "contentBlockDelta"}, b"x" * 2_000_000)[
+            :1_000_000
+        ],
+    ),
+    Voice(
+        "cohere",
+        cohere_form,
+        overloaded=event(
+            {
+                "type": "message-end",
+                "delta": {"finish_reason": "ERROR", "error": "internal server error"},
+            },
+            "message-end",
+        ),
+        end_mark=b"[DONE]",
     ),
 )
