@@ -24,9 +24,10 @@ from cascadeflow.errors import (
     ProviderTimeoutError,
     RateLimitedError,
 )
+from cascadeflow.providers.scrubbing import scrub, scrub_body, scrub_error, scrub_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 __all__ = [
     "error_from_body",
@@ -38,15 +39,10 @@ __all__ = [
     "scrub",
     "scrub_body",
     "scrub_error",
+    "scrub_value",
 ]
 
 _LONGEST_QUOTE: Final = 400
-
-_KEY_LIKE: Final = re.compile(
-    r"(?:\b(?:sk|pk|rk|gsk|xai|pplx|csk|hf|fw|tgp)[-_][A-Za-z0-9_*.\-]{8,})"
-    r"|(?:\b(?:AIza|ya29\.)[A-Za-z0-9_\-.]{16,})"
-    r"|(?:(?i:bearer)\s+[^\s\"'<>,]{8,})"
-)
 
 _CONTEXT: Final = re.compile(
     r"context[ _]?(?:length|window|limit|size)|maximum context|prompt is too long|too many tokens"
@@ -140,55 +136,6 @@ _ADVICE: Final[tuple[tuple[type[ProviderError], str], ...]] = (
 )
 
 
-def scrub(text: str, secrets: Iterable[str] = ()) -> str:
-    """Blanks keys in a text: the given ones, and what has the form of one.
-
-    >>> scrub("bad key: sk-proj-0123456789abcdef, tenant-7-secret", ["tenant-7-secret"])
-    'bad key: [key], [key]'
-    """
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "[key]")
-    return _KEY_LIKE.sub("[key]", text)
-
-
-_DEEPEST: Final = 32
-
-
-def scrub_body(body: bytes, secrets: Iterable[str]) -> bytes:
-    """Blanks the given keys in a response's body, also where JSON has escaped them."""
-    for secret in secrets:
-        if secret:
-            escaped = json.dumps(secret)[1:-1]
-            for form in {secret, escaped, escaped.replace("/", "\\/")}:
-                body = body.replace(form.encode(), b"[key]")
-    return body
-
-
-def scrub_value(value: Any, secrets: Iterable[str] = (), depth: int = _DEEPEST) -> Any:
-    """Blanks keys in every text of a JSON value; what is nested deeper than any error is cut."""
-    if isinstance(value, str):
-        return scrub(value, secrets)
-    if isinstance(value, (list, dict)) and not depth:
-        return "[cut]"
-    if isinstance(value, list):
-        return [scrub_value(item, secrets, depth - 1) for item in value]
-    if isinstance(value, dict):
-        return {key: scrub_value(item, secrets, depth - 1) for key, item in value.items()}
-    return value
-
-
-def scrub_error(error: ProviderError, secrets: Iterable[str]) -> None:
-    """Blanks the given keys in everything that an error carries."""
-    kept = tuple(secret for secret in secrets if secret)
-    error.args = tuple(scrub(str(arg), kept) for arg in error.args)
-    error.details = scrub_value(error.details, kept)
-    if error.code is not None:
-        error.code = scrub(error.code, kept)
-    if error.request_id is not None:
-        error.request_id = scrub(error.request_id, kept)
-
-
 def error_from_body(
     provider: str,
     status: int,
@@ -236,11 +183,11 @@ def error_from_object(
     effective = status if status is not None and status >= 300 else _status_in(parsed, kind, code)  # noqa: PLR2004
     own = by_status.get(effective) if by_status is not None and effective is not None else None
     cls = own or _classify(effective, kind, code, message)
-    quote = scrub(message)[:_LONGEST_QUOTE]
+    quoted = scrub(message)[:_LONGEST_QUOTE]
     advice = next((text for base, text in _ADVICE if issubclass(cls, base)), "")
     if effective is not None and 300 <= effective < 400:  # noqa: PLR2004
         advice = "the base URL is probably not the API's"
-    said = f": {quote}" if quote else ""
+    said = f": {quoted}" if quoted else ""
     answered = f"answered {effective}" if effective else "reported an error"
     wait = retry_after_of(headers)
     error = cls(
