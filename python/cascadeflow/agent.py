@@ -14,6 +14,7 @@ from cascadeflow.agent_setup import (
     UnknownPrice,
     completer_of,
     hedge_seconds,
+    must_have,
     notifier_of,
     one_of,
     quality_of,
@@ -151,6 +152,7 @@ class CascadeAgent:
         one_of("on_verifier_failure", on_verifier_failure, OnVerifierFailure)
         one_of("unknown_price", unknown_price, UnknownPrice)
         self._clock = clock or SystemClock()
+        must_have("clock", self._clock, "a Clock", "now", "monotonic", "sleep")
         now = self._clock.now()
         configs = read_models(models)
         spare = read_models(fallbacks, "fallbacks")

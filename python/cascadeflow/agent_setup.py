@@ -40,6 +40,7 @@ __all__ = [
     "completer_of",
     "hedge_seconds",
     "loop_of",
+    "must_have",
     "notifier_of",
     "one_of",
     "quality_of",
@@ -239,6 +240,18 @@ def spender_of(
     )
 
 
+def must_have(option: str, given: object, kind: str, *names: str) -> None:
+    """Refuses what lacks what will be asked of it.
+
+    Raises:
+        ConfigurationError: it says what the option takes.
+    """
+    if isinstance(given, type) or not all(hasattr(given, name) for name in names):
+        what = given.__name__ if isinstance(given, type) else type(given).__name__
+        hint = f"; make one: {what}(…)" if isinstance(given, type) else ""
+        raise ConfigurationError(f"{option} must be {kind}, not {what}{hint}")
+
+
 def recall_of(
     cache: CacheOption,
     scope: CacheScope,
@@ -251,10 +264,15 @@ def recall_of(
     """Gives what keeps answers: what was asked for, or memory where a budget may need it.
 
     Raises:
-        ConfigurationError: there is no such cache, or no such scope.
+        ConfigurationError: there is no such cache or scope, or it is no tracker or validator.
         StoreError: the cache's file cannot be opened.
     """
     one_of("cache_scope", scope, Literal["user", "tenant", "global"])
+    if tracker is not None:
+        must_have("cost_tracker", tracker, "a CostTracker", "reserve", "mode")
+    must_have(
+        "validator", validator, "an object with `judge(request, completion, *, config)`", "judge"
+    )
     degrades = tracker is not None and tracker.mode == "degrade"
     if cache is None and not degrades:
         return None
@@ -290,7 +308,8 @@ def completer_of(
     """Gives who asks the models.
 
     Raises:
-        ConfigurationError: a completer was given, and options that are its own affair.
+        ConfigurationError: a completer was given, and options that are its own affair; or an option
+            is of another type.
     """
     if completer is not None:
         own = (transport, retry, deadlines)
@@ -299,6 +318,7 @@ def completer_of(
                 "completer= asks the models itself: leave transport=, retry=, deadlines= and "
                 "breaker= to it"
             )
+        must_have("completer", completer, "a Completer", "complete")
         return completer
     from cascadeflow.providers.completer import Providers  # noqa: PLC0415
 

@@ -33,6 +33,18 @@ _LARGEST_WINDOW: Final = 1_000
 """Tries that a circuit breaker remembers for a model, at most."""
 
 
+def _whole(what: str, value: Any) -> None:
+    """Refuses what is no whole number, whatever its annotation says."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigurationError(f"{what} must be a whole number, not {value!r}")
+
+
+def _seconds(what: str, value: Any) -> None:
+    """Refuses what is no number at all; its bounds are looked at where they are known."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ConfigurationError(f"{what} must be a number of seconds, not {value!r}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetConfig:
     """What one user, team, tag … may spend, in US dollars. 0 is a limit of zero; `None` is none.
@@ -116,6 +128,9 @@ class RetryPolicy:
     max_delay: float = 8.0
 
     def __post_init__(self) -> None:
+        _whole("RetryPolicy.attempts", self.attempts)
+        _seconds("RetryPolicy.base_delay", self.base_delay)
+        _seconds("RetryPolicy.max_delay", self.max_delay)
         if self.attempts < 1:
             raise ConfigurationError(
                 f"RetryPolicy.attempts must be at least 1, not {self.attempts}"
@@ -143,7 +158,10 @@ class Deadlines:
     def __post_init__(self) -> None:
         for name in ("connect", "first_byte", "between_chunks", "total"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is None:
+                continue
+            _seconds(f"Deadlines.{name}", value)
+            if not value > 0:
                 raise ConfigurationError(
                     f"Deadlines.{name} must be more than 0 seconds or None, not {value}"
                 )
@@ -181,6 +199,10 @@ class BreakerPolicy:
     max_cooldown: float = 120.0
 
     def __post_init__(self) -> None:
+        for name in ("failures", "window"):
+            _whole(f"BreakerPolicy.{name}", getattr(self, name))
+        for name in ("period", "cooldown", "max_cooldown"):
+            _seconds(f"BreakerPolicy.{name}", getattr(self, name))
         if not 1 <= self.failures <= self.window <= _LARGEST_WINDOW:
             raise ConfigurationError(
                 f"BreakerPolicy needs 1 <= failures <= window <= {_LARGEST_WINDOW}, not "
@@ -208,6 +230,9 @@ class QualityConfig:
     threshold: float = 0.80
 
     def __post_init__(self) -> None:
+        value: Any = self.threshold  # whatever the annotation says
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ConfigurationError(f"QualityConfig.threshold must be a number, not {value!r}")
         if not 0.0 <= self.threshold <= 1.0:
             raise ConfigurationError(
                 f"QualityConfig.threshold must lie in 0..1, not {self.threshold}"

@@ -92,11 +92,26 @@ def test_an_unknown_field_is_refused_with_the_nearest_one(name: str, hint: str) 
         {"max_tokens": True},
         {"context_window": 0},
         {"price": 0.25},
+        {"cost": "0.25"},
+        {"temperature": "hot"},
+        {"max_tokens": "100"},
+        {"max_tokens": 1.5},
+        {"name": 5},
+        {"api_key": b"secret"},
+        {"base_url": 5},
+        {"headers": "x-a: b"},
+        {"extra": [("a", 1)]},
     ],
 )
 def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
         ModelConfig(**{"name": "m", "provider": "openai", **settings})
+
+
+def test_a_key_of_another_type_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="api_key must be text, not bytes") as caught:
+        ModelConfig("m", "openai", api_key=b"secret")  # type: ignore[arg-type]
+    assert "secret" not in str(caught.value)
 
 
 def test_a_number_as_price_is_told_apart_from_v01s_cost() -> None:

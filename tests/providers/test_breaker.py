@@ -298,6 +298,11 @@ def test_threads_lose_no_failure_and_let_one_probe_through() -> None:
         {"cooldown": 0.0},
         {"cooldown": 9.0, "max_cooldown": 8.0},
         {"period": float("nan")},
+        {"failures": "10"},
+        {"failures": 1.5},
+        {"window": None},
+        {"period": "60"},
+        {"cooldown": True},
     ],
 )
 def test_a_policy_that_cannot_work_is_refused(settings: dict[str, Any]) -> None:

@@ -126,6 +126,11 @@ def test_a_record_is_replaced_only_on_purpose_and_its_codec_with_it() -> None:
         {"id": "a", "env_urls": ("llm.example/{A}",)},
         {"id": "a", "protocol": "telepathy"},
         {"id": "a", "auth": "handshake"},
+        {"id": 3},
+        {"id": "a", "base_url": 3},
+        {"id": "a", "env_urls": "https://{A}"},
+        {"id": "a", "key_env": "A_KEY"},
+        {"id": "a", "quirks": {"refuses": ["user"]}},
     ],
 )
 def test_a_record_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,7 @@ LOCAL_PROVIDERS: Final = frozenset({"llamacpp", "lmstudio", "local", "ollama", "
 """Providers that run on the user's own machines: free unless a price is stated."""
 
 _HOTTEST: Final = 2.0
+_TEXTS: Final = ("name", "provider", "api_key", "base_url", "system_prompt", "tokenizer")
 _added: set[str] = set()
 
 _GONE: Final = {
@@ -108,6 +110,16 @@ class ModelConfig:
     extra: JsonObject = field(default=EMPTY, kw_only=True, hash=False)
 
     def __post_init__(self) -> None:
+        for name in _TEXTS:
+            text = getattr(self, name)
+            if text is not None and not isinstance(text, str):  # never shown: it may be a key
+                raise ConfigurationError(
+                    f"ModelConfig.{name} must be text, not {type(text).__name__}"
+                )
+        for name in ("headers", "extra"):
+            if not isinstance(getattr(self, name), Mapping):
+                kind = type(getattr(self, name)).__name__
+                raise ConfigurationError(f"ModelConfig.{name} must be a dict, not {kind}")
         if not self.name or not self.provider:
             raise ConfigurationError(
                 "ModelConfig needs a name and a provider, such as openai:gpt-5-mini"
@@ -120,10 +132,8 @@ class ModelConfig:
         _between("temperature", self.temperature, most=_HOTTEST)
         _between("quality_score", self.quality_score, most=1.0)
         _between("speed_ms", self.speed_ms, "milliseconds")
-        for name in ("max_tokens", "context_window"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or value < 1):
-                raise ConfigurationError(f"ModelConfig.{name} must be at least 1, not {value}")
+        _tokens("max_tokens", self.max_tokens)
+        _tokens("context_window", self.context_window)
         if self.price is not None and not hasattr(self.price, "upper_bound"):
             raise ConfigurationError(
                 f"ModelConfig.price is a Price(input=…, output=…) in USD per million tokens, not "
@@ -153,10 +163,24 @@ class ModelConfig:
         return cls(name=name, provider=provider, **settings)
 
 
+def _tokens(name: str, value: Any) -> None:
+    """Refuses what is no number of tokens."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ConfigurationError(
+            f"ModelConfig.{name} must be a whole number of tokens, not {value!r}"
+        )
+    if value < 1:
+        raise ConfigurationError(f"ModelConfig.{name} must be at least 1, not {value}")
+
+
 def _between(name: str, value: float | None, unit: str = "", *, most: float | None = None) -> None:
     """Refuses what is no finite number of at least 0; a comparison with NaN is false."""
     if value is None:
         return
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise ConfigurationError(f"ModelConfig.{name} must be a number, not {value!r}")
     upper = float("inf") if most is None else most
     if not 0 <= value <= upper or value == float("inf"):
         bounds = "at least 0" if most is None else f"between 0 and {most:g}"

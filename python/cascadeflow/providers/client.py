@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cascadeflow.clock import SystemClock
 from cascadeflow.config import BreakerPolicy, Deadlines, RetryPolicy
 from cascadeflow.errors import (
+    ConfigurationError,
     MalformedResponseError,
     ProviderConnectionError,
     ProviderError,
@@ -70,6 +71,9 @@ class HttpCompleter:
         breaker: when a model that keeps failing is left alone for a while; `None` never does that.
         clock: what is asked for the time, and waited on between tries.
         random: what the waits between tries are drawn from.
+
+    Raises:
+        ConfigurationError: an option is of another type.
     """
 
     def __init__(
@@ -82,6 +86,9 @@ class HttpCompleter:
         clock: Clock | None = None,
         random: Random | None = None,
     ) -> None:
+        _check("retry", retry, RetryPolicy)
+        _check("deadlines", deadlines, Deadlines)
+        _check("breaker", breaker, BreakerPolicy)
         self._transport = as_transport(transport)
         self._owns_transport = transport is None
         self._retry = retry or RetryPolicy()
@@ -527,6 +534,12 @@ class HttpCompleter:
 
     def _left(self, call: Call) -> float | None:
         return None if call.deadline is None else call.deadline - self._clock.monotonic()
+
+
+def _check(option: str, given: Any, kind: type) -> None:
+    """Refuses what is neither `None` nor of its type, before a request comes upon it."""
+    if given is not None and not isinstance(given, kind):
+        raise ConfigurationError(f"{option} must be a {kind.__name__}, not {type(given).__name__}")
 
 
 def _is_whole(completion: Completion) -> bool:

@@ -12,6 +12,8 @@ from cascadeflow.errors import ConfigurationError
 from cascadeflow.models.config import add_local_provider, remove_local_provider
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cascadeflow.models.config import ModelConfig
 
 __all__ = [
@@ -98,6 +100,12 @@ class Provider:
     quirks: Quirks = Quirks()
 
     def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            given = getattr(self, name)
+            if not isinstance(given, kind):
+                raise ConfigurationError(
+                    f"provider {self.id}: {name} is a {kind.__name__}, not {given!r}"
+                )
         if not self.id or ":" in self.id or self.id == "local":
             raise ConfigurationError(
                 f"a provider's id is text without a colon, and not 'local'; {self.id!r} is not"
@@ -119,6 +127,15 @@ class Provider:
                     f"unlike {url!r}"
                 )
 
+
+_KINDS: Final[Mapping[str, type]] = {
+    "id": str,
+    "base_url": str,
+    "env_urls": tuple,
+    "key_env": tuple,
+    "quirks": Quirks,
+}
+"""Fields of a `Provider` that are easily given as another type: a text is a sequence, too."""
 
 _registered: dict[str, Provider] = {}
 _VARIABLE: Final = re.compile(r"\{([A-Z0-9_|]+)(?::([^}]*))?\}")
