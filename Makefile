@@ -48,7 +48,8 @@ demo: dev ## Answer 24 questions in a cascade, with no key
 test: test-rust test-python ## Run every test
 
 test-python: dev
-	$(BIN)/python -m pytest
+	# A file stays with one worker, which makes its servers once.
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it (rustup.rs or your system's rust package), then run this again."; exit 1; }

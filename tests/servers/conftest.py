@@ -131,8 +131,12 @@ PROXY: pytest.StashKey[Proxy] = pytest.StashKey()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Starts the proxy when it will be needed: it makes its way beside the other tests."""
+    """Starts the proxy when it will be needed: it makes its way beside the other tests.
+
+    A worker of several knows every test, and not which of them will be its own: it starts late.
+    """
     needed = any("litellm_proxy" in getattr(item, "fixturenames", ()) for item in session.items)
+    needed = needed and not hasattr(session.config, "workerinput")
     if needed and not session.config.option.collectonly:
         session.config.stash[PROXY] = Proxy.start()
 
@@ -145,7 +149,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.fixture(scope="session")
 def litellm_proxy(pytestconfig: pytest.Config) -> Proxy:
     """LiteLLM's proxy, once it answers."""
-    proxy = pytestconfig.stash[PROXY]
+    proxy = pytestconfig.stash.get(PROXY, None)
+    if proxy is None:
+        proxy = pytestconfig.stash[PROXY] = Proxy.start()
     while not proxy.is_there():
         if proxy.process.poll() is not None:
             missing(f"LiteLLM's proxy could not be installed or started: {proxy.words()}")
