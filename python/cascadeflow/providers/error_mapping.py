@@ -55,8 +55,8 @@ _FILTER: Final = re.compile(
     r"|bio_policy",
     re.IGNORECASE,
 )
-_POLICIES: Final = ("content management policy", "usage policy")
-"""Words by which messages say that a policy was broken: Azure's, OpenAI's."""
+_POLICIES: Final = ("content management policy", "usage policy", "unsafe or sensitive content")
+"""Words by which messages say that a policy was broken: Azure's, OpenAI's, Z.ai's."""
 _CREDIT: Final = re.compile(
     r"insufficient[_ ](?:quota|balance|credit|funds)|credit balance|out of credit|billing_"
     r"|check your plan and billing|payment required|exceeded your monthly|spending limit",
@@ -258,6 +258,10 @@ def _words(parsed: Any) -> dict[str, str]:
     layers: list[Any] = [parsed]
     if isinstance(parsed, dict):
         inner = parsed.get("error")
+        if inner is None:
+            inner = parsed.get("errors")  # Cloudflare
+        if isinstance(inner, list):
+            inner = inner[0] if inner else None
         layers = [inner, parsed] if inner is not None else [parsed]
     for layer in layers:
         if isinstance(layer, str):
@@ -273,7 +277,16 @@ def _words(parsed: Any) -> dict[str, str]:
             detail = layer["detail"]
             found["message"] = detail if isinstance(detail, str) else json.dumps(detail)
     _read_google(layers[0], found)
+    _read_router(layers[0], found)
     return found
+
+
+def _read_router(error: Any, found: dict[str, str]) -> None:
+    """Reads OpenRouter's words: what the provider behind it said is what went wrong."""
+    metadata = error.get("metadata") if isinstance(error, dict) else None
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    if isinstance(raw, str) and raw and raw not in found["message"]:
+        found["message"] = f"{found['message']}: {raw}" if found["message"] else raw
 
 
 def _read_google(error: Any, found: dict[str, str]) -> None:

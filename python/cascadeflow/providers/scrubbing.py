@@ -50,7 +50,7 @@ def _forms(secrets: Iterable[str]) -> list[str]:
         data = secret.encode("utf-8", "surrogatepass")
         written = {secret, quote(data, safe=""), quote_plus(data), html.escape(secret)}
         written |= {_ESCAPE.sub(lambda found: found[0].lower(), form) for form in written}
-        for _ in range(2):  # JSON, and JSON that stands as text in JSON
+        for _ in range(3):  # JSON, and JSON that stands as text in JSON
             written |= {json.dumps(form)[1:-1] for form in written}
         forms |= written | {form.replace("/", "\\/") for form in written}
         forms.update(_in_base64(data))
