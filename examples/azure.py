@@ -29,4 +29,8 @@ async def main(draft: str, verifier: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+    match sys.argv[1:]:
+        case [draft, verifier]:
+            asyncio.run(main(draft, verifier))
+        case _:
+            sys.exit(__doc__)

@@ -28,9 +28,13 @@ async def main(base_url: str, name: str) -> None:
     async with CascadeAgent(models) as agent:
         result = await agent.run("What is the capital of Norway?", max_tokens=200)
     print(result.content)
-    print(f"answered by  {result.routing.model_used}, for {result.cost.total} USD")
+    print(f"answered by  {result.routing.model_used}, for {result.cost.total:f} USD")
     print(f"saved        {result.cost.saved} USD")
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+    match sys.argv[1:]:
+        case [base_url, name]:
+            asyncio.run(main(base_url, name))
+        case _:
+            sys.exit(__doc__)

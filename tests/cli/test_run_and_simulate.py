@@ -138,6 +138,7 @@ def test_a_simulators_first_lines_come_while_it_runs_to_a_pipe_too() -> None:
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         lines, _ = process.communicate()
+        assert "export ANTHROPIC_BASE_URL=http://127.0.0.1:" in lines
         assert "0 requests on 0 connections" in lines
         assert process.returncode == 0
 

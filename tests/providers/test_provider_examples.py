@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from cascadeflow.testing import SimulatedModel, SimulatedProvider
+
 if TYPE_CHECKING:
     from types import SimpleNamespace
 
@@ -17,8 +21,10 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NOT_SET = ("OPENAI_API_VERSION", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
-async def example(name: str, *arguments: str, **environment: str) -> str:
-    """What an example prints."""
+async def run_example(
+    name: str, *arguments: str, **environment: str
+) -> tuple[int | None, str, str]:
+    """How an example ends, what it prints and what it complains of."""
     inherited = {key: value for key, value in os.environ.items() if key not in NOT_SET}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -29,8 +35,14 @@ async def example(name: str, *arguments: str, **environment: str) -> str:
         stderr=asyncio.subprocess.PIPE,
     )
     said, complained = await process.communicate()
-    assert process.returncode == 0, complained.decode()
-    return said.decode()
+    return process.returncode, said.decode(), complained.decode()
+
+
+async def example(name: str, *arguments: str, **environment: str) -> str:
+    """What an example prints."""
+    code, said, complained = await run_example(name, *arguments, **environment)
+    assert code == 0, complained
+    return said
 
 
 def test_cohere_s_example_prints_answer_citations_and_what_is_billed(http: SimpleNamespace) -> None:
@@ -107,3 +119,57 @@ def test_a_server_of_one_s_own_drafts(http: SimpleNamespace) -> None:
     first = exchanges[0]
     assert json.loads(first.body)["model"] == "my-model"
     assert first.headers["authorization"] == "Bearer mine-0123456789"
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "models"),
+    [
+        (
+            "gemini.py",
+            {"GOOGLE_GEMINI_BASE_URL": "{url}", "GEMINI_API_KEY": "key-0123456789"},
+            ("gemini-3.5-flash-lite", "gemini-3.1-pro-preview"),
+        ),
+        (
+            "vertex.py",
+            {
+                "GOOGLE_VERTEX_BASE_URL": "{url}",
+                "GOOGLE_CLOUD_PROJECT": "p",
+                "VERTEX_ACCESS_TOKEN": "token-0123456789",
+            },
+            ("gemini-3.5-flash-lite", "gemini-3.5-flash"),
+        ),
+        (
+            "bedrock.py",
+            {
+                "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "{url}",
+                "AWS_BEARER_TOKEN_BEDROCK": "key-0123456789",
+            },
+            ("us.amazon.nova-micro-v1:0", "us.anthropic.claude-sonnet-4-6"),
+        ),
+    ],
+)
+def test_an_example_asks_the_simulated_provider_where_its_variable_names_it(
+    name: str, environment: dict[str, str], models: tuple[str, str]
+) -> None:
+    async def run() -> tuple[str, str]:
+        question = "What is the capital of Norway?"
+        answers = {question: "Oslo.", "How many r are there in 'strawberry'? One word.": "Three."}
+        served = [SimulatedModel(model, answers=answers) for model in models]
+        async with SimulatedProvider(served) as server:
+            told = {key: value.format(url=server.url) for key, value in environment.items()}
+            printed = await example(name, **told)
+            (asked, *_) = server.requests
+            return printed, asked.model
+
+    printed, asked = asyncio.run(run())
+    assert printed.startswith(("Oslo.\n", "Three.\n"))
+    assert "answered by" in printed
+    assert asked == models[0]
+
+
+@pytest.mark.parametrize("name", ["azure.py", "openai_compatible.py"])
+def test_an_example_that_lacks_its_arguments_says_what_it_needs(name: str) -> None:
+    code, said, complained = asyncio.run(run_example(name))
+    assert (code, said) == (1, "")
+    assert f"Run: python examples/{name} " in complained
+    assert "Traceback" not in complained

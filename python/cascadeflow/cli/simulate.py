@@ -47,7 +47,7 @@ def simulate(
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
-    """Run a simulated provider that speaks the OpenAI and Anthropic protocols, until Ctrl-C."""
+    """Run a simulated provider that speaks the protocols of all real ones, until Ctrl-C."""
     from cascadeflow.testing.simulator import provider_from_config  # noqa: PLC0415
 
     with opened(as_json=as_json, verbose=verbose) as output:
@@ -104,6 +104,8 @@ def _introduce(provider: SimulatedProvider, names: list[str], output: Output) ->
         "From this package:",
         f"  OPENAI_API_KEY=any {command}",
         f'  ModelConfig("{names[0]}", "openai", {config})',
+        "Every program that takes its addresses from the environment, unchanged:",
+        *(f"  export {name}={value}" for name, value in _environment(provider)),
         "",
         "Ctrl-C ends it.",
     )
@@ -116,6 +118,26 @@ def _introduce(provider: SimulatedProvider, names: list[str], output: Output) ->
             "models": names,
         }
     )
+
+
+def _environment(provider: SimulatedProvider) -> tuple[tuple[str, str], ...]:
+    """What leads each protocol here: the variables that the providers' own SDKs read, most of them.
+
+    Vertex and Azure want a project, or deployments, besides.
+    """
+    url = provider.url
+    addresses = (
+        ("OPENAI_BASE_URL", provider.base_url),
+        ("ANTHROPIC_BASE_URL", url),
+        ("GOOGLE_GEMINI_BASE_URL", url),
+        ("GOOGLE_VERTEX_BASE_URL", url),
+        ("AWS_ENDPOINT_URL_BEDROCK_RUNTIME", url),
+        ("CO_API_URL", url),
+        ("AZURE_OPENAI_ENDPOINT", url),
+    )
+    keys = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GEMINI_API_KEY", "VERTEX_ACCESS_TOKEN")
+    more = ("AWS_BEARER_TOKEN_BEDROCK", "COHERE_API_KEY", "AZURE_OPENAI_API_KEY")
+    return (*addresses, *((name, "any") for name in (*keys, *more)))
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -199,6 +199,7 @@ BUILT_IN: Final = (
         id="bedrock",
         protocol="bedrock",
         base_url="https://bedrock-runtime.{AWS_REGION|AWS_DEFAULT_REGION}.amazonaws.com",
+        env_urls=("{AWS_ENDPOINT_URL_BEDROCK_RUNTIME}",),
         key_env=("AWS_BEARER_TOKEN_BEDROCK",),
         signer="aws-sigv4",
     ),
@@ -213,6 +214,7 @@ BUILT_IN: Final = (
         id="gemini",
         protocol="gemini",
         base_url="https://generativelanguage.googleapis.com",
+        env_urls=("{GOOGLE_GEMINI_BASE_URL}",),
         key_env=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         auth="x-goog-api-key",
     ),
@@ -230,6 +232,10 @@ BUILT_IN: Final = (
         base_url=(
             "https://{GOOGLE_CLOUD_LOCATION:global}-aiplatform.googleapis.com/v1/projects/"
             "{GOOGLE_CLOUD_PROJECT}/locations/{GOOGLE_CLOUD_LOCATION:global}"
+        ),
+        env_urls=(
+            "{GOOGLE_VERTEX_BASE_URL}/v1/projects/{GOOGLE_CLOUD_PROJECT}/locations/"
+            "{GOOGLE_CLOUD_LOCATION:global}",
         ),
         key_env=("VERTEX_ACCESS_TOKEN",),
         signer="google-oauth",
