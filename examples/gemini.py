@@ -25,7 +25,8 @@ async def main() -> None:
     print(result.content)
     print(f"answered by  {result.routing.model_used} ({result.routing.reason})")
     print(f"cost         {result.cost.total} USD, saved {result.cost.saved} USD")
-    print(f"thinking     {result.usage.reasoning_tokens} of {result.usage.total_tokens} tokens")
+    if (usage := result.usage) is not None:
+        print(f"thinking     {usage.reasoning_tokens} of {usage.total_tokens} tokens")
 
 
 if __name__ == "__main__":

@@ -151,7 +151,7 @@ def test_a_server_of_one_s_own_drafts(http: SimpleNamespace) -> None:
 def test_an_example_asks_the_simulated_provider_where_its_variable_names_it(
     name: str, environment: dict[str, str], models: tuple[str, str]
 ) -> None:
-    async def run() -> tuple[str, str]:
+    async def run() -> tuple[str, str | None]:
         question = "What is the capital of Norway?"
         answers = {question: "Oslo.", "How many r are there in 'strawberry'? One word.": "Three."}
         served = [SimulatedModel(model, answers=answers) for model in models]

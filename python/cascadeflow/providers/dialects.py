@@ -234,8 +234,10 @@ BUILT_IN: Final = (
             "{GOOGLE_CLOUD_PROJECT}/locations/{GOOGLE_CLOUD_LOCATION:global}"
         ),
         env_urls=(
-            "{GOOGLE_VERTEX_BASE_URL}/v1/projects/{GOOGLE_CLOUD_PROJECT}/locations/"
-            "{GOOGLE_CLOUD_LOCATION:global}",
+            (
+                "{GOOGLE_VERTEX_BASE_URL}/v1/projects/{GOOGLE_CLOUD_PROJECT}/locations/"
+                "{GOOGLE_CLOUD_LOCATION:global}"
+            ),
         ),
         key_env=("VERTEX_ACCESS_TOKEN",),
         signer="google-oauth",
