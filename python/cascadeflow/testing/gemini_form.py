@@ -22,6 +22,8 @@ __all__ = ["body", "error_body", "events", "read"]
 
 _TARGET = re.compile(r"/models/([^/?]+):(generateContent|streamGenerateContent)(?:\?(.*))?$")
 
+_SNAKE = re.compile(r"_([a-z])")
+
 _STATUSES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -50,6 +52,7 @@ def read(content: Any, target: str) -> Ask:
         raise UnreadableError("the simulator streams server-sent events only: add alt=sse")
     if not isinstance(content, dict):
         raise UnreadableError("the body must be a JSON object")
+    content = _spelt(content)
     contents = content.get("contents")
     if not isinstance(contents, list) or not contents:
         raise UnreadableError("contents is not specified")
@@ -67,18 +70,18 @@ def read(content: Any, target: str) -> Ask:
             if said or not answered:
                 question = "\n".join(said)
     declared = [
-        tool
+        _spelt(tool)
         for group in content.get("tools") or ()
-        for tool in group.get("functionDeclarations") or ()
+        for tool in _spelt(group).get("functionDeclarations") or ()
         if isinstance(tool, dict) and tool.get("name")
     ]
     if declared:
         texts.append(json.dumps(declared))
-    config = content.get("generationConfig") or {}
+    config = _spelt(content.get("generationConfig") or {})
     limit = config.get("maxOutputTokens")
     if limit is not None and (not isinstance(limit, int) or limit < 1):
         raise UnreadableError("maxOutputTokens must be a whole number of at least 1")
-    calling = (content.get("toolConfig") or {}).get("functionCallingConfig") or {}
+    calling = _spelt(_spelt(content.get("toolConfig") or {}).get("functionCallingConfig") or {})
     allowed = calling.get("allowedFunctionNames") or ()
     wants_json = config.get("responseMimeType") == "application/json"
     return Ask(
@@ -199,7 +202,7 @@ def _texts_of(parts: Any) -> tuple[list[str], list[str], int]:
             continue
         if "text" in part:
             texts.append(str(part["text"]))
-        elif "inlineData" in part or "fileData" in part:
+        elif {"inlineData", "fileData"} & _spelt(part).keys():
             images += 1
         else:
             more.append(json.dumps(part))
@@ -208,8 +211,13 @@ def _texts_of(parts: Any) -> tuple[list[str], list[str], int]:
 
 def _holds_result(parts: Any) -> bool:
     return isinstance(parts, list) and any(
-        isinstance(part, dict) and "functionResponse" in part for part in parts
+        isinstance(part, dict) and "functionResponse" in _spelt(part) for part in parts
     )
+
+
+def _spelt(fields: dict[str, Any]) -> dict[str, Any]:
+    """The API takes each name as camelCase and as snake_case."""
+    return {_SNAKE.sub(lambda at: at[1].upper(), name): each for name, each in fields.items()}
 
 
 def _plain_schema(schema: Any) -> Any:
