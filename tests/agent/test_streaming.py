@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from cascadeflow import CostTracker
 from cascadeflow.errors import AllModelsFailedError, InvalidRequestError
 from cascadeflow.pipeline import events
 
@@ -251,3 +252,22 @@ def test_a_stream_nobody_reads_asks_nobody(world: Any) -> None:
     asyncio.run(main())
     assert w.asked == []
     assert w.events == []
+
+
+def test_a_stream_that_is_left_before_its_call_is_sent_costs_nothing(world: Any) -> None:
+    w = world(small=["Oslo"])
+    tracker = CostTracker(global_budget=1, enforcement_mode="block")
+
+    async def main() -> None:
+        agent = w.agent("small", "big", cost_tracker=tracker)
+        stream = agent.stream("Where is Oslo?", max_tokens=100)
+        async for event in stream:
+            if isinstance(event, events.CallStarted):
+                break
+        await stream.aclose()
+
+    asyncio.run(main())
+    assert w.asked == []
+    assert not tracker.events()
+    (account,) = tracker.accounts("global")
+    assert (account.held, account.spent) == (0, 0)

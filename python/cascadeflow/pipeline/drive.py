@@ -185,7 +185,7 @@ class _Pieces:
             )
 
     async def _take(self, pieces: AsyncIterator[Any], asking: Asking) -> None:
-        command = asking.command
+        command, asking.sent = asking.command, True
         try:
             piece = await anext(pieces, None)
             if piece is None:

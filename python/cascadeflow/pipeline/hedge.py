@@ -52,6 +52,7 @@ async def ask(run: Run, command: Ask) -> Call | None:
 
 
 async def _reply(run: Run, asking: Asking) -> Reply:
+    asking.sent = True
     return await run.engine.completer.complete(
         asking.command.model, asking.chat, timeout=run.left(), may_retry=asking.may_retry
     )

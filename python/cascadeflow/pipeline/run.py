@@ -100,6 +100,7 @@ class Asking:
         usage: what the provider has said so far that it used, on a stream.
         estimate: nanodollars that it is reckoned to have cost, once it has broken off.
         ahead_ms: set when another call was under way too: how much earlier this one was asked.
+        sent: whether its completer has been set to work.
         raised: what ended it, where that is no provider's error and another call was under way.
     """
 
@@ -111,6 +112,7 @@ class Asking:
     usage: Usage | None = None
     estimate: int | None = None
     ahead_ms: float | None = None
+    sent: bool = False
     raised: BaseException | None = None
 
     @property
@@ -546,7 +548,7 @@ class Run:
         # Of two that were under way, by the one that raised it.
         by = [asking for asking in self.open if asking.raised is error] or self.open
         for asking in self.open:
-            billed = False if unsent and asking in by else None
+            billed = False if not asking.sent or (unsent and asking in by) else None
             broken.append(self._settle_partial(asking, None, error=error, billed=billed))
         self.open.clear()
         self.settle()
