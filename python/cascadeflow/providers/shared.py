@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from cascadeflow.errors import InvalidRequestError
+from cascadeflow.errors import InvalidRequestError, ProviderError
 from cascadeflow.models.completion import (
     Completed,
     ReasoningDelta,
@@ -19,7 +19,6 @@ from cascadeflow.models.completion import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cascadeflow.errors import ProviderError
     from cascadeflow.models.completion import Completion, StreamEvent
     from cascadeflow.providers.protocols import StreamDecoder
     from cascadeflow.types import DocumentPart, ImagePart, JsonObject, Message
@@ -181,9 +180,10 @@ class EitherDecoder:
     it does not matter what the headers say it is, or that nobody kept them.
     """
 
-    __slots__ = ("_blank", "_decoder", "_whole", "feed")
+    __slots__ = ("_blank", "_decoder", "_stream", "_whole", "feed")
 
     def __init__(self, stream: StreamDecoder, whole: Callable[[bytes], Completion]) -> None:
+        self._stream = stream
         self._decoder = stream
         self._whole = whole
         self._blank: list[bytes] = []
@@ -210,8 +210,17 @@ class EitherDecoder:
         self._decoder.failure = failure
 
     def finish(self) -> Sequence[StreamEvent]:
-        """Says that no more bytes come; the last event is `Completed`."""
-        return self._decoder.finish()
+        """Says that no more bytes come; the last event is `Completed`.
+
+        Raises:
+            ProviderError: the stream carried an error, or the whole answer is one or is none.
+        """
+        try:
+            return self._decoder.finish()
+        except ProviderError as error:
+            if error.partial is None:
+                error.partial = self._stream.partial()  # as of a stream that began with an error
+            raise
 
     def partial(self) -> Completion | None:
         """Gives the answer as far as it has been read."""
