@@ -73,8 +73,9 @@ def test_a_whole_error_in_a_streams_place_is_that_error(provider: str) -> None:
     if provider != "bedrock":  # it has another form for errors
         assert type(caught.value) is RateLimitedError
     if provider != "gemini":  # whose decoder knows nothing of an answer yet
-        assert caught.value.partial is not None
-        assert caught.value.partial.usage_complete is False
+        partial = caught.value.partial
+        assert partial is not None
+        assert (partial.text, partial.usage, partial.finish_reason) == ("", None, "error")
 
 
 def test_recorded_whole_answers_are_read_as_streams_too(recordings: Path) -> None:
