@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from cascadeflow import __version__
 from cascadeflow.cli.app import app
 from cascadeflow.cli.local_models import ollama_models
+from cascadeflow.providers.registry import get_provider, provider_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +43,49 @@ def test_doctor_names_the_keys_it_sees_and_shows_no_value(
     assert features["anthropic:…"]["usable"] is False
     assert features["extra cli"]["usable"] is True
     assert {"typer", "rich"} <= set(found["extras"]["cli"])
+
+
+def features(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, dict[str, object]]:
+    """What doctor says of each feature where only these variables are set."""
+    for provider in map(get_provider, provider_ids()):
+        for name in (*provider.key_env, *re.findall(r"[A-Z0-9_]{4,}", provider.base_url)):
+            monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    found = json.loads(result.stdout.splitlines()[-1])
+    return {feature["name"]: feature for feature in found["features"]}
+
+
+def test_a_provider_whose_address_is_not_known_is_not_usable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    azure = features(monkeypatch, AZURE_OPENAI_API_KEY="k")["azure:…"]
+    assert azure["usable"] is False
+    assert azure["needs"] == "AZURE_OPENAI_API_KEY; AZURE_OPENAI_ENDPOINT"
+    endpoint = "https://acme.openai.azure.com"
+    known = features(monkeypatch, AZURE_OPENAI_API_KEY="k", AZURE_OPENAI_ENDPOINT=endpoint)
+    assert known["azure:…"]["usable"] is True
+
+
+def test_credentials_that_may_do_in_place_of_a_key_are_said_and_not_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bedrock = features(monkeypatch, AWS_REGION="eu-north-1")["bedrock:…"]
+    assert bedrock["usable"] is None
+    assert "AWS credentials and the extra bedrock; AWS_REGION or AWS_DEFAULT_REGION" in str(
+        bedrock["needs"]
+    )
+    assert features(monkeypatch)["bedrock:…"]["usable"] is False
+    key = {"AWS_BEARER_TOKEN_BEDROCK": "k", "AWS_REGION": "eu-north-1"}
+    assert features(monkeypatch, **key)["bedrock:…"]["usable"] is True
+
+
+def test_an_extra_of_an_extra_is_looked_up_by_its_packages() -> None:
+    found = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout.splitlines()[-1])
+    assert {"httpx2", "h2"} <= set(found["extras"]["http2"])
+    assert {"h2", "botocore", "google-auth", "typer"} <= set(found["extras"]["all"])
+    assert "cascadeflow" not in found["extras"]["all"]
 
 
 def test_without_the_network_option_no_server_is_asked() -> None:

@@ -13,14 +13,23 @@ import typer
 
 from cascadeflow.cli.local_models import OLLAMA_URL, demo_model_path, ollama_models
 from cascadeflow.cli.output import JsonOption, VerboseOption, opened
+from cascadeflow.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
 
 __all__ = ["doctor"]
 
 _SHOWN_PACKAGES = ("httpx2", "pydantic")
 """What the base installation stands on; the extras' packages are read from the metadata."""
+
+_SIGNERS = {"aws-sigv4": ("AWS", "botocore"), "google-oauth": ("Google", "google-auth")}
+"""Whose credentials do in place of a key, and the package that finds them."""
+
+_WANTED = re.compile(r"\{([A-Z0-9_|]+)\}")
+"""A variable in an address that has no default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +115,12 @@ def _installed_features(extras: dict[str, dict[str, str | None]]) -> list[Featur
 
 def _providers(*, ollama: bool | None) -> list[Feature]:
     """The providers; `ollama` says whether it answered with a model, `None` if nobody asked."""
-    from cascadeflow.providers.registry import get_provider, provider_ids  # noqa: PLC0415
+    from cascadeflow.models.config import ModelConfig  # noqa: PLC0415
+    from cascadeflow.providers.registry import (  # noqa: PLC0415
+        get_provider,
+        provider_ids,
+        resolve_address,
+    )
 
     features = []
     for provider in map(get_provider, provider_ids()):
@@ -115,20 +129,55 @@ def _providers(*, ollama: bool | None) -> list[Feature]:
         if not provider.local:
             usable = any(os.environ.get(name) for name in provider.key_env)
             needs = " or ".join(provider.key_env) or "api_key="
-            needs += "" if provider.base_url else ", and base_url="
+            if provider.signer is not None:
+                whose, package = _SIGNERS[provider.signer]
+                needs += f", or {whose} credentials and the extra {provider.id}"
+                if not usable and _version(package) is not None:
+                    usable = None  # credentials may lie anywhere, on other machines too
+            try:
+                resolve_address(provider, ModelConfig("any", provider.id))
+            except ConfigurationError:
+                usable = False
+            wanted = [name.replace("|", " or ") for name in _WANTED.findall(provider.base_url)]
+            if not provider.base_url:
+                wanted = ["base_url="]
+            needs += "".join(f"; {each}" for each in wanted)
         features.append(Feature(name=f"{provider.id}:…", usable=usable, needs=needs))
     return features
 
 
 def _extras() -> dict[str, list[str]]:
     """The packages of each extra, as this installation's metadata names them."""
+    extras = _extras_of("cascadeflow")
+    return {extra: _without_extras(names) for extra, names in extras.items()}
+
+
+def _extras_of(package: str) -> dict[str, list[str]]:
+    """The requirements of each of a package's extras, their own extras in brackets behind them."""
     extras: dict[str, list[str]] = {}
-    for requirement in metadata.requires("cascadeflow") or ():
-        name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    try:
+        requirements = metadata.requires(package) or ()
+    except metadata.PackageNotFoundError:
+        return {}
+    for requirement in requirements:
+        name = re.match(r"[A-Za-z0-9._-]+(\[[^\]]*\])?", requirement)
         extra = re.search(r"""extra\s*==\s*['"]([^'"]+)['"]""", requirement)
         if name and extra:
             extras.setdefault(extra.group(1), []).append(name.group())
     return extras
+
+
+def _without_extras(names: Iterable[str]) -> list[str]:
+    """Puts the packages themselves in the place of `package[extra]`."""
+    found: list[str] = []
+    for name in names:
+        package, bracket, inner = name.rstrip("]").partition("[")
+        found.append(package)
+        if bracket:
+            theirs = _extras_of(package)
+            for extra in inner.split(","):
+                found += _without_extras(theirs.get(extra.strip(), ()))
+    return [name for name in dict.fromkeys(found) if name != "cascadeflow"]
 
 
 def _keys_seen() -> dict[str, bool]:
