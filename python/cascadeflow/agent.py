@@ -248,7 +248,7 @@ class CascadeAgent:
         tools: Sequence[Tool | JsonObject | Callable[..., Any]] | None = None,
         tool_choice: str | JsonObject | None = None,
         tool_executor: ToolExecutor | Literal[True] | None = None,
-        max_steps: int = 8,
+        max_steps: int | None = None,
         response_format: ResponseFormat | JsonObject | type[Any] | None = None,
         extra: JsonObject | None = None,
         model: str | None = None,
@@ -282,8 +282,8 @@ class CascadeAgent:
             tool_executor: runs the calls and asks the models again, until they ask for none:
                 `True` runs the functions in `tools`; a function of yours takes each `ToolCall`.
                 Without it, the calls are returned.
-            max_steps: how often the models may answer under `tool_executor`; the calls of the last
-                answer are then returned.
+            max_steps: how often the models may answer under `tool_executor`, 8 times where it is
+                not said; the calls of the last answer are then returned.
             response_format: the form asked of the answer: a pydantic model or another type, which
                 `result.parsed` is then an instance of, or `{"type": "json_object"}` and the like.
             extra: further fields of each request's body, in the provider's own words.

@@ -37,7 +37,7 @@ def open_run(
     tools: Sequence[Tool | JsonObject | Callable[..., Any]] | None = None,
     tool_choice: str | JsonObject | None = None,
     tool_executor: ToolExecutor | Literal[True] | None = None,
-    max_steps: int = 8,
+    max_steps: int | None = None,
     response_format: ResponseFormat | JsonObject | type[Any] | None = None,
     extra: JsonObject | None = None,
     model: str | None = None,

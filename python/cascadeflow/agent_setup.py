@@ -53,6 +53,7 @@ __all__ = [
 
 CacheOption: TypeAlias = "str | bool | ResponseCache | None"
 DEFAULT_BREAKER: Final = BreakerPolicy()
+_STEPS: Final = 8
 OnVerifierFailure = Literal["error", "draft"]
 UnknownPrice = Literal["error", "allow"]
 
@@ -69,7 +70,7 @@ class RunOptions(TypedDict, total=False):
     tools: Sequence[Tool | JsonObject | Callable[..., Any]] | None
     tool_choice: str | JsonObject | None
     tool_executor: ToolExecutor | Literal[True] | None
-    max_steps: int
+    max_steps: int | None
     response_format: ResponseFormat | JsonObject | type[Any] | None
     extra: JsonObject | None
     model: str | None
@@ -137,7 +138,7 @@ def schema_of(form: Any) -> tuple[OutputSchema | None, ResponseFormat | JsonObje
 
 
 def loop_of(
-    tools: Any, executor: Any, max_steps: int
+    tools: Any, executor: Any, max_steps: Any
 ) -> tuple[ToolLoop | None, Sequence[Tool | JsonObject] | None]:
     """Gives who runs the tools, if anybody here does, and the tools as records.
 
@@ -146,6 +147,10 @@ def loop_of(
         InvalidRequestError: the options do not go together.
     """
     if executor is None:
+        if max_steps is not None:
+            raise InvalidRequestError(
+                "max_steps= bounds what tool_executor= runs, and there is none"
+            )
         if isinstance(tools, (list, tuple)) and any(map(_is_function, tools)):
             from cascadeflow.tools import Toolbox  # noqa: PLC0415 - 100 ms of pydantic
 
@@ -155,7 +160,7 @@ def loop_of(
     from cascadeflow.tools import Toolbox  # noqa: PLC0415 - 100 ms of pydantic
 
     toolbox = Toolbox.of(tools or ())
-    return ToolLoop(toolbox, executor, max_steps), toolbox.tools
+    return ToolLoop(toolbox, executor, _STEPS if max_steps is None else max_steps), toolbox.tools
 
 
 def _is_function(tool: object) -> bool:

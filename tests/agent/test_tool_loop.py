@@ -534,3 +534,38 @@ def test_the_time_of_tools_is_neither_the_providers_nor_ours(world: Any) -> None
     timing = ask(agent, tools=[Tool("add")], tool_executor=work).timing
     assert (timing.total_ms, timing.tools_ms, timing.overhead_ms) == (3000, 3000, 0)
     assert ask(world(big=["5"]).agent("big")).timing.tools_ms is None
+
+
+def test_a_loop_whose_time_is_up_ends_with_what_the_tools_gave(world: Any) -> None:
+    clock = ManualClock()
+
+    def slow(call: ToolCall) -> str:
+        clock.advance(60)
+        return f"ran {call.name}"
+
+    w = world(big=[{**ADD, "text": "Let me see."}, "never"])
+    result = ask(w.agent("big", clock=clock), tools=[add], tool_executor=slow, timeout=30)
+    assert w.asked == ["big"]
+    assert result.content == "Let me see."
+    assert result.steps[0].outcomes[0].content == "ran add"
+    assert result.budget.action == "none"
+    assert [message.role for message in result.messages] == ["user", "assistant", "tool"]
+
+
+def test_tools_may_ask_agents_whose_tools_ask_agents_however_many_at_once(world: Any) -> None:
+    def expert(question: str) -> str:
+        """Asks somebody else."""
+        inner = world(big=[ADD, f"5, to {question}"])
+        return str(inner.agent("big").run_sync(question, tools=[add], tool_executor=True).content)
+
+    calls = tuple((f"c{index}", "expert", '{"question": "why"}') for index in range(24))
+    w = world(big=[{"text": "", "calls": calls, "finish": "tool_calls"}, "done"])
+    result = w.agent("big").run_sync("why?", tools=[expert], tool_executor=True)
+    assert result.content == "done"
+    assert {outcome.content for outcome in result.steps[0].outcomes} == {"5, to why"}
+
+
+def test_steps_without_anybody_who_runs_tools_are_refused(world: Any) -> None:
+    w = world(big=["never"])
+    with pytest.raises(InvalidRequestError, match="tool_executor"):
+        ask(w.agent("big"), tools=[add], max_steps=3)

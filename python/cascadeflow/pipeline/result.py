@@ -316,7 +316,8 @@ class CascadeResult:
         else:
             answer = assistant_message(self.routing.provider_used, self.completion)
         given: list[Message] = []
-        if self.budget.action == "fewer_steps":  # the tools it asked for were run
+        if self.steps and self.finish_reason == "tool_calls" and not self.tool_calls:
+            # The tools it asked for were run, and nobody was asked what they mean.
             given = [outcome.message for outcome in self.steps[-1].outcomes]
         return (*self.conversation, answer, *given)
 

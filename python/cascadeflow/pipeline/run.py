@@ -16,6 +16,7 @@ from cascadeflow.errors import (
     AllModelsFailedError,
     ConfigurationError,
     InvalidRequestError,
+    RequestsForbiddenError,
     UnknownPriceError,
 )
 from cascadeflow.models.completion import Completion
@@ -544,7 +545,9 @@ class Run:
         """Closes the books of a run that has no answer."""
         broken: list[int | None] = []
         # A key that is missing, words that a protocol has not: nothing was sent.
-        unsent = isinstance(error, (ConfigurationError, InvalidRequestError))
+        unsent = isinstance(
+            error, (ConfigurationError, InvalidRequestError, RequestsForbiddenError)
+        )
         # Of two that were under way, by the one that raised it.
         by = [asking for asking in self.open if asking.raised is error] or self.open
         for asking in self.open:

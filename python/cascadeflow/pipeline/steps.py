@@ -2,7 +2,8 @@
 
 Each step walks the whole course: draft, judge, verify. Once a draft was rejected, the steps that
 follow go to the verifier at once. Before a step the budget is asked for what it can cost; refused,
-the loop ends with the answer that is there, and what its tools gave is the last of the steps.
+the loop ends with the answer that is there, and what its tools gave is the last of the steps. So it
+does when the request's time-out has passed by then.
 """
 
 from __future__ import annotations
@@ -114,12 +115,17 @@ class ToolLoop:
             tool_choice=before.tool_choice if before.tool_choice in ("auto", "none") else None,
         )
         escalated = ending.escalated or any(step.escalated for step in run.finished)
-        plan = await self._afford(run, replace(run.plan, drafters=()) if escalated else run.plan)
+        plan: Plan | None = None
+        if not run.out_of_time():
+            plan = await self._afford(
+                run, replace(run.plan, drafters=()) if escalated else run.plan
+            )
+            if plan is None:
+                run.budget_action = "fewer_steps"
         if plan is None:
             # The answer stands as it is; what the tools gave is not lost.
             run.unanswered = report
             run.request = before
-            run.budget_action = "fewer_steps"
             return False
         run.finished.append(
             Finished(answer, ending.quality, ending.escalated, len(run.tried), report)

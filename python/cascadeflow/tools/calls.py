@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import copy_context
 from dataclasses import dataclass
+from threading import Thread
 from time import perf_counter
 from typing import Any, Final, Literal, TypeAlias
 
@@ -155,15 +158,31 @@ async def run_in_time(
 
 
 async def _in_thread(start: Callable[[], Any]) -> Any:
-    """Runs a function in a thread, with the context's variables."""
+    """Runs a function in a thread of its own, with the context's variables.
 
-    def run() -> tuple[Any, Exception | None]:
+    A pool would run full of tools that wait for tools of their own, and hold up whoever else uses
+    it; the end of the process waits for none of these threads.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    context = copy_context()
+    ended: list[tuple[Any, BaseException | None]] = []
+
+    def tell() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def run() -> None:
         try:
-            return start(), None
-        except Exception as raised:  # noqa: BLE001 - a future cannot carry each (StopIteration)
-            return None, raised
+            ended.append((context.run(start), None))
+        except BaseException as raised:  # noqa: BLE001 - raised where the call is waited for
+            ended.append((None, raised))
+        with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+            loop.call_soon_threadsafe(tell)
 
-    value, raised = await asyncio.to_thread(run)
+    Thread(target=run, name="cascadeflow-tool", daemon=True).start()
+    await done
+    value, raised = ended[0]
     if raised is not None:
         raise raised
     return value
