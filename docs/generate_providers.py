@@ -104,6 +104,7 @@ def quirks_in_words(provider: Provider) -> Iterator[str]:
 WORDS: dict[str, Callable[[Any], str]] = {
     "max_tokens_field": lambda value: f"the limit is `{value}`",
     "developer_role": lambda _: "knows the role `developer`",
+    "names_tools": lambda _: "a named tool is demanded by declaring only it",
     "required_choice": lambda value: f"`required` is `{value}`",
     "seed_field": lambda value: f"the seed is `{value}`",
     "logprobs_as_count": lambda _: "`logprobs` is a number",

@@ -123,9 +123,7 @@ class JsonSchema:
     """
 
     def __new__(cls, schema: str, /) -> Self: ...
-    def check(
-        self, text: str, /
-    ) -> tuple[Literal["fits", "fails", "unknown", "broken"], str]:
+    def check(self, text: str, /) -> tuple[Literal["fits", "fails", "unknown", "broken"], str]:
         """What a text is to the schema, and where and why; empty when it fits.
 
         `broken`: it is not JSON. `unknown`: nothing speaks against it, and something in the schema

@@ -430,3 +430,19 @@ def test_what_is_no_count_is_not_counted(count: Any) -> None:
 )
 def test_a_reported_cost_is_read_exactly(raw: dict[str, Any], nanodollars: int | None) -> None:
     assert read_cost(raw) == nanodollars
+
+
+def test_a_server_that_cannot_be_told_a_tool_s_name_is_told_of_that_tool_only() -> None:
+    tools = (Tool("look"), Tool("find"))
+
+    def sent(provider: str, choice: str | None) -> tuple[list[str], Any]:
+        request = ChatRequest("m", (Message("user", "hi"),), tools=tools, tool_choice=choice)
+        body = json.loads(get_codec(provider).encode(request).body)
+        return [tool["function"]["name"] for tool in body["tools"]], body.get("tool_choice")
+
+    assert sent("llamacpp", "find") == (["find"], "required")
+    assert sent("llamacpp", "auto") == (["look", "find"], "auto")
+    assert sent("llamacpp", "required") == (["look", "find"], "required")
+    assert sent("llamacpp", None) == (["look", "find"], None)
+    named = {"type": "function", "function": {"name": "find"}}
+    assert sent("openai", "find") == (["look", "find"], named)

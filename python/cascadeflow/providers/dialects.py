@@ -103,6 +103,8 @@ BUILT_IN: Final = (
         base_url="http://localhost:8080/v1",
         key_env=("LLAMA_API_KEY",),
         local=True,
+        # It takes a choice in a word only, and an object for "auto".
+        quirks=Quirks(names_tools=False),
     ),
     Provider(
         id="lmstudio",

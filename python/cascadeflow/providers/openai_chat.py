@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["OpenAIChatCodec"]
 
+_WORDS: Final = (None, "auto", "none", "required")
+"""Choices that name no tool."""
+
 _HEADERS: Final[Mapping[str, str]] = {"content-type": "application/json"}
 
 
@@ -62,7 +65,10 @@ class OpenAIChatCodec:
         }
         self._limit_and_sample(body, request)
         if request.tools:
-            body["tools"] = [_tool(tool) for tool in request.tools]
+            tools = request.tools
+            if not self._quirks.names_tools and request.tool_choice not in _WORDS:
+                tools = tuple(tool for tool in tools if tool.name == request.tool_choice)
+            body["tools"] = [_tool(tool) for tool in tools]
         if request.tool_choice is not None:
             body["tool_choice"] = self._tool_choice(request.tool_choice)
         if request.response_format is not None:
@@ -255,7 +261,7 @@ class OpenAIChatCodec:
     def _tool_choice(self, choice: ToolChoice) -> Any:
         if choice in ("auto", "none"):
             return choice
-        if choice == "required":
+        if choice == "required" or not self._quirks.names_tools:
             return self._quirks.required_choice
         return {"type": "function", "function": {"name": choice}}
 

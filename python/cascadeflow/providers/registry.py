@@ -45,6 +45,8 @@ class Quirks:
         max_tokens_field: which field limits the output.
         developer_role: whether it knows the role `developer`; others are sent `system`.
         required_choice: its word for "call some tool".
+        names_tools: whether the one tool to call can be named; where it cannot, only that tool is
+            declared, and some call demanded.
         seed_field: its name for the sampling seed.
         logprobs_as_count: whether `logprobs` is a number there, instead of a switch beside one.
         documents: how a document is sent: inline only, inline or by URL, or in Mistral's own part.
@@ -59,6 +61,7 @@ class Quirks:
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     developer_role: bool = False
     required_choice: str = "required"
+    names_tools: bool = True
     seed_field: str = "seed"
     logprobs_as_count: bool = False
     documents: Literal["inline", "inline_or_url", "document_url"] = "inline"
