@@ -142,6 +142,13 @@ def test_the_next_drafter_is_asked_when_the_first_is_slow_and_the_first_answer_c
     ]
     assert charges[1].nanodollars == charges[1].held > 0
     assert not result.cost.confirmed
+    (overtaken,) = result.attempts
+    assert (overtaken.model, overtaken.outcome, overtaken.billed) == (
+        "small",
+        "OvertakenError",
+        None,
+    )
+    assert overtaken.duration_ms == 3000
     (account,) = tracker.accounts("global")
     assert account.held == 0
     failed = [event for event in told if isinstance(event, events.CallFailed)]

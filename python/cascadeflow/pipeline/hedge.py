@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cascadeflow.errors import OvertakenError, ProviderError
 from cascadeflow.pipeline.cascade import Ask
+from cascadeflow.types import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,19 +153,30 @@ async def _take(run: Run, won: tuple[Asking, Reply], asked: _Asked) -> Call:
         if late is not None:  # it is known what it cost
             run.answered(other, late)
             continue
-        model = other.command.model
-        run.failed(
-            other,
-            OvertakenError(
-                f"{model.id}: another answer came first, and this call was cancelled",
-                provider=model.provider,
-                model=model.name,
-                billed=None,
-            ),
-        )
+        run.failed(other, _overtaken(other, run.engine.clock.monotonic()))
     await _end(list(asked))
     asked.clear()
     return call
+
+
+def _overtaken(asking: Asking, now: float) -> OvertakenError:
+    model = asking.command.model
+    error = OvertakenError(
+        f"{model.id}: another answer came first, and this call was cancelled",
+        provider=model.provider,
+        model=model.name,
+        billed=None,
+    )
+    duration_ms = (now - asking.began) * 1000
+    error.attempts = (
+        Attempt(
+            provider=model.provider,
+            model=model.name,
+            outcome="OvertakenError",
+            duration_ms=duration_ms,
+        ),
+    )
+    return error
 
 
 async def _end(tasks: Sequence[asyncio.Future[Any]]) -> None:
