@@ -106,6 +106,7 @@ def test_every_quirk_can_be_said_in_words(generator: ModuleType, name: str) -> N
         "max_tokens_field": "max_completion_tokens",
         "developer_role": True,
         "required_choice": "any",
+        "names_tools": False,
         "seed_field": "random_seed",
         "logprobs_as_count": True,
         "documents": "document_url",

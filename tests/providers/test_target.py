@@ -101,7 +101,9 @@ def test_every_address_from_the_environment_is_used(
     for url in provider.env_urls:
         for variable in re.findall(r"\{([A-Z0-9_]+)\}", url):
             monkeypatch.setenv(variable, f"https://{variable.lower()}.example")
-        filled = re.sub(r"\{([A-Z0-9_]+)\}", lambda v: os.environ[v[1]], url)
+        filled = re.sub(
+            r"\{([A-Z0-9_]+)(?::([^}]*))?\}", lambda v: os.environ.get(v[1]) or v[2], url
+        )
         assert target(name).base == filled.replace("{model}", "m")
 
 
