@@ -45,7 +45,9 @@ dev: $(VENV)/build.stamp ## Build the Rust side (release) into the source tree
 demo: dev ## Answer 24 questions in a cascade, with no key
 	$(BIN)/cascadeflow demo
 
-test: test-rust test-python ## Run every test
+# Beside each other: what links on one core leaves the other to compile and to test.
+test: ## Run every test
+	@$(MAKE) --no-print-directory -j2 --output-sync=target test-rust test-python
 
 test-python: dev
 	# A file stays with one worker, which makes its servers once.
@@ -79,7 +81,7 @@ docs-serve: dev
 bench: dev ## Every benchmark beside its reference: one table, benches/report.json
 	$(BIN)/python benches/report.py
 
-gates: dev ## The same, and fail on a missed gate or a ratio 1.5x worse than the committed one
+gates: dev ## Those with a gate or a committed ratio, and fail on a miss or a ratio 1.5x worse
 	$(BIN)/python benches/report.py --check
 
 bench-rust: ## criterion
