@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,3 +38,15 @@ def shared_data() -> Path:
 def recordings() -> Path:
     """The recorded provider exchanges."""
     return shared_folder("CASCADEFLOW_RECORDINGS", "recordings")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _the_registry_as_it_was() -> Iterator[None]:
+    """Whoever registers a provider, a docstring's example included, takes it back."""
+    from cascadeflow.providers import registry  # noqa: PLC0415 - after the guard above
+
+    before = dict(registry._registered)
+    yield
+    if registry._registered != before:
+        registry._registered.clear()
+        registry._registered.update(before)
