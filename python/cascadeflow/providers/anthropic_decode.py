@@ -12,10 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.models.completion import (
-    Completed,
     Completion,
     ReasoningDelta,
-    StreamEvent,
     TextDelta,
     ToolCallDelta,
     UsageUpdate,
@@ -27,14 +25,13 @@ from cascadeflow.providers.error_mapping import (
     malformed,
     request_id_of,
 )
+from cascadeflow.providers.reading import SseReader
 from cascadeflow.providers.shared import read_json
-from cascadeflow.providers.sse import SseParser
 from cascadeflow.types import EMPTY, FinishReason, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cascadeflow.errors import ProviderError
 
 __all__ = ["AnthropicStreamDecoder", "read_response", "read_usage"]
 
@@ -275,33 +272,13 @@ class _Block:
         return "".join(self.json) or None
 
 
-class AnthropicStreamDecoder:
-    """Reads one stream of message events.
+class AnthropicStreamDecoder(SseReader):
+    """Reads one stream of message events."""
 
-    Attributes:
-        failure: the error that the stream itself carried, once it has been read; `feed` and
-            `finish` raise it, but never before they have given the events that came ahead of it.
-    """
-
-    __slots__ = (
-        "_blocks",
-        "_calls",
-        "_done",
-        "_events",
-        "_headers",
-        "_message",
-        "_open",
-        "_parser",
-        "_provider",
-        "_unknown",
-        "failure",
-    )
+    __slots__ = ("_blocks", "_calls", "_done", "_message", "_open", "_unknown")
 
     def __init__(self, provider: str, headers: Mapping[str, str] = EMPTY) -> None:
-        self._provider = provider
-        self._headers = headers
-        self._parser = SseParser()
-        self._events: list[StreamEvent] = []
+        super().__init__(provider, headers)
         self._message: dict[str, Any] = {}
         self._blocks: list[_Block] = []
         self._open: dict[int, _Block] = {}
@@ -309,36 +286,8 @@ class AnthropicStreamDecoder:
         self._calls = 0
         self._done = False
         self._unknown: list[Any] = []
-        self.failure: ProviderError | None = None
 
-    def feed(self, chunk: bytes) -> Sequence[StreamEvent]:
-        """Takes the next bytes and gives the events that they complete.
-
-        Raises:
-            ProviderError: the stream carried an error, or bytes that the protocol does not allow.
-        """
-        self._raise_failure()
-        for _, data in self._parser.feed(chunk):
-            self._read(data)
-            if self.failure is not None:
-                break
-        return self._given()
-
-    def finish(self) -> Sequence[StreamEvent]:
-        """Says that no more bytes come; the last event is `Completed`.
-
-        Raises:
-            ProviderError: the stream carried an error.
-        """
-        self._raise_failure()
-        for _, data in self._parser.finish():
-            self._read(data, at_end=True)
-            self._raise_failure()
-        self._events.append(Completed(self.partial()))
-        return self._given()
-
-    def partial(self) -> Completion:
-        """Gives the answer as far as it has been read."""
+    def _completion(self) -> Completion:
         stopped = self._message.get("stop_reason") is not None
         return build_completion(
             self._message,
@@ -350,19 +299,7 @@ class AnthropicStreamDecoder:
             written=[block.written() for block in self._blocks],
         )
 
-    def _raise_failure(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-
-    def _given(self) -> Sequence[StreamEvent]:
-        if not self._events:
-            self._raise_failure()
-            return ()
-        given = self._events.copy()
-        self._events.clear()
-        return given
-
-    def _read(self, data: bytes, *, at_end: bool = False) -> None:
+    def _read(self, _: str, data: bytes, *, at_end: bool = False) -> None:
         try:
             event = read_json(data)
             if not isinstance(event, dict):
@@ -372,10 +309,6 @@ class AnthropicStreamDecoder:
         except (ValueError, RecursionError):
             if not at_end and data.strip():  # what is cut off, or blank, is no event
                 self._fail(malformed(self._provider, "a stream's event is not JSON", body=data))
-
-    def _fail(self, failure: ProviderError) -> None:
-        failure.partial = self.partial()
-        self.failure = failure
 
     def _take(self, event: Mapping[str, Any]) -> None:
         kind = event.get("type")

@@ -8,22 +8,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.errors import InvalidRequestError
 from cascadeflow.providers.anthropic_decode import AnthropicStreamDecoder, read_response
-from cascadeflow.providers.error_mapping import error_from_body
 from cascadeflow.providers.protocols import EncodedRequest
+from cascadeflow.providers.reading import ResponseReader
 from cascadeflow.providers.shared import (
-    EitherDecoder,
-    WholeBodyDecoder,
     add_extra,
     dump,
-    is_event_stream,
     message_fields,
 )
 from cascadeflow.types import EMPTY, ContentPart, DocumentPart, ImagePart, Message, TextPart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
-    from cascadeflow.models.completion import Completion, StreamEvent
+    from cascadeflow.models.completion import Completion
     from cascadeflow.providers.protocols import StreamDecoder
     from cascadeflow.providers.registry import Provider
     from cascadeflow.types import ChatRequest, Tool, ToolChoice
@@ -38,17 +35,17 @@ _HEADERS: Final[Mapping[str, str]] = {
 _JSON_ONLY: Final = "Answer with one JSON value and nothing else: no code fence, no other words."
 
 
-class AnthropicMessagesCodec:
+class AnthropicMessagesCodec(ResponseReader):
     """Writes requests and reads answers of one provider that speaks Anthropic messages.
 
     Attributes:
         name: the provider's id.
     """
 
-    __slots__ = ("_quirks", "name")
+    __slots__ = ("_quirks",)
 
     def __init__(self, provider: Provider) -> None:
-        self.name = provider.id
+        super().__init__(provider.id)
         self._quirks = provider.quirks
 
     def encode(self, request: ChatRequest) -> EncodedRequest:
@@ -87,41 +84,11 @@ class AnthropicMessagesCodec:
         add_extra(body, request.extra)
         return EncodedRequest("/v1/messages", _HEADERS, dump(body))
 
-    def decode(self, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
-        """Reads a whole response.
-
-        Args:
-            status: the HTTP status.
-            headers: the response's headers, names lower-cased.
-            body: its body, decompressed.
-
-        Raises:
-            ProviderError: the response is an error, or is no answer.
-        """
-        if not 200 <= status < 300:  # noqa: PLR2004
-            raise error_from_body(self.name, status, headers, body)
+    def _whole(self, headers: Mapping[str, str], body: bytes) -> Completion:
         return read_response(self.name, headers, body)
 
-    def decoder(self, headers: Mapping[str, str] = EMPTY) -> StreamDecoder:
-        """Gives a decoder for one streamed response, or for a whole one that came instead."""
-
-        def whole(body: bytes) -> Completion:
-            return self.decode(200, headers, body)
-
-        if not is_event_stream(headers):
-            return WholeBodyDecoder(whole)
-        return EitherDecoder(AnthropicStreamDecoder(self.name, headers), whole)
-
-    def decode_stream(self, chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
-        """Reads a whole stream; the last event is `Completed`.
-
-        Raises:
-            ProviderError: the stream carried an error; the events before it have been given.
-        """
-        decoder = self.decoder()
-        for chunk in chunks:
-            yield from decoder.feed(chunk)
-        yield from decoder.finish()
+    def _stream(self, headers: Mapping[str, str]) -> StreamDecoder:
+        return AnthropicStreamDecoder(self.name, headers)
 
     def assistant_message(self, completion: Completion) -> Message:
         """Gives an answer as the message that goes back to this provider in the next request.

@@ -17,12 +17,10 @@ from cascadeflow.providers.bedrock_errors import error_from_response
 from cascadeflow.providers.bedrock_media import Media
 from cascadeflow.providers.bedrock_stream import BedrockStreamDecoder
 from cascadeflow.providers.protocols import EncodedRequest
+from cascadeflow.providers.reading import ResponseReader
 from cascadeflow.providers.shared import (
-    EitherDecoder,
-    WholeBodyDecoder,
     add_extra,
     dump,
-    is_event_stream,
     message_fields,
 )
 from cascadeflow.types import EMPTY, Message, TextPart, Tool
@@ -30,7 +28,8 @@ from cascadeflow.types import EMPTY, Message, TextPart, Tool
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from cascadeflow.models.completion import Completion, StreamEvent
+    from cascadeflow.errors import ProviderError
+    from cascadeflow.models.completion import Completion
     from cascadeflow.providers.protocols import StreamDecoder
     from cascadeflow.providers.registry import Provider
     from cascadeflow.types import ChatRequest, ContentPart, ToolCall
@@ -46,17 +45,17 @@ _METADATA: Final = re.compile(r"[a-zA-Z0-9\s:_@$#=/+,\-.]{1,256}", re.ASCII)
 """What the protocol lets a value of the request's metadata be."""
 
 
-class BedrockConverseCodec:
+class BedrockConverseCodec(ResponseReader):
     """Writes requests and reads answers of Amazon Bedrock's converse.
 
     Attributes:
         name: the provider's id.
     """
 
-    __slots__ = ("name",)
+    __slots__ = ()
 
     def __init__(self, provider: Provider) -> None:
-        self.name = provider.id
+        super().__init__(provider.id)
 
     def encode(self, request: ChatRequest) -> EncodedRequest:
         """Writes a request; the model's id or ARN stands in the path.
@@ -99,41 +98,14 @@ class BedrockConverseCodec:
         path = f"/model/{quote(request.model, safe='')}/{action}"
         return EncodedRequest(path, _HEADERS, dump(body))
 
-    def decode(self, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
-        """Reads a whole response.
+    def _error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        return error_from_response(self.name, status, headers, body)
 
-        Args:
-            status: the HTTP status.
-            headers: the response's headers, names lower-cased.
-            body: its body, decompressed.
-
-        Raises:
-            ProviderError: the response is an error, or is no answer.
-        """
-        if not 200 <= status < 300:  # noqa: PLR2004
-            raise error_from_response(self.name, status, headers, body)
+    def _whole(self, headers: Mapping[str, str], body: bytes) -> Completion:
         return read_response(self.name, headers, body)
 
-    def decoder(self, headers: Mapping[str, str] = EMPTY) -> StreamDecoder:
-        """Gives a decoder for one streamed response, or for a whole one that came instead."""
-
-        def whole(body: bytes) -> Completion:
-            return self.decode(200, headers, body)
-
-        if not is_event_stream(headers):
-            return WholeBodyDecoder(whole)
-        return EitherDecoder(BedrockStreamDecoder(self.name, headers), whole)
-
-    def decode_stream(self, chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
-        """Reads a whole stream; the last event is `Completed`.
-
-        Raises:
-            ProviderError: the stream carried an error; the events before it have been given.
-        """
-        decoder = self.decoder()
-        for chunk in chunks:
-            yield from decoder.feed(chunk)
-        yield from decoder.finish()
+    def _stream(self, headers: Mapping[str, str]) -> StreamDecoder:
+        return BedrockStreamDecoder(self.name, headers)
 
     def assistant_message(self, completion: Completion) -> Message:
         """Gives an answer as the message that goes back to this provider in the next request.

@@ -12,10 +12,8 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.models.completion import (
-    Completed,
     Completion,
     ReasoningDelta,
-    StreamEvent,
     TextDelta,
     ToolCallDelta,
     UsageUpdate,
@@ -24,13 +22,13 @@ from cascadeflow.providers.bedrock_decode import build_completion, read_usage
 from cascadeflow.providers.bedrock_errors import error_in_stream
 from cascadeflow.providers.error_mapping import malformed
 from cascadeflow.providers.event_stream import EventStreamParser
+from cascadeflow.providers.reading import StreamReader
 from cascadeflow.providers.shared import read_json
 from cascadeflow.types import EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cascadeflow.errors import ProviderError
     from cascadeflow.providers.event_stream import HeaderValue
 
 __all__ = ["BedrockStreamDecoder"]
@@ -143,71 +141,33 @@ def _decoded(piece: str) -> bytes:
     return binascii.a2b_base64(piece.encode(), strict_mode=True)
 
 
-class BedrockStreamDecoder:
-    """Reads one stream of converse events.
+class BedrockStreamDecoder(StreamReader):
+    """Reads one stream of converse events."""
 
-    Attributes:
-        failure: the error that the stream itself carried, once it has been read; `feed` and
-            `finish` raise it, but never before they have given the events that came ahead of it.
-    """
-
-    __slots__ = (
-        "_blocks",
-        "_body",
-        "_calls",
-        "_complete",
-        "_events",
-        "_headers",
-        "_message",
-        "_parser",
-        "_provider",
-        "_unknown",
-        "failure",
-    )
+    __slots__ = ("_blocks", "_body", "_calls", "_complete", "_message", "_parser", "_unknown")
 
     def __init__(self, provider: str, headers: Mapping[str, str] = EMPTY) -> None:
-        self._provider = provider
-        self._headers = headers
+        super().__init__(provider, headers)
         self._parser = EventStreamParser()
-        self._events: list[StreamEvent] = []
         self._body: dict[str, Any] = {}
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, _Block] = {}
         self._calls = 0
         self._complete = False
         self._unknown: list[Any] = []
-        self.failure: ProviderError | None = None
 
-    def feed(self, chunk: bytes) -> Sequence[StreamEvent]:
-        """Takes the next bytes and gives the events that they complete.
-
-        Raises:
-            ProviderError: the stream carried an error, or bytes that the protocol does not allow.
-        """
-        self._raise_failure()
+    def _feed(self, chunk: bytes) -> None:
         for headers, payload in self._parser.feed(chunk):
             self._read(headers, payload)
             if self.failure is not None:
-                break
-        else:
-            if self._parser.failure is not None:
-                self._fail(
-                    malformed(self._provider, self._parser.failure, body=self._parser.rejected)
-                )
-        return self._given()
+                return
+        if self._parser.failure is not None:
+            self._fail(malformed(self._provider, self._parser.failure, body=self._parser.rejected))
 
-    def finish(self) -> Sequence[StreamEvent]:
-        """Says that no more bytes come; the last event is `Completed`.
+    def _end(self) -> None:
+        """Nothing is pending: a frame is whole, or is none."""
 
-        Raises:
-            ProviderError: the stream carried an error.
-        """
-        self._raise_failure()
-        self._events.append(Completed(self.partial()))
-        return self._given()
-
-    def partial(self) -> Completion:
-        """Gives the answer as far as it has been read."""
+    def _completion(self) -> Completion:
         return build_completion(
             self._body,
             {"message": self._message},
@@ -218,22 +178,6 @@ class BedrockStreamDecoder:
             extras={"events": self._unknown} if self._unknown else EMPTY,
             written=[block.written() for block in self._blocks.values()],
         )
-
-    def _raise_failure(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-
-    def _given(self) -> Sequence[StreamEvent]:
-        if not self._events:
-            self._raise_failure()
-            return ()
-        given = self._events.copy()
-        self._events.clear()
-        return given
-
-    def _fail(self, failure: ProviderError) -> None:
-        failure.partial = self.partial()
-        self.failure = failure
 
     def _read(self, headers: Mapping[str, HeaderValue], payload: bytes) -> None:
         kind = headers.get(":message-type", "event")

@@ -9,21 +9,19 @@ from cascadeflow.errors import ContentFilteredError, InvalidRequestError, Provid
 from cascadeflow.providers.cohere_decode import CohereStreamDecoder, read_response
 from cascadeflow.providers.error_mapping import error_from_body
 from cascadeflow.providers.protocols import EncodedRequest
+from cascadeflow.providers.reading import ResponseReader
 from cascadeflow.providers.shared import (
-    EitherDecoder,
-    WholeBodyDecoder,
     add_extra,
     data_url,
     dump,
-    is_event_stream,
     message_fields,
 )
 from cascadeflow.types import EMPTY, DocumentPart, ImagePart, Message, TextPart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
-    from cascadeflow.models.completion import Completion, StreamEvent
+    from cascadeflow.models.completion import Completion
     from cascadeflow.providers.protocols import StreamDecoder
     from cascadeflow.providers.registry import Provider
     from cascadeflow.types import ChatRequest, ResponseFormat, Tool
@@ -40,17 +38,17 @@ _BACK: Final = ("content", "tool_plan", "citations")
 """Fields of a message that go back as they came."""
 
 
-class CohereChatCodec:
+class CohereChatCodec(ResponseReader):
     """Writes requests and reads answers of one provider that speaks Cohere's v2 chat.
 
     Attributes:
         name: the provider's id.
     """
 
-    __slots__ = ("_quirks", "name")
+    __slots__ = ("_quirks",)
 
     def __init__(self, provider: Provider) -> None:
-        self.name = provider.id
+        super().__init__(provider.id)
         self._quirks = provider.quirks
 
     def encode(self, request: ChatRequest) -> EncodedRequest:
@@ -112,41 +110,14 @@ class CohereChatCodec:
         body["tools"] = [_tool(tool) for tool in chosen]
         body["tool_choice"] = "REQUIRED"
 
-    def decode(self, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
-        """Reads a whole response.
+    def _error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        return _error(self.name, status, headers, body)
 
-        Args:
-            status: the HTTP status.
-            headers: the response's headers, names lower-cased.
-            body: its body, decompressed.
-
-        Raises:
-            ProviderError: the response is an error, or is no answer.
-        """
-        if not 200 <= status < 300:  # noqa: PLR2004
-            raise _error(self.name, status, headers, body)
+    def _whole(self, headers: Mapping[str, str], body: bytes) -> Completion:
         return read_response(self.name, headers, body)
 
-    def decoder(self, headers: Mapping[str, str] = EMPTY) -> StreamDecoder:
-        """Gives a decoder for one streamed response, or for a whole one that came instead."""
-
-        def whole(body: bytes) -> Completion:
-            return self.decode(200, headers, body)
-
-        if not is_event_stream(headers):
-            return WholeBodyDecoder(whole)
-        return EitherDecoder(CohereStreamDecoder(self.name, headers), whole)
-
-    def decode_stream(self, chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
-        """Reads a whole stream; the last event is `Completed`.
-
-        Raises:
-            ProviderError: the stream carried an error; the events before it have been given.
-        """
-        decoder = self.decoder()
-        for chunk in chunks:
-            yield from decoder.feed(chunk)
-        yield from decoder.finish()
+    def _stream(self, headers: Mapping[str, str]) -> StreamDecoder:
+        return CohereStreamDecoder(self.name, headers)
 
     def assistant_message(self, completion: Completion) -> Message:
         """Gives an answer as the message that goes back to this provider in the next request.

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cascadeflow.models.completion import Completed, Completion
 from cascadeflow.providers.cohere_answer import Answer
 from cascadeflow.providers.error_mapping import error_from_object, malformed
+from cascadeflow.providers.reading import SseReader
 from cascadeflow.providers.shared import read_json
-from cascadeflow.providers.sse import SseParser
 from cascadeflow.types import EMPTY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from cascadeflow.errors import ProviderError
-    from cascadeflow.models.completion import StreamEvent
+    from cascadeflow.models.completion import Completion
 
 __all__ = ["CohereStreamDecoder", "read_response"]
 
@@ -60,77 +59,21 @@ def read_response(provider: str, headers: Mapping[str, str], body: bytes) -> Com
 # Streams
 
 
-class CohereStreamDecoder:
-    """Reads one stream of chat events.
+class CohereStreamDecoder(SseReader):
+    """Reads one stream of chat events."""
 
-    Attributes:
-        failure: the error that the stream itself carried, once it has been read; `feed` and
-            `finish` raise it, but never before they have given the events that came ahead of it.
-    """
-
-    __slots__ = (
-        "_answer",
-        "_ended",
-        "_events",
-        "_headers",
-        "_parser",
-        "_provider",
-        "failure",
-    )
+    __slots__ = ("_answer", "_ended")
 
     def __init__(self, provider: str, headers: Mapping[str, str] = EMPTY) -> None:
-        self._provider = provider
-        self._headers = headers
-        self._parser = SseParser()
-        self._events: list[StreamEvent] = []
+        super().__init__(provider, headers)
         self._answer = Answer(self._events)
         self._ended = False
-        self.failure: ProviderError | None = None
 
-    def feed(self, chunk: bytes) -> Sequence[StreamEvent]:
-        """Takes the next bytes and gives the events that they complete.
-
-        Raises:
-            ProviderError: the stream carried an error, or bytes that the protocol does not allow.
-        """
-        self._raise_failure()
-        for _, data in self._parser.feed(chunk):
-            self._read(data)
-            if self.failure is not None:
-                break
-        return self._given()
-
-    def finish(self) -> Sequence[StreamEvent]:
-        """Says that no more bytes come; the last event is `Completed`.
-
-        Raises:
-            ProviderError: the stream carried an error.
-        """
-        self._raise_failure()
-        for _, data in self._parser.finish():
-            self._read(data, at_end=True)
-            self._raise_failure()
-        self._events.append(Completed(self.partial()))
-        return self._given()
-
-    def partial(self) -> Completion:
-        """Gives the answer as far as it has been read."""
+    def _completion(self) -> Completion:
         ended = self._ended and self._answer.finish is not None
         return self._answer.completion(self._headers, complete=ended, broken=not ended)
 
-    def _raise_failure(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-
-    def _given(self) -> Sequence[StreamEvent]:
-        if not self._events:
-            self._raise_failure()
-            return ()
-        given = self._events.copy()
-        self._events.clear()
-        return given
-
-    def _read(self, data: bytes, *, at_end: bool = False) -> None:
+    def _read(self, _: str, data: bytes, *, at_end: bool = False) -> None:
         if data == b"[DONE]":
             return  # of the end, `message-end` is the word
         try:
@@ -142,10 +85,6 @@ class CohereStreamDecoder:
         except (ValueError, RecursionError):
             if not at_end and data.strip():  # what is cut off, or blank, is no event
                 self._fail(malformed(self._provider, "a stream's event is not JSON", body=data))
-
-    def _fail(self, failure: ProviderError) -> None:
-        failure.partial = self.partial()
-        self.failure = failure
 
     def _take(self, event: Mapping[str, Any]) -> None:
         kind = event.get("type")

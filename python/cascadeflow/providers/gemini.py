@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from cascadeflow.errors import InvalidRequestError
-from cascadeflow.providers.error_mapping import error_from_body
 from cascadeflow.providers.gemini_decode import GeminiStreamDecoder, read_response
 from cascadeflow.providers.gemini_media import encode_media
 from cascadeflow.providers.gemini_parts import is_made_up
 from cascadeflow.providers.protocols import EncodedRequest
+from cascadeflow.providers.reading import ResponseReader
 from cascadeflow.providers.shared import (
     WholeBodyDecoder,
     dump,
@@ -28,9 +28,9 @@ from cascadeflow.providers.shared import (
 from cascadeflow.types import EMPTY, ContentPart, ImagePart, Message, TextPart
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from cascadeflow.models.completion import Completion, StreamEvent
+    from cascadeflow.models.completion import Completion
     from cascadeflow.providers.protocols import StreamDecoder
     from cascadeflow.providers.registry import Provider
     from cascadeflow.types import ChatRequest, JsonObject, ResponseFormat, Tool, ToolCall
@@ -56,17 +56,17 @@ _PLAIN_NAME: Final = re.compile(
 _CAMEL: Final = re.compile(r"_([a-z0-9])")
 
 
-class GeminiCodec:
+class GeminiCodec(ResponseReader):
     """Writes requests and reads answers of one provider that speaks Gemini generateContent.
 
     Attributes:
         name: the provider's id.
     """
 
-    __slots__ = ("_vertex", "name")
+    __slots__ = ("_vertex",)
 
     def __init__(self, provider: Provider) -> None:
-        self.name = provider.id
+        super().__init__(provider.id)
         self._vertex = provider.protocol == "vertex"
 
     def encode(self, request: ChatRequest) -> EncodedRequest:
@@ -95,40 +95,19 @@ class GeminiCodec:
             _add_extra(body, request.extra)
         return EncodedRequest(self._path(request), _HEADERS, dump(body))
 
-    def decode(self, status: int, headers: Mapping[str, str], body: bytes) -> Completion:
-        """Reads a whole response.
-
-        A prompt that was blocked is an answer without text, whose finish reason is
-        `content_filter`: the provider answered 200, and may have billed the prompt.
-
-        Args:
-            status: the HTTP status.
-            headers: the response's headers, names lower-cased.
-            body: its body, decompressed.
-
-        Raises:
-            ProviderError: the response is an error, or is no answer.
-        """
-        if not 200 <= status < 300:  # noqa: PLR2004
-            raise error_from_body(self.name, status, headers, body)
+    def _whole(self, headers: Mapping[str, str], body: bytes) -> Completion:
+        # A prompt that was blocked is an answer without text, whose finish reason is
+        # `content_filter`: the provider answered 200, and may have billed the prompt.
         return read_response(self.name, headers, body)
 
     def decoder(self, headers: Mapping[str, str] = EMPTY) -> StreamDecoder:
         """Gives a decoder for one streamed response, or for a whole one that came instead."""
         if not is_event_stream(headers):
-            return WholeBodyDecoder(lambda body: self.decode(200, headers, body))
+            return WholeBodyDecoder(lambda body: self._whole(headers, body))
+        return self._stream(headers)  # which reads a list of pieces, and one alone, too
+
+    def _stream(self, headers: Mapping[str, str]) -> StreamDecoder:
         return GeminiStreamDecoder(self.name, headers)
-
-    def decode_stream(self, chunks: Iterable[bytes]) -> Iterator[StreamEvent]:
-        """Reads a whole stream; the last event is `Completed`.
-
-        Raises:
-            ProviderError: the stream carried an error; the events before it have been given.
-        """
-        decoder = self.decoder()
-        for chunk in chunks:
-            yield from decoder.feed(chunk)
-        yield from decoder.finish()
 
     def assistant_message(self, completion: Completion) -> Message:
         """Gives an answer as the message that goes back to this provider in the next request.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cascadeflow.models.completion import Completed, Completion, UsageUpdate
+from cascadeflow.models.completion import Completion, UsageUpdate
 from cascadeflow.providers.error_mapping import (
     error_from_object,
     header_facts,
@@ -18,14 +18,14 @@ from cascadeflow.providers.error_mapping import (
 )
 from cascadeflow.providers.gemini_parts import Candidate, merge
 from cascadeflow.providers.gemini_usage import count_requests, read_tier, read_usage
+from cascadeflow.providers.reading import SseReader
 from cascadeflow.providers.shared import read_json
 from cascadeflow.providers.sse import STRAY, SseParser
 from cascadeflow.types import EMPTY, FinishReason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from cascadeflow.errors import ProviderError
     from cascadeflow.models.completion import StreamEvent
     from cascadeflow.models.usage import Usage
 
@@ -265,88 +265,36 @@ def _is_answer(piece: Mapping[str, Any]) -> bool:
     )
 
 
-class GeminiStreamDecoder:
-    """Reads one stream of generateContent's pieces.
+class GeminiStreamDecoder(SseReader):
+    """Reads one stream of generateContent's pieces."""
 
-    Attributes:
-        failure: the error that the stream itself carried, once it has been read; `feed` and
-            `finish` raise it, but never before they have given the events that came ahead of it.
-    """
-
-    __slots__ = (
-        "_answer",
-        "_events",
-        "_headers",
-        "_known",
-        "_parser",
-        "_provider",
-        "_stray",
-        "failure",
-    )
+    __slots__ = ("_answer", "_known", "_stray")
 
     def __init__(self, provider: str, headers: Mapping[str, str] = EMPTY) -> None:
-        self._provider = provider
-        self._headers = headers
-        self._parser = SseParser(stray=True)
+        super().__init__(provider, headers, SseParser(stray=True))
         self._stray: list[bytes] = []
-        self._events: list[StreamEvent] = []
         self._answer = _Answer(self._events, joined=True)
         self._known = False
-        self.failure: ProviderError | None = None
 
-    def feed(self, chunk: bytes) -> Sequence[StreamEvent]:
-        """Takes the next bytes and gives the events that they complete.
-
-        Raises:
-            ProviderError: the stream carried an error, or bytes that the protocol does not allow.
-        """
-        self._raise_failure()
-        for name, data in self._parser.feed(chunk):
-            self._take(name, data)
-            if self.failure is not None:
-                break
-        return self._given()
-
-    def finish(self) -> Sequence[StreamEvent]:
-        """Says that no more bytes come; the last event is `Completed`.
-
-        Raises:
-            ProviderError: the stream carried an error.
-        """
-        self._raise_failure()
-        for name, data in self._parser.finish():
-            self._take(name, data, at_end=True)
-            self._raise_failure()
+    def _end(self) -> None:
+        super()._end()
         if self._stray:
-            self._read(b"\n".join(self._stray), at_end=True)
+            self._piece(b"\n".join(self._stray), at_end=True)
             self._raise_failure()
         self._answer.first.close()
         self._answer.tell_last_usage()
-        self._events.append(Completed(self._answer.completion(self._headers, whole=False)))
-        return self._given()
 
     def partial(self) -> Completion | None:
         """Gives the answer as far as it has been read, `None` when nothing of it is known."""
-        if not self._known:
-            return None
+        return self._completion() if self._known else None
+
+    def _completion(self) -> Completion:
         return self._answer.completion(self._headers, whole=False)
 
-    def _raise_failure(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-
-    def _given(self) -> Sequence[StreamEvent]:
-        if not self._events:
-            self._raise_failure()
-            return ()
-        given = self._events.copy()
-        self._events.clear()
-        return given
-
-    def _take(self, name: str, data: bytes, *, at_end: bool = False) -> None:
+    def _read(self, name: str, data: bytes, *, at_end: bool = False) -> None:
         if name != STRAY:
             if data != b"[DONE]":  # gateways end their streams with it; Google does not
-                self._read(data, at_end=at_end)
+                self._piece(data, at_end=at_end)
             return
         # Google writes an error in the middle of a stream as bare JSON, over several lines.
         self._stray.append(data)
@@ -355,11 +303,11 @@ class GeminiStreamDecoder:
             ends
             and self._stray[0][:1] == b"{"
             and len(self._stray) <= _MOST_ERROR_LINES
-            and self._read(b"\n".join(self._stray), at_end=True)
+            and self._piece(b"\n".join(self._stray), at_end=True)
         ):
             self._stray.clear()
 
-    def _read(self, data: bytes, *, at_end: bool) -> bool:
+    def _piece(self, data: bytes, *, at_end: bool) -> bool:
         """Reads a piece; what is cut off at the end is none. Says whether it was one."""
         try:
             parsed = read_json(data)
@@ -381,7 +329,3 @@ class GeminiStreamDecoder:
         else:
             self._known = self._known or bool(piece)
             self._answer.add(piece)
-
-    def _fail(self, failure: ProviderError) -> None:
-        failure.partial = self.partial()
-        self.failure = failure

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.models.completion import (
-    Completed,
     Completion,
     UsageUpdate,
 )
@@ -21,14 +20,13 @@ from cascadeflow.providers.error_mapping import (
 )
 from cascadeflow.providers.openai_choice import Choice, keep, read_logprobs
 from cascadeflow.providers.openai_usage import read_cost, read_usage
+from cascadeflow.providers.reading import SseReader
 from cascadeflow.providers.shared import read_json
-from cascadeflow.providers.sse import SseParser
 from cascadeflow.types import EMPTY, FinishReason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from cascadeflow.errors import ProviderError
     from cascadeflow.models.completion import StreamEvent
     from cascadeflow.models.usage import Usage
 
@@ -207,87 +205,37 @@ def read_response(provider: str, headers: Mapping[str, str], body: bytes) -> Com
     return answer.completion(headers)
 
 
-class OpenAIStreamDecoder:
-    """Reads one stream of chat completion chunks.
+class OpenAIStreamDecoder(SseReader):
+    """Reads one stream of chat completion chunks."""
 
-    Attributes:
-        failure: the error that the stream itself carried, once it has been read; `feed` and
-            `finish` raise it, but never before they have given the events that came ahead of it.
-    """
-
-    __slots__ = ("_answer", "_done", "_events", "_headers", "_parser", "_provider", "failure")
+    __slots__ = ("_answer", "_done")
 
     def __init__(self, provider: str, headers: Mapping[str, str] = EMPTY) -> None:
-        self._provider = provider
-        self._headers = headers
-        self._parser = SseParser()
-        self._events: list[StreamEvent] = []
+        super().__init__(provider, headers)
         self._answer = _Answer(provider, self._events)
         self._done = False
-        self.failure: ProviderError | None = None
 
-    def feed(self, chunk: bytes) -> Sequence[StreamEvent]:
-        """Takes the next bytes and gives the events that they complete.
-
-        Raises:
-            ProviderError: the stream carried an error, or bytes that the protocol does not allow.
-        """
-        self._raise_failure()
-        for name, data in self._parser.feed(chunk):
-            self._read(name, data)
-            if self.failure is not None:
-                break
-        return self._given()
-
-    def finish(self) -> Sequence[StreamEvent]:
-        """Says that no more bytes come; the last event is `Completed`.
-
-        Raises:
-            ProviderError: the stream carried an error.
-        """
-        self._raise_failure()
-        for name, data in self._parser.finish():
-            if data == b"[DONE]" or _parses(data):  # what is cut off in the middle is no event
-                self._read(name, data)
-                self._raise_failure()
-        self._events.append(Completed(self.partial()))
-        return self._given()
-
-    def partial(self) -> Completion:
-        """Gives the answer as far as it has been read."""
+    def _completion(self) -> Completion:
         whole = self._done or (self._answer.finish is not None and self._answer.usage is not None)
         broken = not self._done and self._answer.finish is None
         return self._answer.completion(self._headers, complete=whole, broken=broken)
 
-    def _raise_failure(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-
-    def _given(self) -> Sequence[StreamEvent]:
-        if not self._events:
-            self._raise_failure()
-            return ()
-        given = self._events.copy()
-        self._events.clear()
-        return given
-
-    def _read(self, name: str, data: bytes) -> None:
+    def _read(self, name: str, data: bytes, *, at_end: bool = False) -> None:
         if data == b"[DONE]":
             self._done = True
             return
         try:
             chunk = read_json(data)
         except (ValueError, RecursionError):
+            if at_end:  # what is cut off in the middle is no event
+                return
             bare = data.strip()
             self._done = self._done or bare == b"[DONE]"
-            if bare in (b"", b"[DONE]"):  # a sign of life, or the end with white space around it
-                return
-            self.failure = malformed(self._provider, "a stream's event is not JSON", body=data)
-            self.failure.partial = self.partial()
+            if bare not in (b"", b"[DONE]"):  # a sign of life, or the end with white space around
+                self._fail(malformed(self._provider, "a stream's event is not JSON", body=data))
             return
         if not isinstance(chunk, dict):
-            self.failure = malformed(self._provider, "a stream's event is not a JSON object")
-            self.failure.partial = self.partial()
+            self._fail(malformed(self._provider, "a stream's event is not a JSON object"))
             return
         said = _error_in(name, chunk)
         failed = said is not None and self._answer.finish is None
@@ -300,9 +248,7 @@ class OpenAIStreamDecoder:
             self.failure = malformed(self._provider, "a stream's event is nested too deeply")
             return
         if failed:
-            failure = error_from_object(self._provider, said, headers=self._headers, billed=None)
-            failure.partial = self.partial()
-            self.failure = failure
+            self._fail(error_from_object(self._provider, said, headers=self._headers, billed=None))
 
 
 def _error_in(name: str, chunk: Mapping[str, Any]) -> Any:
@@ -312,11 +258,3 @@ def _error_in(name: str, chunk: Mapping[str, Any]) -> Any:
     groq = chunk.get("x_groq")  # Groq tells so why it stopped a stream early
     said = groq.get("error") if isinstance(groq, dict) else None
     return {"error": said} if said else None
-
-
-def _parses(data: bytes) -> bool:
-    try:
-        read_json(data)
-    except (ValueError, RecursionError):
-        return False
-    return True

@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.models.completion import (
-    Completed,
     Completion,
     ReasoningDelta,
     RefusalDelta,
-    StreamEvent,
     TextDelta,
     ToolCallDelta,
     UsageUpdate,
@@ -34,14 +32,13 @@ from cascadeflow.providers.openai_responses_decode import (
     word,
 )
 from cascadeflow.providers.openai_responses_usage import read_usage
+from cascadeflow.providers.reading import SseReader
 from cascadeflow.providers.shared import read_json
-from cascadeflow.providers.sse import SseParser
 from cascadeflow.types import EMPTY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cascadeflow.errors import ProviderError
 
 __all__ = ["ResponsesStreamDecoder"]
 
@@ -138,67 +135,20 @@ class _Item:
         return item
 
 
-class ResponsesStreamDecoder:
-    """Reads one stream of a response's events.
+class ResponsesStreamDecoder(SseReader):
+    """Reads one stream of a response's events."""
 
-    Attributes:
-        failure: the error that the stream itself carried, once it has been read; `feed` and
-            `finish` raise it, but never before they have given the events that came ahead of it.
-    """
-
-    __slots__ = (
-        "_calls",
-        "_done",
-        "_events",
-        "_headers",
-        "_items",
-        "_parser",
-        "_provider",
-        "_response",
-        "_unknown",
-        "failure",
-    )
+    __slots__ = ("_calls", "_done", "_items", "_response", "_unknown")
 
     def __init__(self, provider: str, headers: Mapping[str, str] = EMPTY) -> None:
-        self._provider = provider
-        self._headers = headers
-        self._parser = SseParser()
-        self._events: list[StreamEvent] = []
+        super().__init__(provider, headers)
         self._response: Mapping[str, Any] = {}
         self._items: dict[int, _Item] = {}
         self._calls = 0
         self._done = False
         self._unknown: list[Any] = []
-        self.failure: ProviderError | None = None
 
-    def feed(self, chunk: bytes) -> Sequence[StreamEvent]:
-        """Takes the next bytes and gives the events that they complete.
-
-        Raises:
-            ProviderError: the stream carried an error, or bytes that the protocol does not allow.
-        """
-        self._raise_failure()
-        for _, data in self._parser.feed(chunk):
-            self._read(data)
-            if self.failure is not None:
-                break
-        return self._given()
-
-    def finish(self) -> Sequence[StreamEvent]:
-        """Says that no more bytes come; the last event is `Completed`.
-
-        Raises:
-            ProviderError: the stream carried an error.
-        """
-        self._raise_failure()
-        for _, data in self._parser.finish():
-            self._read(data, at_end=True)
-            self._raise_failure()
-        self._events.append(Completed(self.partial()))
-        return self._given()
-
-    def partial(self) -> Completion:
-        """Gives the answer as far as it has been read."""
+    def _completion(self) -> Completion:
         return build_completion(
             self._response,
             self._output(),
@@ -215,19 +165,7 @@ class ResponsesStreamDecoder:
         # Before the end, and where a server leaves the output out of its last word.
         return [self._items[index].finished() for index in sorted(self._items)]
 
-    def _raise_failure(self) -> None:
-        if self.failure is not None:
-            raise self.failure
-
-    def _given(self) -> Sequence[StreamEvent]:
-        if not self._events:
-            self._raise_failure()
-            return ()
-        given = self._events.copy()
-        self._events.clear()
-        return given
-
-    def _read(self, data: bytes, *, at_end: bool = False) -> None:
+    def _read(self, _: str, data: bytes, *, at_end: bool = False) -> None:
         if data == b"[DONE]":
             return  # chat completions end so, and some servers end everything so
         try:
@@ -243,11 +181,6 @@ class ResponsesStreamDecoder:
             self._take(event)
         except RecursionError:
             self._fail(malformed(self._provider, "a stream's event is nested too deeply"))
-
-    def _fail(self, failure: ProviderError) -> None:
-        if failure.partial is None:
-            failure.partial = self.partial()
-        self.failure = failure
 
     def _take(self, event: Mapping[str, Any]) -> None:
         kind = word(event, "type")
@@ -369,7 +302,7 @@ class ResponsesStreamDecoder:
             return
         self._response = response
         if kind in _ENDS:
-            self._end(kind)
+            self._end_response(kind)
         if response.get("usage") is not None:
             usage = read_usage(response, self._output())
             if usage is not None:
@@ -377,7 +310,7 @@ class ResponsesStreamDecoder:
         if kind in _ENDS and self._response.get("status") == "failed":
             self._fail(failure_of(self._provider, response, self._output(), self._headers))
 
-    def _end(self, kind: str) -> None:
+    def _end_response(self, kind: str) -> None:
         output = self._response.get("output")
         items = output if isinstance(output, list) else []
         for index, raw in enumerate(items):
