@@ -8,8 +8,14 @@ __all__ = [
     "DEBUG_BUILD",
     "JsonSchema",
     "Ledger",
+    "LimitName",
+    "LimitPolicy",
+    "LimitRefusal",
+    "LimitStanding",
+    "Permit",
     "PriceSchedule",
     "RateCard",
+    "RateLimiter",
     "Refusal",
     "SentenceEmbedder",
     "Settlement",
@@ -458,3 +464,117 @@ class Ledger:
     def evict(self, now_ms: int, idle_ms: int) -> list[tuple[str, str, int]]:
         """Drops scopes that were not used for so long, have no open hold, and whose periods have
         ended (or whose store knows them: `grant` is set); gives kind, name and life's total."""
+
+# limits
+
+LimitName: TypeAlias = Literal[
+    "per_second", "per_minute", "per_hour", "per_day", "tokens_per_minute", "concurrent"
+]
+
+@final
+class LimitPolicy:
+    """How often one account may ask. 0 is a limit of none at all, `None` is no limit.
+
+    `per_second` and `per_minute` are a limit and its burst: GCRA, so that never more than limit +
+    burst pass in any second (minute). `per_hour` and `per_day` hold in any 3,600 (86,400) seconds.
+    """
+
+    def __new__(
+        cls,
+        *,
+        per_second: tuple[int, int] | None = None,
+        per_minute: tuple[int, int] | None = None,
+        per_hour: int | None = None,
+        per_day: int | None = None,
+        tokens_per_minute: int | None = None,
+        concurrent: int | None = None,
+    ) -> LimitPolicy: ...
+
+@final
+class LimitStanding:
+    """How one limit of one account stands."""
+
+    @property
+    def account(self) -> str: ...
+    @property
+    def limit(self) -> LimitName: ...
+    @property
+    def allowed(self) -> int: ...
+    @property
+    def remaining(self) -> int:
+        """How many would pass now; a GCRA limit's burst included."""
+
+    @property
+    def reset_ns(self) -> int | None:
+        """In how many nanoseconds nothing of it is used any more, if nobody comes; `None` for
+        `concurrent`."""
+
+@final
+class LimitRefusal:
+    """Why a request did not pass; nothing was counted."""
+
+    @property
+    def account(self) -> str:
+        """Whose limit: of those that refused, the one that takes longest."""
+
+    @property
+    def limit(self) -> LimitName: ...
+    @property
+    def allowed(self) -> int: ...
+    @property
+    def requested(self) -> int: ...
+    @property
+    def retry_ns(self) -> int | None:
+        """In how many nanoseconds it would pass if nobody else came, over all limits of all
+        accounts; exact for requests, an upper bound for tokens; `None` when a lease must end."""
+
+    @property
+    def permanent(self) -> bool:
+        """Whether it is larger than a whole limit."""
+
+    @property
+    def blocked(self) -> tuple[str, ...]:
+        """Every account of which some limit refused."""
+
+@final
+class Permit:
+    """A request that passed: what it was counted, and its leases. Dropped, its leases end."""
+
+    def extend(self, tokens: int, now_ns: int) -> LimitRefusal | None:
+        """Reserves more tokens on every account that counts them, or on none."""
+
+    def correct(self, tokens: int, now_ns: int) -> None:
+        """Says how many tokens it used in all, in the place of what was reserved; the last word
+        counts. More than was reserved is counted all the same."""
+
+    def cancel(self, now_ns: int) -> None:
+        """Nothing was sent: takes back its tokens and its place in hours and days, ends its leases.
+        Seconds and minutes keep it."""
+
+    def release(self) -> None:
+        """Ends its leases. Ending them twice is ending them once."""
+
+    def standings(self, now_ns: int) -> list[LimitStanding]: ...
+
+@final
+class RateLimiter:
+    """Counts requests, tokens and leases by account. All or nothing, lock-free, never over.
+
+    `now_ns` is a monotonic clock's; one that goes back counts as standing still. A policy that
+    changes holds from the next request on, and what was used counts.
+    """
+
+    def __new__(cls) -> RateLimiter: ...
+    def acquire(
+        self, accounts: Sequence[tuple[str, LimitPolicy]], tokens: int, now_ns: int
+    ) -> Permit | LimitRefusal:
+        """Lets one request pass on every account, or on none."""
+
+    def standings(
+        self, accounts: Sequence[tuple[str, LimitPolicy]], now_ns: int
+    ) -> list[LimitStanding]: ...
+    def evict(self, now_ns: int) -> int:
+        """Forgets accounts of which nothing is used any more; gives how many."""
+
+    def __len__(self) -> int:
+        """How many accounts are remembered."""

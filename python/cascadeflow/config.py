@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BreakerPolicy",
     "BudgetConfig",
+    "CacheScope",
     "Deadlines",
     "EnforcementMode",
     "QualityConfig",
@@ -28,6 +29,9 @@ EnforcementMode = Literal["warn", "block", "degrade"]
 """What a budget does when it runs out: say so, refuse, or answer more cheaply."""
 
 QualityMode = Literal["fast", "balanced", "strict"]
+
+CacheScope = Literal["user", "tenant", "global"]
+"""Who shares answers: nobody with anybody, the users of a team, or all."""
 
 _LARGEST_WINDOW: Final = 1_000
 """Tries that a circuit breaker remembers for a model, at most."""

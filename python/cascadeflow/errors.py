@@ -11,6 +11,8 @@ CascadeFlowError
 ├── UnknownUsageError (ValueError)       what a call used is not known: its cost is not zero
 ├── MissingDependencyError (ImportError) an extra is not installed
 ├── BudgetExceededError                  the request does not fit a budget: not now, or never
+├── RateLimitError                       the request does not fit a rate limit: not now, or never
+├── TierForbiddenError                   the user's tier does not include what was asked for
 ├── ToolAbort                            a tool of yours ended the run: raise it to do so
 ├── RequestsForbiddenError               a real request was attempted while they are forbidden
 ├── StoreError                           a file or store could not be read or written
@@ -33,6 +35,7 @@ CascadeFlowError
 └── AllModelsFailedError                 every model in line failed; carries each attempt
 ```
 
+`RateLimitError` is a limit of yours, `RateLimitedError` one of a provider's.
 "Not now" (`RateLimitedError`, `OverloadedError`) and "never" (`BadRequestError`,
 `AuthenticationError`) are different classes: `ProviderError.retryable` tells them apart.
 No error's text or repr holds a key; messages quote at most the provider's own words, cut and
@@ -73,9 +76,11 @@ __all__ = [
     "ProviderConnectionError",
     "ProviderError",
     "ProviderTimeoutError",
+    "RateLimitError",
     "RateLimitedError",
     "RequestsForbiddenError",
     "StoreError",
+    "TierForbiddenError",
     "ToolAbort",
     "UnboundedCostError",
     "UnknownModelError",
@@ -176,6 +181,67 @@ class BudgetExceededError(CascadeFlowError):
             if self.name
             else f"{self.scope} {self.period}"
         )
+
+
+class RateLimitError(CascadeFlowError):
+    """A request does not fit a rate limit of its user, tier or agent; nothing was sent.
+
+    Answer HTTP 429 and send `headers`. (A provider's own 429 is a `RateLimitedError`.)
+
+    Attributes:
+        account: whose limit: `"user:u1"`, `"tier:free"` or `"global"`.
+        limit: which: `per_second`, `per_minute`, `per_hour`, `per_day`, `tokens_per_minute`,
+            `concurrent`, or `queue` where there was no place left to wait.
+        allowed: how many the limit allows.
+        requested: how many this request is: 1, or its tokens.
+        retry_after: seconds after which it would pass, if nobody else came meanwhile: exact for
+            requests, an upper bound for tokens; `None` where another request must end first.
+        permanent: `True` when the request is larger than the whole limit: waiting does not help.
+        tier: the user's tier.
+        waited_ms: how long it had waited for its turn.
+        headers: `Retry-After` and the `X-RateLimit-*` values, for the response.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        account: str,
+        limit: str,
+        allowed: int,
+        requested: int = 1,
+        retry_after: float | None = None,
+        permanent: bool = False,
+        tier: str | None = None,
+        waited_ms: float = 0.0,
+        headers: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        super().__init__(message)
+        self.account = account
+        self.limit = limit
+        self.allowed = allowed
+        self.requested = requested
+        self.retry_after = retry_after
+        self.permanent = permanent
+        self.tier = tier
+        self.waited_ms = waited_ms
+        self.headers = headers
+
+
+class TierForbiddenError(CascadeFlowError):
+    """A user's tier does not include what a request asks for; nothing was sent. HTTP 403.
+
+    Attributes:
+        tier: the tier.
+        what: what it does not include: `model`, `feature`, `domain` or `max_tokens`.
+        value: which one was asked for.
+    """
+
+    def __init__(self, message: str, *, tier: str, what: str, value: str) -> None:
+        super().__init__(message)
+        self.tier = tier
+        self.what = what
+        self.value = value
 
 
 class ToolAbort(CascadeFlowError):  # noqa: N818 - a wish, as `asyncio.CancelledError` is

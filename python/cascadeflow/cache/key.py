@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
+from cascadeflow.config import CacheScope
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.types import DocumentPart, ImagePart
 
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from cascadeflow.types import ChatRequest, ContentPart, Message
 
 __all__ = ["CacheKey", "CacheScope", "cache_key", "fingerprint", "scope_of"]
-
-CacheScope: TypeAlias = Literal["user", "tenant", "global"]
-"""Who shares answers: nobody with anybody, the users of a team, or all."""
 
 _VERSION: Final = "cascadeflow answer 1"
 """Part of every key: a key that is made another way finds nothing that was kept before."""
