@@ -85,15 +85,30 @@ def chunk(data: bytes) -> bytes:
 class Served:
     """One server while it listens, and what it saw."""
 
-    url: str
+    loop: asyncio.AbstractEventLoop
+    url: str = ""
     requests: int = 0
     accepted: int = 0
     open: int = 0
+    _none_open: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._none_open.set()
 
     async def closed(self) -> None:
         """Waits until the server sees no connection; a leak makes the test's time-out fail it."""
-        while self.open:  # noqa: ASYNC110 - it happens in another thread
-            await asyncio.sleep(0.001)
+        seen = asyncio.run_coroutine_threadsafe(self._none_open.wait(), self.loop)
+        await asyncio.wrap_future(seen)
+
+    def opened(self) -> None:
+        self.accepted += 1
+        self.open += 1
+        self._none_open.clear()
+
+    def ended(self) -> None:
+        self.open -= 1
+        if not self.open:
+            self._none_open.set()
 
 
 class FaultServer:
@@ -122,7 +137,7 @@ class FaultServer:
             handler: answers each request, or fails to.
             on_accept: is shown each connection before anything is read; `True` ends it there.
         """
-        served = Served("")
+        served = Served(self._loop)
         manager = _listen(served, handler, on_accept)
         self._wait(manager.__aenter__())
         try:
@@ -146,8 +161,7 @@ async def _listen(
         task = asyncio.current_task()
         assert task is not None
         tasks.add(task)
-        served.accepted += 1
-        served.open += 1
+        served.opened()
         try:
             if on_accept is not None and on_accept(writer):
                 return
@@ -161,7 +175,7 @@ async def _listen(
             writer.close()
             with suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()
-            served.open -= 1
+            served.ended()
             tasks.discard(task)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0, backlog=4096)

@@ -46,7 +46,7 @@ async def stream_for_ever(exchange: Any) -> None:
     await exchange.start_stream()
     while True:
         await exchange.event({"choices": [{"index": 0, "delta": {"content": "la "}}]})
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
 
 async def never_answer(exchange: Any) -> None:
@@ -80,11 +80,12 @@ def test_a_cancelled_call_closes_its_connection_and_leaves_nothing(
                     async for _ in events:
                         pass
 
-            for _ in range(3):
+            for number, passes in enumerate((0, 10, 100), 1):
                 task = asyncio.create_task(call())
-                while not server.open:  # noqa: ASYNC110 - until it has arrived
-                    await asyncio.sleep(0.001)
-                await asyncio.sleep(0.01)
+                while len(server.exchanges) < number:  # noqa: ASYNC110 - until it has arrived
+                    await asyncio.sleep(0)
+                for _ in range(passes):
+                    await asyncio.sleep(0)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await task
@@ -246,7 +247,8 @@ def test_a_forked_child_opens_connections_of_its_own(http: SimpleNamespace) -> N
         async with http.serve(http.answer) as server:
             model = http.model(server)
             await completer.complete(model, http.ask())
-            exits: list[int | None] = []
+            loop = asyncio.get_running_loop()
+            exits: asyncio.Queue[int | None] = asyncio.Queue()
 
             def fork() -> None:
                 child = context.Process(
@@ -254,15 +256,15 @@ def test_a_forked_child_opens_connections_of_its_own(http: SimpleNamespace) -> N
                 )
                 child.start()
                 child.join()
-                exits.append(child.exitcode)
+                loop.call_soon_threadsafe(exits.put_nowait, child.exitcode)
 
             # This thread's loop serves the children meanwhile, so another one forks them.
             forking = [threading.Thread(target=fork) for _ in range(2)]
             for thread in forking:
                 thread.start()
-            while any(thread.is_alive() for thread in forking):  # noqa: ASYNC110 - a thread
-                await asyncio.sleep(0.001)
-            assert exits == [0, 0]
+            assert [await exits.get() for _ in forking] == [0, 0]
+            for thread in forking:
+                thread.join()
             answers = [results.get() for _ in forking]
             assert [text for _, text in answers] == ["Hello", "Hello"]
             await completer.complete(model, http.ask())

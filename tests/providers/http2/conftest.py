@@ -137,6 +137,7 @@ class _Connection(asyncio.Protocol):
         self.deaf = False
         self.pings = 0
         self._window = asyncio.Event()
+        self._echo = asyncio.Event()
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -165,6 +166,13 @@ class _Connection(asyncio.Protocol):
     async def window_opened(self) -> None:
         self._window.clear()
         await self._window.wait()
+
+    async def heard(self, data: bytes = b"") -> None:
+        """Sends a ping with bytes right behind it, and waits until the client has read both."""
+        self._echo.clear()
+        self.h2.ping(b"heard it")
+        self.raw(self.h2.data_to_send() + data)
+        await self._echo.wait()
 
     def goodbye(self, last: int, code: int = 0) -> None:
         """Sends a GOAWAY, and goes on: `h2` itself would fall silent."""
@@ -211,6 +219,8 @@ class _Connection(asyncio.Protocol):
             self._window.set()
         elif isinstance(event, h2.events.PingReceived):
             self.pings += 1
+        elif isinstance(event, h2.events.PingAckReceived):
+            self._echo.set()
 
     async def _handle(self, exchange: Exchange) -> None:
         if not self.server.early:
@@ -306,7 +316,7 @@ async def sing(exchange: Exchange) -> None:
     exchange.head()
     while not exchange.reset.done():
         await exchange.event({"choices": [{"index": 0, "delta": {"content": "la "}}]})
-        await asyncio.sleep(0.001)
+        await asyncio.sleep(0)
 
 
 async def be_silent(exchange: Exchange) -> None:

@@ -61,8 +61,7 @@ def test_a_goodbye_in_any_two_pieces_is_understood(
 
     async def handler(exchange: Any) -> None:
         cut = exchange.number % len(frame)
-        exchange.connection.raw(frame[:cut])
-        await asyncio.sleep(0.001)
+        await exchange.connection.heard(frame[:cut])
         exchange.connection.raw(frame[cut:])
 
     async def main() -> None:
@@ -215,7 +214,7 @@ def test_a_connection_that_answers_a_ping_is_trusted_again(
             with pytest.raises(ProviderTimeoutError):
                 await asked.complete(model, http.ask())
             await server.until(lambda: server.connections[0].pings == 1)
-            await asyncio.sleep(0.01)
+            await server.connections[0].heard()  # so it has read the answer to its ping, too
             await asked.complete(model, http.ask())
             assert len(server.connections) == 1
             await asked.aclose()
