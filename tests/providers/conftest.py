@@ -1,10 +1,14 @@
-"""A real HTTP server on this machine, whose every byte a test decides."""
+"""A real HTTP server on this machine, whose every byte a test decides.
+
+The modules in this folder that are no tests can be imported by their names.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +23,10 @@ from cascadeflow.types import ChatRequest, Message
 
 if TYPE_CHECKING:
     import ssl
+
+HERE = str(Path(__file__).parent)
+if HERE not in sys.path:
+    sys.path.append(HERE)
 
 Handler = Callable[["Exchange"], Awaitable[None]]
 

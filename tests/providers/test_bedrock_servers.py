@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import gzip
 import json
 import struct
 import subprocess
@@ -23,6 +22,7 @@ from zlib import crc32
 import pytest
 from botocore.config import Config
 from botocore.session import Session
+from recorded_rows import rows_of
 
 from cascadeflow.config import RetryPolicy
 from cascadeflow.errors import PermissionDeniedError, RateLimitedError
@@ -107,8 +107,7 @@ TRUST = {
 
 @pytest.fixture(scope="module")
 def stream_of(recordings: Path) -> bytes:
-    with gzip.open(recordings / "bedrock.jsonl.gz", "rt") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = rows_of(recordings, "bedrock")
     streams = [row["response_base64"] for row in rows if "response_base64" in row]
     return base64.b64decode(min(streams, key=len))
 
@@ -344,8 +343,7 @@ def test_amazon_s_own_client_reads_the_same_answers(
     recordings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use(monkeypatch, Moto("", "any", "any"))
-    with gzip.open(recordings / "bedrock.jsonl.gz", "rt") as lines:
-        rows = [json.loads(line) for line in lines]
+    rows = rows_of(recordings, "bedrock")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Replayer)
     server.rows = rows  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))

@@ -8,11 +8,11 @@ them all.
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from recorded_rows import rows_of
 
 from cascadeflow.providers.codecs import get_codec
 from cascadeflow.types import (
@@ -41,8 +41,7 @@ class InexpressibleError(Exception):
 
 
 def requests(folder: Path, provider: str) -> list[Json]:
-    with gzip.open(folder / f"{provider}.jsonl.gz", "rt") as lines:
-        return [json.loads(line)["request"] for line in lines]
+    return [row["request"] for row in rows_of(folder, provider)]
 
 
 def data_of(url: str) -> dict[str, str]:

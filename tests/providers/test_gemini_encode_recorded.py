@@ -7,13 +7,13 @@ them all.
 
 from __future__ import annotations
 
-import gzip
 import json
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pytest
+from recorded_rows import rows_of
 
 from cascadeflow.providers.codecs import get_codec
 from cascadeflow.types import (
@@ -52,10 +52,8 @@ def camel(value: Any) -> Any:
 
 
 def recorded(folder: Path, provider: str) -> Iterator[tuple[str, Json]]:
-    with gzip.open(folder / f"{provider}.jsonl.gz", "rt") as lines:
-        for line in lines:
-            row = json.loads(line)
-            yield row["path"], camel(row["request"])
+    for row in rows_of(folder, provider):
+        yield row["path"], camel(row["request"])
 
 
 def read(path: str, body: Json, provider: str) -> ChatRequest:

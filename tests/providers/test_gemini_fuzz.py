@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from recorded_rows import rows_of
 
 from cascadeflow.errors import InvalidRequestError, ProviderError
 from cascadeflow.models.completion import Completed, Completion
@@ -52,11 +52,10 @@ def bodies(recordings: Path) -> list[Any]:
     """Recorded answers and pieces of streams, the smaller ones."""
     found: list[Any] = []
     for provider in ("gemini", "vertex"):
-        with gzip.open(recordings / f"{provider}.jsonl.gz", "rt") as lines:
-            for row in map(json.loads, lines):
-                data = row.get("response_text", "").splitlines()
-                found += [json.loads(line[6:]) for line in data if line.startswith("data: ")]
-                found += [row["response"]] if "response" in row else []
+        for row in rows_of(recordings, provider):
+            data = row.get("response_text", "").splitlines()
+            found += [json.loads(line[6:]) for line in data if line.startswith("data: ")]
+            found += [row["response"]] if "response" in row else []
     return [body for body in found if len(json.dumps(body)) < 3000]
 
 

@@ -7,12 +7,12 @@ them all. The official SDK's own types are asked what they think of each body as
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from recorded_rows import rows_of
 
 from cascadeflow.providers.codecs import get_codec
 from cascadeflow.types import (
@@ -39,8 +39,7 @@ class InexpressibleError(Exception):
 
 @pytest.fixture(scope="module")
 def bodies(recordings: Path) -> list[Json]:
-    with gzip.open(recordings / "openai-responses.jsonl.gz", "rt") as lines:
-        return [json.loads(line)["request"] for line in lines]
+    return [row["request"] for row in rows_of(recordings, "openai-responses")]
 
 
 def read(body: Json) -> ChatRequest:

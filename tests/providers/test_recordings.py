@@ -6,12 +6,12 @@ value that the provider sent is in the Completion's fields, or in its extras at 
 
 from __future__ import annotations
 
-import gzip
 import json
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from recorded_rows import dig, headers_of, leaves, rows_of
 
 from cascadeflow.errors import BadRequestError, ModelNotFoundError, ProviderError
 from cascadeflow.models.completion import (
@@ -26,51 +26,20 @@ from cascadeflow.models.usage import Usage
 from cascadeflow.providers.codecs import get_codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from recorded_rows import Path_, Row
 
     from cascadeflow.models.completion import StreamEvent
 
 PROVIDERS = ["openai", "azure", "cerebras", "crusoe", "deepseek", "groq", "huggingface", "mistral"]
 PROVIDERS += ["ollama", "openrouter", "snowflake", "zai", "anthropic"]
 
-Row = dict[str, Any]
-Path_ = tuple[str | int, ...]
-
-
-def rows(folder: Path, provider: str) -> list[Row]:
-    with gzip.open(folder / f"{provider}.jsonl.gz", "rt") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def headers(row: Row) -> dict[str, str]:
-    return {name.lower(): value for name, value in (row["headers"] or {}).items()}
-
 
 def decode(provider: str, row: Row) -> Completion:
     body = json.dumps(row["response"]).encode()
-    return get_codec(provider).decode(row["status"], headers(row), body)
-
-
-def leaves(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
-    """Every scalar that says something: nulls and empty texts, lists and objects do not."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from leaves(item, (*path, name))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, index))
-    elif value is not None and value != "":
-        yield path, value
-
-
-def dig(value: Any, path: Path_) -> Any:
-    for step in path:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
+    return get_codec(provider).decode(row["status"], headers_of(row), body)
 
 
 def openai_field(  # noqa: C901, PLR0911 - a table, in the form of a match
@@ -143,7 +112,7 @@ def anthropic_field(  # noqa: PLR0911 - a table, in the form of a match
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_nothing_of_a_recorded_answer_is_lost(recordings: Path, provider: str) -> None:
     checked = 0
-    for row in rows(recordings, provider):
+    for row in rows_of(recordings, provider):
         if "response" not in row or row["status"] >= 400:
             continue
         answer = decode(provider, row)
@@ -160,7 +129,7 @@ def test_nothing_of_a_recorded_answer_is_lost(recordings: Path, provider: str) -
 
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_the_visible_answer_is_what_the_provider_wrote(recordings: Path, provider: str) -> None:
-    for row in rows(recordings, provider):
+    for row in rows_of(recordings, provider):
         if "response" not in row or row["status"] >= 400:
             continue
         answer, body = decode(provider, row), row["response"]
@@ -246,7 +215,7 @@ def buckets(usage: Usage) -> dict[str, int | None]:
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_usage_is_split_into_buckets_that_add_up(recordings: Path, provider: str) -> None:
     expected = expected_anthropic_usage if provider == "anthropic" else expected_openai_usage
-    for row in rows(recordings, provider):
+    for row in rows_of(recordings, provider):
         if "response" not in row or row["status"] >= 400:
             continue
         answer, raw = decode(provider, row), row["response"]["usage"]
@@ -265,7 +234,7 @@ def test_usage_is_split_into_buckets_that_add_up(recordings: Path, provider: str
 
 def test_openrouter_says_what_it_charged(recordings: Path) -> None:
     seen = 0
-    for row in rows(recordings, "openrouter"):
+    for row in rows_of(recordings, "openrouter"):
         if "response" not in row:
             continue
         raw = row["response"]["usage"]
@@ -287,7 +256,7 @@ def test_error_answers_raise_the_mapped_error_with_all_its_words(
     recordings: Path, provider: str
 ) -> None:
     classes = {400: BadRequestError, 404: ModelNotFoundError}
-    for row in rows(recordings, provider):
+    for row in rows_of(recordings, provider):
         if row["status"] < 400:
             continue
         with pytest.raises(ProviderError) as caught:
@@ -306,7 +275,7 @@ def test_error_answers_raise_the_mapped_error_with_all_its_words(
 
 def streamed(folder: Path) -> Iterable[tuple[str, Row]]:
     for provider in PROVIDERS:
-        for row in rows(folder, provider):
+        for row in rows_of(folder, provider):
             if "response_text" in row:
                 yield provider, row
 

@@ -8,13 +8,13 @@ hand, written by the codec, and compared; `same_meaning` states the differences 
 from __future__ import annotations
 
 import base64
-import gzip
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pytest
 from botocore.eventstream import EventStreamBuffer
+from recorded_rows import dig, headers_of, leaves, rows_of
 
 from cascadeflow.errors import BadRequestError
 from cascadeflow.models.completion import (
@@ -43,54 +43,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-Row = dict[str, Any]
-Path_ = tuple[str | int, ...]
+    from recorded_rows import Path_, Row
+
 CODEC = get_codec("bedrock")
-
-
-def rows(folder: Path) -> list[Row]:
-    with gzip.open(folder / "bedrock.jsonl.gz", "rt") as lines:
-        return [json.loads(line) for line in lines]
 
 
 def answers(folder: Path) -> Iterator[tuple[Row, Row]]:
     """The rows with a whole answer, and the answer's JSON."""
-    for row in rows(folder):
+    for row in rows_of(folder, "bedrock"):
         if row["status"] == 200 and "response_base64" not in row:
             text = row.get("response_text")
             yield row, json.loads(text) if text else row["response"]
 
 
 def streams(folder: Path) -> Iterator[tuple[Row, bytes]]:
-    for row in rows(folder):
+    for row in rows_of(folder, "bedrock"):
         if "response_base64" in row:
             yield row, base64.b64decode(row["response_base64"])
 
 
 def decode(row: Row, body: Row) -> Completion:
-    headers = {name.lower(): value for name, value in (row["headers"] or {}).items()}
-    return CODEC.decode(row["status"], headers, json.dumps(body).encode())
-
-
-def leaves(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
-    """Every scalar that says something: nulls and empty texts, lists and objects do not."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from leaves(item, (*path, name))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, index))
-    elif value is not None and value != "":
-        yield path, value
-
-
-def dig(value: Any, path: Path_) -> Any:
-    for step in path:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
+    return CODEC.decode(row["status"], headers_of(row), json.dumps(body).encode())
 
 
 def held(path: Path_, value: Any, answer: Completion, body: Row) -> bool:
@@ -170,7 +143,7 @@ def test_usage_is_split_into_buckets_that_add_up_to_the_total(recordings: Path) 
 
 def test_error_answers_raise_the_mapped_error_with_all_their_words(recordings: Path) -> None:
     seen = 0
-    for row in rows(recordings):
+    for row in rows_of(recordings, "bedrock"):
         if row["status"] < 400:
             continue
         with pytest.raises(BadRequestError) as caught:
@@ -422,7 +395,7 @@ def same_meaning(value: Any) -> Any:
 
 def test_a_recorded_request_is_written_with_the_same_meaning(recordings: Path) -> None:
     compared, refused = 0, set()
-    for row in rows(recordings):
+    for row in rows_of(recordings, "bedrock"):
         try:
             request = read(row)
         except InexpressibleError as reason:

@@ -5,9 +5,10 @@ Each recorded exchange is read here a second time, without the codec's helpers.
 
 from __future__ import annotations
 
-import gzip
 import json
 from typing import TYPE_CHECKING, Any
+
+from recorded_rows import dig, leaves, rows_of
 
 from cascadeflow.providers.codecs import get_codec
 from cascadeflow.types import ChatRequest, Message, TextPart, Tool, ToolCall
@@ -16,19 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from recorded_rows import Path_, Row
+
     from cascadeflow.models.completion import Completion
-
-Row = dict[str, Any]
-
-
-def rows(folder: Path) -> list[Row]:
-    with gzip.open(folder / "cohere.jsonl.gz", "rt") as lines:
-        return [json.loads(line) for line in lines]
 
 
 def answers(folder: Path) -> Iterator[tuple[Row, Completion]]:
     seen = 0
-    for row in rows(folder):
+    for row in rows_of(folder, "cohere"):
         if row["status"] < 400 and "response" in row:
             body = json.dumps(row["response"]).encode()
             yield row["response"], get_codec("cohere").decode(row["status"], {}, body)
@@ -36,25 +32,8 @@ def answers(folder: Path) -> Iterator[tuple[Row, Completion]]:
     assert seen
 
 
-def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    if isinstance(value, (dict, list)):
-        for step, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from leaves(item, (*path, step))
-    elif value is not None and value != "":
-        yield path, value
-
-
-def dig(value: Any, path: tuple[Any, ...]) -> Any:
-    for step in path:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
-
-
 def held(  # noqa: PLR0911 - a table, in the form of a match
-    path: tuple[Any, ...], value: Any, answer: Completion
+    path: Path_, value: Any, answer: Completion
 ) -> bool:
     """Whether a leaf is held by a field, or says only what the format itself says."""
     match path:
@@ -151,7 +130,7 @@ def read_message(message: Row) -> Message:
 
 def test_a_recorded_request_is_written_with_the_same_meaning(recordings: Path) -> None:
     compared = 0
-    for row in rows(recordings):
+    for row in rows_of(recordings, "cohere"):
         written = json.loads(get_codec("cohere").encode(read(row["request"])).body)
         asked = dict(row["request"])
         if asked.get("stream") is False:

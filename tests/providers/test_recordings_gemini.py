@@ -6,11 +6,11 @@ value that the provider sent is in the Completion's fields, or in its extras at 
 
 from __future__ import annotations
 
-import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from recorded_rows import dig, leaves, rows_of
 
 from cascadeflow.errors import BadRequestError, ModelNotFoundError, ProviderError
 from cascadeflow.models.completion import (
@@ -28,49 +28,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
+    from recorded_rows import Path_, Row
+
     from cascadeflow.models.completion import StreamEvent
 
 PROVIDERS = ["gemini", "vertex"]
 
-Row = dict[str, Any]
-Path_ = tuple[str | int, ...]
-
-
-def rows(folder: Path, provider: str) -> list[Row]:
-    with gzip.open(folder / f"{provider}.jsonl.gz", "rt") as lines:
-        return [json.loads(line) for line in lines]
-
 
 def wholes(folder: Path, provider: str) -> Iterator[tuple[str, Row, Completion]]:
     """Every answer that is no stream: its row's id, its body and what the codec made of it."""
-    for row in rows(folder, provider):
+    for row in rows_of(folder, provider):
         text = row.get("response_text", "")
         if row["status"] >= 400 or text.startswith("data:"):
             continue
         body = row["response"] if "response" in row else json.loads(text)
         data = json.dumps(body).encode()
         yield row["id"], body, get_codec(provider).decode(row["status"], {}, data)
-
-
-def leaves(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
-    """Every scalar that says something: nulls and empty texts, lists and objects do not."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from leaves(item, (*path, name))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, index))
-    elif value is not None and value != "":
-        yield path, value
-
-
-def dig(value: Any, path: Path_) -> Any:
-    for step in path:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
 
 
 def in_a_field(  # noqa: PLR0911 - a table, in the form of a match
@@ -246,7 +219,7 @@ def test_the_tier_that_served_is_named_as_everywhere_else(recordings: Path) -> N
     for _, body, answer in wholes(recordings, "vertex"):
         assert body["usageMetadata"]["trafficType"] == "ON_DEMAND"
         assert answer.service_tier == "on_demand"
-    [flex] = [row for row in rows(recordings, "vertex") if "ON_DEMAND_FLEX" in json.dumps(row)]
+    [flex] = [row for row in rows_of(recordings, "vertex") if "ON_DEMAND_FLEX" in json.dumps(row)]
     last = list(get_codec("vertex").decode_stream([flex["response_text"].encode()]))[-1]
     assert isinstance(last, Completed)
     assert last.completion.service_tier == "flex"
@@ -257,7 +230,7 @@ def test_error_answers_raise_the_mapped_error_with_all_its_words(
     recordings: Path, provider: str
 ) -> None:
     classes = {400: BadRequestError, 404: ModelNotFoundError}
-    for row in rows(recordings, provider):
+    for row in rows_of(recordings, provider):
         if row["status"] < 400:
             continue
         raw = row["response"]["error"]
@@ -278,7 +251,7 @@ def test_error_answers_raise_the_mapped_error_with_all_its_words(
 
 def streamed(folder: Path) -> Iterable[tuple[str, Row, bytes]]:
     for provider in PROVIDERS:
-        for row in rows(folder, provider):
+        for row in rows_of(folder, provider):
             text = row.get("response_text", "")
             if text.startswith("data:"):
                 yield provider, row, text.encode()

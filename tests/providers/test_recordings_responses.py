@@ -6,11 +6,11 @@ value that the provider sent is in the Completion's fields, or in its extras at 
 
 from __future__ import annotations
 
-import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from recorded_rows import dig, headers_of, leaves, rows_of
 
 from cascadeflow.errors import BadRequestError, ProviderError
 from cascadeflow.models.completion import (
@@ -26,19 +26,17 @@ from cascadeflow.models.usage import Usage
 from cascadeflow.providers.codecs import get_codec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
-    from cascadeflow.models.completion import StreamEvent
+    from recorded_rows import Path_, Row
 
-Row = dict[str, Any]
-Path_ = tuple[str | int, ...]
+    from cascadeflow.models.completion import StreamEvent
 
 
 @pytest.fixture(scope="module")
 def rows(recordings: Path) -> list[Row]:
-    with gzip.open(recordings / "openai-responses.jsonl.gz", "rt") as lines:
-        return [json.loads(line) for line in lines]
+    return rows_of(recordings, "openai-responses")
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +50,9 @@ def streamed(rows: list[Row]) -> list[Row]:
     return [row for row in rows if "response_text" in row]
 
 
-def headers(row: Row) -> dict[str, str]:
-    return {name.lower(): value for name, value in (row["headers"] or {}).items()}
-
-
 def decode(row: Row) -> Completion:
     body = json.dumps(row["response"]).encode()
-    return get_codec("openai-responses").decode(row["status"], headers(row), body)
+    return get_codec("openai-responses").decode(row["status"], headers_of(row), body)
 
 
 def events_of(chunks: Iterable[bytes]) -> list[StreamEvent]:
@@ -74,27 +68,6 @@ def completion_of(row: Row) -> Completion:
 def payloads(row: Row) -> list[Row]:
     lines = [line[6:] for line in row["response_text"].splitlines() if line.startswith("data: ")]
     return [json.loads(line) for line in lines if line != "[DONE]"]
-
-
-def leaves(value: Any, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
-    """Every scalar that says something: nulls and empty texts, lists and objects do not."""
-    if isinstance(value, dict):
-        for name, item in value.items():
-            yield from leaves(item, (*path, name))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from leaves(item, (*path, index))
-    elif value is not None and value != "":
-        yield path, value
-
-
-def dig(value: Any, path: Path_) -> Any:
-    for step in path:
-        try:
-            value = value[step]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
 
 
 def field(path: Path_, answer: Completion) -> Any:

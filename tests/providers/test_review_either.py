@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from recorded_rows import rows_of
 
 from cascadeflow.errors import ProviderError, RateLimitedError
 from cascadeflow.models.completion import Completed, Completion, TextDelta
@@ -81,9 +81,7 @@ def test_a_whole_error_in_a_streams_place_is_that_error(provider: str) -> None:
 def test_recorded_whole_answers_are_read_as_streams_too(recordings: Path) -> None:
     checked = 0
     for provider in ("bedrock", "gemini", "openai", "anthropic", "cohere", "openai-responses"):
-        with gzip.open(recordings / f"{provider}.jsonl.gz", "rt") as lines:
-            rows = [json.loads(line) for line in lines]
-        for row in rows:
+        for row in rows_of(recordings, provider):
             text = row.get("response_text") or json.dumps(row.get("response"))
             if row["status"] != 200 or not text.startswith("{"):
                 continue
