@@ -11,9 +11,15 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, final
 
-from cascadeflow.budgets.accounts import named, scopes_of
+from cascadeflow.budgets.accounts import (
+    MOST_WINDOWS,
+    Rules,
+    named,
+    scopes_of,
+    still_counting,
+)
 from cascadeflow.budgets.records import AccountStanding, BudgetState, Scope, Spender
-from cascadeflow.errors import InvalidRequestError
+from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.money import MAX_NANODOLLARS
 
 if TYPE_CHECKING:
@@ -21,10 +27,12 @@ if TYPE_CHECKING:
 
     from cascadeflow._native import Ledger, WindowStanding
     from cascadeflow.budgets.accounts import Budgets, Limit
+    from cascadeflow.config import BudgetConfig
 
 __all__ = ["Account", "Books", "Crossing", "Opening", "Route", "from_ms", "to_ms"]
 
 Crossing = tuple[AccountStanding, BudgetState]
+_Reports = tuple[dict[str, tuple[int, int]], dict[tuple[str, str], int]]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -34,6 +42,11 @@ _MOST_ROUTES: Final = 20_000
 """Spenders whose accounts are remembered; the next one clears the memory, which only costs time."""
 
 _AT_ONCE: Final = 1_000
+
+_MOST_UNUSED: Final = 10_000
+"""So many users may be assigned a budget without having an account open."""
+
+_MOST_PAST: Final = 8
 
 IDLE_MS: Final = 900_000
 """An account that nobody used for a quarter of an hour may be dropped."""
@@ -61,6 +74,7 @@ class Account:
     """A scope that is open in the ledger."""
 
     __slots__ = (
+        "applies",
         "fresh_until_ms",
         "granted",
         "handle",
@@ -70,24 +84,29 @@ class Account:
         "mark_ms",
         "next_check",
         "noted",
+        "opened_ms",
+        "past",
         "reached",
         "scope",
         "wished",
     )
 
     def __init__(
-        self, scope: Scope, ledger: Ledger, handle: int, limits: tuple[Limit, ...]
+        self, scope: Scope, ledger: Ledger, handle: int, rules: Rules, *, opened_ms: int
     ) -> None:
         self.scope = scope
         self.ledger = ledger
         self.handle = handle
-        self.limits = limits
+        self.limits, self.applies = rules
+        self.opened_ms = opened_ms
         self.next_check = 0
         """No threshold can be reached before the scope has settled so much in its life."""
         self.reached: dict[str, tuple[int, int]] = {}
         """By period: which instance, and how many thresholds were reported in it."""
         self.noted: dict[tuple[str, str], int] = {}
         """By period and what happened: in which instance it was reported."""
+        self.past: dict[tuple[Limit, ...], _Reports] = {}
+        """What was reported of limits that a change of tier took away, should they come back."""
         # With a store; see `vault`.
         self.granted = 0
         self.fresh_until_ms = MAX_NANODOLLARS
@@ -127,6 +146,13 @@ class Route:
         ]
         self.whole = not any(self.parts)
         """Whether every account is counted the whole request, not one model's part."""
+
+    def covered(self) -> bool:
+        """Whether any budget applies, be it one without a limit."""
+        for account in self.accounts:  # noqa: SIM110 - on every request's path
+            if account.applies:
+                return True
+        return False
 
     def amounts(self, calls: Iterable[tuple[str, int]]) -> int | list[int]:
         """What each account is counted of these calls."""
@@ -259,12 +285,15 @@ class Books:
             spent_total: what it has spent in its life.
             grant: what it may spend in its life; `None` without a store.
         """
-        windows = [(limit.window, limit.nanodollars) for limit in limits]
+        windows = [(limit.window, limit.bound) for limit in limits]
         handle = self.ledger.open_scope(
             scope.kind, scope.name, windows, now_ms,
             spent=spent, spent_total=spent_total, grant=grant,
         )  # fmt: skip
-        account = Account(scope, self.ledger, handle, limits)
+        rules = Rules(limits, self.budgets.rules(scope).applies)
+        account = Account(scope, self.ledger, handle, rules, opened_ms=now_ms)
+        if scope.kind == "user":
+            self.budgets.keep(scope.name)
         for limit, amount in zip(limits, reported, strict=False):
             instance = _instance(limit, limit.window.period(now_ms)[0], now_ms)
             account.reached[limit.period] = (instance, _level(limit, amount))
@@ -280,23 +309,78 @@ class Books:
     def set_limits(self, now_ms: int) -> list[Account]:
         """Takes changed budgets over into the accounts that are open; gives those that changed."""
         with self.lock:
-            changed = []
-            for account in self.accounts.values():
-                limits = self.budgets.limits(account.scope)
-                if limits == account.limits:
-                    continue
-                windows = [(limit.window, limit.nanodollars) for limit in limits]
-                try:
-                    self.ledger.set_limits(account.handle, windows, now_ms)
-                except InvalidRequestError:
-                    continue  # dropped as idle at this very moment
-                account.limits = limits
-                self._rearm(account, now_ms)
-                changed.append(account)
+            changed = [
+                account for account in self.accounts.values() if self._take_over(account, now_ms)
+            ]
             self._routes.clear()
             self.models_matter = bool(self.budgets.models)
             self.version += 1
             return changed
+
+    def _take_over(self, account: Account, now_ms: int, *, by_tier: bool = False) -> bool:
+        """Takes what holds now over into an open account; the lock is held.
+
+        Args:
+            account: which.
+            now_ms: when, Unix milliseconds.
+            by_tier: its user was assigned another budget, rather than the budget changed.
+
+        Returns:
+            Whether its limits changed.
+
+        Raises:
+            ConfigurationError: it would be counted in more windows than an account can have.
+        """
+        rules = self.budgets.rules(account.scope)
+        limits = rules.limits
+        if account.scope.kind == "user" and self.budgets.tiered:
+            limits = still_counting(limits, account.limits)
+        if limits == account.limits:
+            account.applies = rules.applies
+            return False
+        if len(limits) > MOST_WINDOWS:
+            raise ConfigurationError(
+                f"{account.scope} was given budgets of {len(limits)} different periods and time "
+                f"zones, more than {MOST_WINDOWS}: give it fewer"
+            )
+        windows = [(limit.window, limit.bound) for limit in limits]
+        try:
+            self.ledger.set_limits(account.handle, windows, now_ms)
+        except InvalidRequestError:
+            return False  # dropped as idle at this very moment
+        before, account.limits = account.limits, limits
+        account.applies = rules.applies
+        if by_tier:
+            _turn_reports(account, before)
+        else:
+            account.noted.clear()
+        self._rearm(account, now_ms)
+        return True
+
+    def assign(
+        self, user: str, config: BudgetConfig | None, moment_ms: Callable[[], int]
+    ) -> Account | None:
+        """Assigns a user the budget of a tier; gives the account when its limits changed.
+
+        Raises:
+            ConfigurationError: it would be counted in more windows than an account can have.
+        """
+        budgets = self.budgets
+        with self.lock:
+            before = budgets.assignment(user)
+            if not budgets.tiered:
+                budgets.declare(())
+                self.set_limits(moment_ms())
+            budgets.assign(user, config)
+            account = self.accounts.get(Scope("user", user))
+            if account is None or before == config:
+                return None
+            try:
+                changed = self._take_over(account, moment_ms(), by_tier=True)
+            except ConfigurationError:
+                budgets.assign(user, before)
+                raise
+            return account if changed else None
 
     def forget(self, handle: int) -> None:
         """Drops an account that the ledger has dropped."""
@@ -326,7 +410,8 @@ class Books:
         With a million of them it takes seconds, which it does without the lock and, in the ledger,
         without the interpreter's: who meets a dropped account on the way opens it again.
         """
-        ledger = self.ledger
+        ledger, budgets = self.ledger, self.budgets
+        budgets.forget_retired()
         evicted = [
             (Scope(kind, name), total)  # type: ignore[arg-type] # the ledger was given it
             for kind, name, total in ledger.evict(now_ms, IDLE_MS)
@@ -338,9 +423,21 @@ class Books:
                     # It may have been opened again meanwhile.
                     if account and ledger.find_scope(scope.kind, scope.name) != account.handle:
                         del self.accounts[scope]
+                        if scope.kind == "user":
+                            budgets.retire([scope.name])
+        if len(budgets.assigned) > _MOST_UNUSED + len(self.accounts):
+            self._retire_unused()
         if evicted:
             self._routes.clear()
         return evicted
+
+    def _retire_unused(self) -> None:
+        """Retires what was assigned to users of whom no request followed."""
+        names = list(self.budgets.assigned)
+        for start in range(0, len(names), _AT_ONCE):
+            with self.lock:
+                part = names[start : start + _AT_ONCE]
+                self.budgets.retire([n for n in part if Scope("user", n) not in self.accounts])
 
     def book(self, scopes: Iterable[tuple[Scope, int]], now_ms: int) -> list[Scope]:
         """Books by force on those of the scopes that are open, or are just being opened.
@@ -374,6 +471,7 @@ class Books:
     def _adjust(self, account: Account, amount: int, now_ms: int) -> int:
         booked = self.ledger.adjust(account.handle, amount, now_ms)
         if booked < 0:
+            account.noted.clear()
             self._rearm(account, now_ms)
         elif self._stored:
             self.uncovered.add(account)
@@ -382,7 +480,6 @@ class Books:
     def _rearm(self, account: Account, now_ms: int) -> None:
         """Lets thresholds be reported again that are not reached any more; the lock is held."""
         account.next_check = 0
-        account.noted.clear()
         windows = self.ledger.standing(account.handle, now_ms)
         for limit, window in zip(account.limits, windows, strict=True):
             if limit.period in account.reached:
@@ -396,8 +493,16 @@ class Books:
 
     # How they stand
 
-    def standings(self, accounts: Iterable[Account], now_ms: int) -> tuple[AccountStanding, ...]:
-        """How accounts stand, each in each of its periods; those dropped meanwhile are left out."""
+    def standings(
+        self, accounts: Iterable[Account], now_ms: int, *, counted: bool = False
+    ) -> tuple[AccountStanding, ...]:
+        """How accounts stand, each in each of its periods; those dropped meanwhile are left out.
+
+        Args:
+            accounts: which.
+            now_ms: when, Unix milliseconds.
+            counted: also periods that are only counted, for a budget that may come to hold.
+        """
         with self.lock:
             found: list[AccountStanding] = []
             for account in accounts:
@@ -410,6 +515,7 @@ class Books:
                 found += [
                     standing_of(account.scope, limit, window)
                     for limit, window in zip(account.limits, windows, strict=True)
+                    if counted or not limit.counted
                 ]
             return tuple(found)
 
@@ -462,12 +568,28 @@ class Books:
             return
         with self.lock:
             for limit in account.limits:
-                if limit.period != window.window.kind:
+                if limit.window != window.window:
                     continue
                 instance = _instance(limit, window.starts_ms, now_ms)
                 if account.noted.get((limit.period, what)) != instance:
                     account.noted[limit.period, what] = instance
                     self._alert(standing_of(account.scope, limit, window), what, now_ms)
+
+
+def _turn_reports(account: Account, before: tuple[Limit, ...]) -> None:
+    """Puts what was reported of the limits before aside, and takes up what was of those now.
+
+    Whoever changes tier to and fro is not told the same again and again.
+    """
+    old, new = (tuple([x for x in limits if not x.counted]) for limits in (before, account.limits))
+    reached, noted = account.past.pop(new, ({}, {}))
+    same = {limit.period for limit in new if limit in old}
+    reached |= {period: seen for period, seen in account.reached.items() if period in same}
+    noted |= {which: seen for which, seen in account.noted.items() if which[0] in same}
+    account.past[old] = account.reached, account.noted
+    account.reached, account.noted = reached, noted
+    if len(account.past) > _MOST_PAST:
+        del account.past[next(iter(account.past))]
 
 
 def _level(limit: Limit, spent: int) -> int:
@@ -490,7 +612,7 @@ def standing_of(scope: Scope, limit: Limit, window: WindowStanding) -> AccountSt
     return AccountStanding(
         scope=scope,
         period=limit.period,
-        limit=window.limit,
+        limit=limit.nanodollars,
         spent=spent,
         held=held,
         state=limit.state(spent + held),

@@ -6,13 +6,14 @@ way: what they hold stays held, and is settled on accounts that came later too.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from cascadeflow.budgets.accounts import GLOBAL, parse_scope, read_budget
 from cascadeflow.budgets.records import ManualEvent, Scope
 from cascadeflow.config import BudgetConfig
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.money import from_usd
+from cascadeflow.types import PeriodKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from cascadeflow.budgets.writer import Writer
     from cascadeflow.clock import Clock
     from cascadeflow.money import Amount
-    from cascadeflow.types import PeriodKind
 
 __all__ = ["Changes"]
 
@@ -66,8 +66,11 @@ class Changes:
         """Sets every limit of a scope; see `CostTracker.set_budget`."""
         found = as_scope(scope)
         who, why = said(actor, "actor"), said(reason, "reason")
-        old = {limit.period: limit.nanodollars for limit in self._budgets.limits(found)}
+        old = self._budgets.amounts(found)
         new: dict[PeriodKind, int | None] = dict.fromkeys(old)
+        if self._budgets.tiered and found.kind == "user" and found.name != "*":
+            # The whole budget, whatever periods the tiers have that the user comes to be in.
+            new = dict.fromkeys(get_args(PeriodKind))
         if config is None:
             new = new or {"total": None}
         else:

@@ -73,6 +73,8 @@ class Desk(Holds):
             hold = Hold(next(self._serials), route, calls, request_id, at=at, at_ms=at_ms)
             hold.version = books.version
             hold.tentative = tentative
+            if not (force or route.covered()):
+                raise nothing_applies(route.spender, hold.held)
             if route.handles:
                 placed = self._place(hold, route, force=force, blind=blind)
                 if placed is STALE:
@@ -83,8 +85,6 @@ class Desk(Holds):
                     # In which period it was booked cannot be told any more: once again.
                     hold.place[0].release(hold.place[1], at_ms)
                     continue
-            elif not force:
-                raise nothing_applies(route.spender, hold.held)
             self._open[hold.serial] = hold
             return Reservation(self, hold)
 

@@ -64,7 +64,7 @@ class Readings(Summary):
             chosen = (
                 list(found.values()) if scope is None else [found[s] for s in wanted if s in found]
             )
-        return list(self._books.standings(chosen, self._now_ms()))
+        return list(self._books.standings(chosen, self._now_ms(), counted=True))
 
     def remaining(
         self,
@@ -85,14 +85,14 @@ class Readings(Summary):
         """
         self._catch_up()
         spender = Spender(user_id=user_id, tier=tier, team=team, key=key, tags=tuple(tags))
-        limited = [
+        accounts = [
             account
             for scope in scopes_of(spender, models)
             if (account := self._changes.opened(scope)) is not None
         ]
-        if not limited and self.enforces:
+        if self.enforces and not any(account.applies for account in accounts):
             return to_usd(0)
-        left = [s.remaining for s in self._books.standings(limited, self._now_ms())]
+        left = [s.remaining for s in self._books.standings(accounts, self._now_ms())]
         least = min((amount for amount in left if amount is not None), default=None)
         return None if least is None else to_usd(least)
 

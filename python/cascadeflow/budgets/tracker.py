@@ -16,9 +16,9 @@ from cascadeflow.budgets.charges import ChargeBook
 from cascadeflow.budgets.clerk import Clerk, settled
 from cascadeflow.budgets.history import CostEntry, History, Standing, TotalState
 from cascadeflow.budgets.options import check, read_budgets, read_store
-from cascadeflow.budgets.readings import Readings
 from cascadeflow.budgets.records import BudgetState, Charge, Spender
 from cascadeflow.budgets.reservation import Outcome, Reservation
+from cascadeflow.budgets.tiered import TierBudgets
 from cascadeflow.errors import BudgetExceededError, InvalidRequestError, StoreError
 from cascadeflow.money import MAX_NANODOLLARS, from_usd
 from cascadeflow.types import EMPTY
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 
-class CostTracker(Readings):
+class CostTracker(TierBudgets):
     """Holds the worst case of each request on every budget it touches, and counts what was spent.
 
     Give it to an agent (`CascadeAgent(cost_tracker=…)`). One tracker may serve several agents,
@@ -131,6 +131,7 @@ class CostTracker(Readings):
             default_user_budget=default_user_budget,
             budgets=budgets,
         )
+        self._assigned = self._budgets.assigned
         check(
             keep=keep,
             mode=enforcement_mode,
