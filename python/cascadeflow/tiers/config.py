@@ -2,52 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from cascadeflow.config import BudgetConfig, CacheScope, QualityConfig, QualityMode
-from cascadeflow.money import Amount
+from cascadeflow.errors import ConfigurationError
+from cascadeflow.money import Amount  # noqa: TC001 - so that the fields' types can be resolved
+from cascadeflow.tiers import checks
+from cascadeflow.tiers.fields import CHECKS
+from cascadeflow.tiers.limits import FEATURES, Feature, OnLimit, RateLimits
+from cascadeflow.tiers.policies import policy_of
 
-__all__ = ["FEATURES", "Feature", "OnLimit", "RateLimits", "TierConfig", "UserProfile"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+    from typing import Unpack
 
-Feature: TypeAlias = Literal["tools", "streaming", "batch", "images", "strict", "cache", "extra"]
-"""What a tier may or may not include.
+    from cascadeflow.tiers.fields import PresetFields, ProfileFields, TierFields
 
-`tools`: `tools=`. `streaming`: `stream` and what is made of it. `batch`: `run_batch`. `images`:
-messages that show one. `strict`: quality mode `strict`. `cache`: answers from the agent's cache.
-`extra`: `extra=`, fields that go to the provider unread, so that they may ask it for anything.
-"""
-
-FEATURES: Final[frozenset[Feature]] = frozenset(get_args(Feature))
-
-OnLimit: TypeAlias = Literal["refuse", "wait"]
-"""A request that comes too soon: `RateLimitError` at once, or a place in a queue."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RateLimits:
-    """How often somebody may ask. `None` is no limit, 0 a limit of none at all.
-
-    Attributes:
-        per_second: requests a second, as a steady flow and `burst_per_second` beyond it.
-        per_minute: requests a minute, likewise with `burst_per_minute`.
-        per_hour: requests in any 3,600 seconds, wherever they begin: 10 an hour is never 11.
-        per_day: requests in any 86,400 seconds, likewise.
-        tokens_per_minute: tokens in any 60 seconds, all kinds, in and out; reserved by estimate
-            before a request is sent, and set right afterwards.
-        burst_per_second: how many may come at once beyond the one that is due; by default one less
-            than the limit, so that a whole second's may come at once. Never more than
-            `per_second + burst_per_second` in any second.
-        burst_per_minute: likewise.
-    """
-
-    per_second: int | None = None
-    per_minute: int | None = None
-    per_hour: int | None = None
-    per_day: int | None = None
-    tokens_per_minute: int | None = None
-    burst_per_second: int | None = None
-    burst_per_minute: int | None = None
+__all__ = [
+    "FEATURES",
+    "INHERIT",
+    "Feature",
+    "OnLimit",
+    "RateLimits",
+    "TierConfig",
+    "UserProfile",
+    "policy_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +64,10 @@ class TierConfig:
             limit, one of priority 10 is served ten times for each time one of 1 is.
         on_limit: `refuse` raises `RateLimitError` at once, `wait` waits up to `max_wait`.
         max_wait: seconds; under `wait`.
+
+    Raises:
+        ConfigurationError: a value cannot be right; the text names the tier, the field and what
+            would be.
     """
 
     name: str
@@ -103,6 +90,161 @@ class TierConfig:
     on_limit: OnLimit = "refuse"
     max_wait: float = 30.0
 
+    if TYPE_CHECKING:  # what may be given is wider than what is kept
+
+        def __init__(self, name: str, **given: Unpack[TierFields]) -> None: ...
+
+    def __post_init__(self) -> None:
+        checks.text("a tier's name", self.name)
+        owner = f"tier {self.name!r}"
+        for name, check in CHECKS.items():
+            object.__setattr__(self, name, check(f"{owner}: {name}", getattr(self, name)))
+        _one_quality(owner, self.quality_mode, self.quality_config)
+
+    @classmethod
+    def free(cls, **overrides: Unpack[PresetFields]) -> Self:
+        """A tier for those who try it out; `docs/tiers.md` gives its numbers and their reasons.
+
+        >>> TierConfig.free().rate_limits.per_hour, TierConfig.free(name="trial").name
+        (50, 'trial')
+
+        Raises:
+            ConfigurationError: an override is no field, or its value cannot be right.
+        """
+        return cls._preset("free", overrides)
+
+    @classmethod
+    def pro(cls, **overrides: Unpack[PresetFields]) -> Self:
+        """A tier for one who works with it daily.
+
+        >>> TierConfig.pro(domains=["code", "data"]).domains
+        ('code', 'data')
+
+        Raises:
+            ConfigurationError: as `free` does.
+        """
+        return cls._preset("pro", overrides)
+
+    @classmethod
+    def enterprise(cls, **overrides: Unpack[PresetFields]) -> Self:
+        """A tier for a company's people and machines: every feature, limits against mistakes.
+
+        >>> TierConfig.enterprise().features == FEATURES
+        True
+
+        Raises:
+            ConfigurationError: as `free` does.
+        """
+        return cls._preset("enterprise", overrides)
+
+    @classmethod
+    def _preset(cls, preset: str, overrides: Mapping[str, Any]) -> Self:
+        from cascadeflow.tiers import presets  # noqa: PLC0415 - it is written in these records
+
+        return cls(**presets.preset(preset, overrides))
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any], *, name: str | None = None) -> Self:
+        """Reads a tier from plain values, as JSON and TOML have them.
+
+        Budgets are amounts or tables of `BudgetConfig`'s fields, rate limits and `quality_config`
+        tables. `preset` names a preset to begin with: a table lies over the preset's, key by key.
+        Where `None` is no limit, `"unlimited"` says so too, for TOML has no null.
+
+        >>> TierConfig.from_dict({"preset": "pro", "budget": {"daily": 8}}, name="team").user_budget
+        BudgetConfig(daily=Decimal('8'), ... monthly=Decimal('50'), ...)
+
+        Args:
+            mapping: the tier's fields.
+            name: the tier's name, where `mapping` does not say; or else the preset's.
+
+        Raises:
+            ConfigurationError: a key is not known or a value cannot be right; the text says which.
+        """
+        from cascadeflow.tiers import reading  # noqa: PLC0415 - only where something is read
+
+        return cls(**reading.tier_fields(mapping, name=name))
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> dict[str, Self]:
+        """Reads the tiers of a TOML file, a table `[tiers.<name>]` each, as `from_dict` does.
+
+        Raises:
+            ConfigurationError: the file cannot be read or is no TOML, has no tiers or something
+                else than tiers, or a tier cannot be right; the text says where.
+        """
+        from cascadeflow.tiers import reading  # noqa: PLC0415 - only where something is read
+
+        return reading.read_tiers(path, cls.from_dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Gives the tier as plain values that JSON and TOML can write, without its defaults.
+
+        `from_dict` makes the same tier of them. Amounts are written as exact decimal text, so that
+        one which was given as a float or as text comes back as the same amount, a `Decimal`.
+
+        >>> TierConfig("free", budget=0.1, max_tokens=512).to_dict()
+        {'name': 'free', 'budget': '0.1', 'max_tokens': 512}
+        """
+        from cascadeflow.tiers import reading  # noqa: PLC0415 - only where something is written
+
+        return reading.plain_tier(self)
+
+    @property
+    def user_budget(self) -> BudgetConfig | None:
+        """What each user may spend, a bare amount read as a total."""
+        return _budget(self.budget)
+
+    @property
+    def whole_budget(self) -> BudgetConfig | None:
+        """What all users of the tier may spend together, likewise."""
+        return _budget(self.tier_budget)
+
+    @property
+    def quality(self) -> QualityConfig | None:
+        """How drafts are judged; `None` is the agent's."""
+        if self.quality_mode is not None:
+            return QualityConfig(mode=self.quality_mode)
+        return self.quality_config
+
+    def allows_model(self, model_id: str, name: str) -> bool:
+        """Tells whether a model may do anything for this tier: what is blocked never may.
+
+        In a pattern, `*` stands for any text, `?` for any one character; all else, brackets
+        included, stands for itself, in its case.
+
+        >>> tier = TierConfig("t", models=["openai:*", "*-mini"], blocked_models=["*:gpt-5-pro"])
+        >>> [tier.allows_model(f"openai:{name}", name) for name in ("gpt-5", "gpt-5-pro")]
+        [True, False]
+
+        Args:
+            model_id: the model's id, such as `"openai:gpt-5-mini"`.
+            name: its name alone, such as `"gpt-5-mini"`.
+        """
+        if checks.matches(self.blocked_models, model_id, name):
+            return False
+        return self.models is None or checks.matches(self.models, model_id, name)
+
+    def allows_domain(self, domain: str | None) -> bool:
+        """Tells whether a request may be about this; one that says nothing is `"general"`.
+
+        >>> TierConfig("t", domains=["code"]).allows_domain(None)
+        False
+        """
+        return self.domains is None or (domain or "general") in self.domains
+
+
+class _Inherit(Enum):
+    """What a field of a profile is that was not given."""
+
+    INHERIT = "INHERIT"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+INHERIT: Final = _Inherit.INHERIT
+
 
 @dataclass(frozen=True, slots=True)
 class UserProfile:
@@ -110,10 +252,112 @@ class UserProfile:
 
     Every field of `TierConfig` but `name`, `tier_budget`, `tier_rate_limits` and
     `tier_max_concurrency` may be given; what is not is the tier's. `None` is a value like any
-    other: `max_tokens=None` lifts the tier's limit.
+    other: `max_tokens=None` lifts the tier's limit. A value takes the tier's place whole: a
+    `RateLimits` that says nothing about hours lifts the tier's limit an hour.
+
+    >>> UserProfile("free", max_tokens=None).over(TierConfig.free()) == (
+    ...     TierConfig.free(max_tokens=None)
+    ... )
+    True
 
     Attributes:
         tier: the user's tier; `None` is the default tier.
+
+    Raises:
+        ConfigurationError: a value cannot be right, as for `TierConfig`.
     """
 
     tier: str | None = None
+    _: KW_ONLY
+    models: tuple[str, ...] | _Inherit | None = INHERIT
+    blocked_models: tuple[str, ...] | _Inherit = INHERIT
+    budget: BudgetConfig | Amount | _Inherit | None = INHERIT
+    rate_limits: RateLimits | _Inherit | None = INHERIT
+    max_concurrency: int | _Inherit | None = INHERIT
+    quality_mode: QualityMode | _Inherit | None = INHERIT
+    quality_config: QualityConfig | _Inherit | None = INHERIT
+    max_tokens: int | _Inherit | None = INHERIT
+    features: frozenset[Feature] | _Inherit = INHERIT
+    cache_scope: CacheScope | _Inherit | None = INHERIT
+    domains: tuple[str, ...] | _Inherit | None = INHERIT
+    priority: int | _Inherit = INHERIT
+    on_limit: OnLimit | _Inherit = INHERIT
+    max_wait: float | _Inherit = INHERIT
+    _last: tuple[TierConfig, TierConfig] | None = field(
+        default=None, init=False, repr=False, compare=False
+    )
+    """The tier that was last asked for, and what it is for this user."""
+
+    if TYPE_CHECKING:  # what may be given is wider than what is kept
+
+        def __init__(self, tier: str | None = None, **given: Unpack[ProfileFields]) -> None: ...
+
+    def __post_init__(self) -> None:
+        if self.tier is not None:
+            checks.text("a profile's tier", self.tier)
+        given = self.overrides
+        for name, value in given.items():
+            object.__setattr__(self, name, CHECKS[name](f"user profile: {name}", value))
+        _one_quality("user profile", given.get("quality_mode"), given.get("quality_config"))
+
+    def __reduce__(self) -> tuple[Callable[..., UserProfile], tuple[Any, ...]]:
+        return _profile, (self.tier, self.overrides)  # without what was last asked for
+
+    @property
+    def overrides(self) -> dict[str, Any]:
+        """What is different for this user, by field."""
+        values = ((name, getattr(self, name)) for name in _OVERRIDABLE)
+        return {name: value for name, value in values if value is not INHERIT}
+
+    @classmethod
+    def from_dict(cls, mapping: Mapping[str, Any]) -> Self:
+        """Reads a profile from plain values, as `TierConfig.from_dict` reads a tier.
+
+        >>> UserProfile.from_dict({"tier": "pro", "max_tokens": "unlimited"})
+        UserProfile(tier='pro', ... max_tokens=None, ...)
+
+        Raises:
+            ConfigurationError: a key is not known or a value cannot be right; the text says which.
+        """
+        from cascadeflow.tiers import reading  # noqa: PLC0415 - only where something is read
+
+        return cls(**reading.profile_fields(mapping))
+
+    def over(self, config: TierConfig) -> TierConfig:
+        """Gives what the user gets: the tier, with what is different laid over it.
+
+        The tier is not changed; asked again with the same one, it gives the same object.
+
+        Args:
+            config: the user's tier.
+        """
+        last = self._last
+        if last is not None and last[0] is config:
+            return last[1]
+        given = self.overrides
+        # Of the two ways to say how drafts are judged, the user's replaces the tier's.
+        if given.get("quality_mode") is not None:
+            given["quality_config"] = None
+        elif given.get("quality_config") is not None:
+            given["quality_mode"] = None
+        laid = replace(config, **given) if given else config
+        object.__setattr__(self, "_last", (config, laid))  # one assignment: threads may race
+        return laid
+
+
+def _profile(tier: str | None, overrides: Mapping[str, Any]) -> UserProfile:
+    return UserProfile(tier, **overrides)
+
+
+def _budget(given: BudgetConfig | Amount | None) -> BudgetConfig | None:
+    return given if given is None or isinstance(given, BudgetConfig) else checks.total(given)
+
+
+def _one_quality(owner: str, mode: object, config: object) -> None:
+    if mode is not None and config is not None:
+        raise ConfigurationError(f"{owner}: give quality_mode or quality_config, not both")
+
+
+_OVERRIDABLE: Final = tuple(
+    each.name for each in fields(UserProfile) if each.init and each.name != "tier"
+)
