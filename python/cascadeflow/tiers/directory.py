@@ -92,18 +92,17 @@ class _Kept(NamedTuple):
 class Directory:
     """Says which tier a user is in. One serves any number of threads and event loops.
 
-        >>> from cascadeflow.testing import ManualClock
-        >>> from cascadeflow.tiers import checks
-    from cascadeflow.tiers.config import TierConfig, UserProfile
-        >>> tiers = {"free": TierConfig("free"), "pro": TierConfig("pro", max_tokens=4096)}
-        >>> directory = Directory(tiers, default="free", clock=ManualClock())
-        >>> directory.known("ann", "pro").tier.name
-        'pro'
-        >>> directory.known("ann", "gold").reason
-        "the tier 'gold' is not configured: default"
-        >>> directory.set_profile("bob", "pro")
-        >>> directory.known("bob", None).source
-        'profile'
+    >>> from cascadeflow.testing import ManualClock
+    >>> from cascadeflow.tiers.config import TierConfig, UserProfile
+    >>> tiers = {"free": TierConfig("free"), "pro": TierConfig("pro", max_tokens=4096)}
+    >>> directory = Directory(tiers, default="free", clock=ManualClock())
+    >>> directory.known("ann", "pro").tier.name
+    'pro'
+    >>> directory.known("ann", "gold").reason
+    "the tier 'gold' is not configured: default"
+    >>> directory.set_profile("bob", "pro")
+    >>> directory.known("bob", None).source
+    'profile'
     """
 
     def __init__(
