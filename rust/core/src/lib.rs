@@ -4,6 +4,7 @@
 
 pub mod complexity;
 pub mod ledger;
+pub mod limits;
 pub mod money;
 pub mod pricing;
 pub mod quality;

@@ -8,6 +8,7 @@ mod complexity;
 mod embed;
 mod errors;
 mod ledger;
+mod limits;
 mod pricing;
 mod quality;
 mod tokens;
@@ -23,5 +24,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     quality::register(module)?;
     embed::register(module)?;
     ledger::register(module)?;
+    limits::register(module)?;
     Ok(())
 }
