@@ -26,7 +26,10 @@ OnLimit: TypeAlias = Literal["refuse", "wait"]
 MOST_REQUESTS: Final = 1_000_000_000
 """One a nanosecond, which is as fine as the limiter's clock is."""
 
-_MOST_TOKENS: Final = 1_000_000_000_000
+_MOST_TOKENS: Final = 1_000_000_000_000_000
+
+_MOST_BURSTS: Final = 50_000_000
+"""How many times its limit a burst may be: the limiter's clock goes no further."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,11 @@ class RateLimits:
                     f"RateLimits.burst_{period} is beyond {period}, which "
                     f"{'is 0' if limit == 0 else 'is missing'}: "
                     f"give {period} the steady rate, or leave burst_{period} out"
+                )
+            if burst and burst > _MOST_BURSTS * limit:
+                raise ConfigurationError(
+                    f"RateLimits.burst_{period} is at most {_MOST_BURSTS:,} times {period}, "
+                    f"not {burst:,}"
                 )
 
     @property
