@@ -215,3 +215,11 @@ def test_threads_that_ask_for_two_tiers_each_get_their_own() -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_many_users_share_what_is_not_different() -> None:
+    tier = TierConfig.pro(models=["a", "b"], blocked_models=["c"], domains=["code"])
+    laid = UserProfile(max_tokens=1).over(tier)
+    for each in fields(TierConfig):
+        if each.name != "max_tokens":
+            assert getattr(laid, each.name) is getattr(tier, each.name), each.name

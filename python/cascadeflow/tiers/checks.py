@@ -7,7 +7,7 @@ its annotation says; it gives the value as it is kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -66,11 +66,15 @@ def texts(where: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, Iterable) or isinstance(value, (bytes, Mapping)):
         raise ConfigurationError(f"{where} must be a list of texts, not {shown(value)}")
     found = dict.fromkeys(text(f"each of {where}", each) for each in value)
-    return tuple(sorted(found) if isinstance(value, Set) else found)
+    kept = tuple(sorted(found) if isinstance(value, Set) else found)
+    # The same object where nothing changes: a million users' tiers hold it once.
+    return value if type(value) is tuple and value == kept else kept
 
 
-def subset(where: str, value: Any, known: Collection[str]) -> frozenset[str]:
+def subset(where: str, value: Any, known: frozenset[str]) -> frozenset[str]:
     """Takes any iterable of known names."""
+    if type(value) is frozenset and value <= known:
+        return value  # as for texts
     names = texts(where, value)
     for name in names:
         if name not in known:
