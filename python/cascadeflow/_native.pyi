@@ -8,7 +8,6 @@ __all__ = [
     "DEBUG_BUILD",
     "JsonSchema",
     "Ledger",
-    "LimitName",
     "LimitPolicy",
     "LimitRefusal",
     "LimitStanding",
@@ -418,6 +417,11 @@ class Ledger:
         """Changes limits while in use. A new window counts from now; one left out is counted
         no more; one that stays keeps what it has."""
 
+    def count_since(self, scope: int, began: Sequence[int | None], now_ms: int) -> None:
+        """Lets windows count in their current periods what the scope has used since its life
+        (settled and held) came to so much, in the order of its limits; `None` leaves a window as
+        it is. A window counts more by it, never less; an amount may be negative."""
+
     def set_grant(self, scope: int, grant: int | None) -> None: ...
     def reserve(
         self,
@@ -467,7 +471,7 @@ class Ledger:
 
 # limits
 
-LimitName: TypeAlias = Literal[
+_LimitName: TypeAlias = Literal[
     "per_second", "per_minute", "per_hour", "per_day", "tokens_per_minute", "concurrent"
 ]
 
@@ -497,7 +501,7 @@ class LimitStanding:
     @property
     def account(self) -> str: ...
     @property
-    def limit(self) -> LimitName: ...
+    def limit(self) -> _LimitName: ...
     @property
     def allowed(self) -> int: ...
     @property
@@ -518,7 +522,7 @@ class LimitRefusal:
         """Whose limit: of those that refused, the one that takes longest."""
 
     @property
-    def limit(self) -> LimitName: ...
+    def limit(self) -> _LimitName: ...
     @property
     def allowed(self) -> int: ...
     @property

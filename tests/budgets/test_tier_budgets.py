@@ -132,7 +132,7 @@ def test_a_budget_by_hand_holds_over_every_other_and_whatever_tier_comes() -> No
     for tier in (PRO, FREE, BudgetConfig(total="0.01"), None):
         made.assign("ann", tier)
         limited = {p: n for p, n in standings(made).items() if n[0] is not None}
-        assert limited == {"week": (100, 90)}
+        assert limited == {"week": (100, 95)}
     made.set_budget("user:ann", None, **ME)
     made.assign("ann", BudgetConfig(daily=0))
     spend(made, 10_000)

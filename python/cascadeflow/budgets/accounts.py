@@ -375,9 +375,14 @@ class Budgets:
             if limit.nanodollars is not None:
                 self._windows[limit.window] = limit.period
 
-    def is_declared(self, window: Window) -> bool:
-        """Whether every user has been counted in this window since it was declared."""
-        return window in self._windows
+    def undeclared(self, scope: Scope, limits: Iterable[Limit]) -> list[Limit]:
+        """Those of a scope's limits that its account may not have counted when it was open before.
+
+        They came with a budget that this user was assigned and that nobody had declared.
+        """
+        if not self.tiered or scope.kind != "user" or scope in self._configured:
+            return []
+        return [x for x in limits if x.bound is not None and x.window not in self._windows]
 
     def keep(self, user: str) -> None:
         """Notes that a user's account is open: what is assigned to it stays."""

@@ -18,15 +18,22 @@ from cascadeflow.budgets.accounts import (
     scopes_of,
     still_counting,
 )
-from cascadeflow.budgets.records import AccountStanding, BudgetState, Scope, Spender
+from cascadeflow.budgets.records import (
+    AccountStanding,
+    BudgetState,
+    Scope,
+    Spender,
+    UsageEvent,
+)
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.money import MAX_NANODOLLARS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from cascadeflow._native import Ledger, WindowStanding
+    from cascadeflow._native import Ledger, Window, WindowStanding
     from cascadeflow.budgets.accounts import Budgets, Limit
+    from cascadeflow.budgets.records import LogEvent
     from cascadeflow.config import BudgetConfig
 
 __all__ = ["Account", "Books", "Crossing", "Opening", "Route", "from_ms", "to_ms"]
@@ -84,21 +91,29 @@ class Account:
         "mark_ms",
         "next_check",
         "noted",
-        "opened_ms",
+        "opened_at",
         "past",
         "reached",
         "scope",
+        "unread",
         "wished",
     )
 
     def __init__(
-        self, scope: Scope, ledger: Ledger, handle: int, rules: Rules, *, opened_ms: int
+        self,
+        scope: Scope,
+        ledger: Ledger,
+        handle: int,
+        rules: Rules,
+        *,
+        opened_at: tuple[int, int],
     ) -> None:
         self.scope = scope
         self.ledger = ledger
         self.handle = handle
         self.limits, self.applies = rules
-        self.opened_ms = opened_ms
+        self.opened_at = opened_at
+        """When it was opened, Unix milliseconds, and what it had spent in its life by then."""
         self.next_check = 0
         """No threshold can be reached before the scope has settled so much in its life."""
         self.reached: dict[str, tuple[int, int]] = {}
@@ -108,6 +123,8 @@ class Account:
         self.past: dict[tuple[Limit, ...], _Reports] = {}
         """What was reported of limits that a change of tier took away, should they come back."""
         # With a store; see `vault`.
+        self.unread: tuple[Window, ...] = ()
+        """Windows whose spending is to be read before it is spent from again."""
         self.granted = 0
         self.fresh_until_ms = MAX_NANODOLLARS
         self.mark_ms = self.mark = 0
@@ -175,6 +192,10 @@ class Route:
         """Whether a grant must be written anew before it is spent in a new period."""
         return any(now_ms >= account.fresh_until_ms for account in self.accounts)
 
+    def unread(self) -> bool:
+        """Whether windows that came late are to be read from the store first."""
+        return any(account.unread for account in self.accounts)
+
     def ungranted(self, amount: int | list[int]) -> bool:
         """Whether so much more is not written down yet."""
         return any(
@@ -191,7 +212,12 @@ class Books:
     """All accounts. May be used from several threads; the lock is never held while waiting."""
 
     def __init__(
-        self, budgets: Budgets, *, stored: bool, alert: Callable[..., None] | None
+        self,
+        budgets: Budgets,
+        *,
+        stored: bool,
+        alert: Callable[..., None] | None,
+        log: Callable[[str], Iterable[LogEvent]],
     ) -> None:
         """Begins with no account open.
 
@@ -200,10 +226,12 @@ class Books:
             stored: whether scopes must be read from a store before they are opened.
             alert: is told account, limit, standing, what happened and when, once for each account,
                 period and thing that happened.
+            log: gives what the log in memory has of a user.
         """
         self.budgets = budgets
         self._stored = stored
         self._alert = alert
+        self._log = log
         self.version = 0
         """Changes whenever the limits do."""
         self.renew()
@@ -291,9 +319,12 @@ class Books:
             spent=spent, spent_total=spent_total, grant=grant,
         )  # fmt: skip
         rules = Rules(limits, self.budgets.rules(scope).applies)
-        account = Account(scope, self.ledger, handle, rules, opened_ms=now_ms)
+        opened_at = (now_ms, spent_total)
+        account = Account(scope, self.ledger, handle, rules, opened_at=opened_at)
         if scope.kind == "user":
             self.budgets.keep(scope.name)
+            if not self._stored:
+                self._recall(account, self.budgets.undeclared(scope, limits), now_ms)
         for limit, amount in zip(limits, reported, strict=False):
             instance = _instance(limit, limit.window.period(now_ms)[0], now_ms)
             account.reached[limit.period] = (instance, _level(limit, amount))
@@ -343,12 +374,24 @@ class Books:
                 f"{account.scope} was given budgets of {len(limits)} different periods and time "
                 f"zones, more than {MOST_WINDOWS}: give it fewer"
             )
+        before = account.limits
+        bounds = {limit.window: limit.bound for limit in before}
+        added = [limit for limit in limits if limit.window not in bounds]
         windows = [(limit.window, limit.bound) for limit in limits]
         try:
+            if added and account.scope.kind == "user" and self.budgets.tiered:
+                # Their limits hold once it is known what counts on them.
+                free = [(window, bounds.get(window, MAX_NANODOLLARS)) for window, _ in windows]
+                self.ledger.set_limits(account.handle, free, now_ms)
+                account.limits = limits
+                self._recall(account, added, now_ms)
+                if self._stored:
+                    account.unread += tuple([limit.window for limit in added])
+                    account.fresh_until_ms = 0
             self.ledger.set_limits(account.handle, windows, now_ms)
         except InvalidRequestError:
             return False  # dropped as idle at this very moment
-        before, account.limits = account.limits, limits
+        account.limits = limits
         account.applies = rules.applies
         if by_tier:
             _turn_reports(account, before)
@@ -356,6 +399,43 @@ class Books:
             account.noted.clear()
         self._rearm(account, now_ms)
         return True
+
+    def _recall(self, account: Account, added: Sequence[Limit], now_ms: int) -> None:
+        """Lets windows that come late count what this process knows to be spent in them.
+
+        That is all of it where the account was opened in the window's period, and else what its
+        other windows count, or the log has that is kept in memory, whichever is more.
+        """
+        if not added:
+            return
+        settled, held = self.ledger.total(account.handle)
+        standings = self.ledger.standing(account.handle, now_ms)
+        opened_ms, opened_life = account.opened_at
+        began: dict[Window, int] = {}
+        for limit in added:
+            start = limit.window.period(now_ms)[0]
+            found = [settled - self._logged(account.scope, start)]
+            if start is None:
+                found.append(0)
+            elif opened_ms >= start:
+                found.append(opened_life)
+            found += [
+                settled + held - standing.spent - standing.held
+                for standing in standings
+                if start is None or (standing.starts_ms is not None and standing.starts_ms >= start)
+            ]
+            began[limit.window] = min(found)
+        lives = [began.get(limit.window) for limit in account.limits]
+        self.ledger.count_since(account.handle, lives, now_ms)
+
+    def _logged(self, scope: Scope, since_ms: int | None) -> int:
+        """What the log in memory has of a user's spending since an instant."""
+        total = 0
+        for event in self._log(scope.name):
+            if since_ms is None or to_ms(event.at) >= since_ms:
+                booked = event.booked if isinstance(event, UsageEvent) else event.nanodollars or 0
+                total = max(0, total + booked)
+        return total
 
     def assign(
         self, user: str, config: BudgetConfig | None, moment_ms: Callable[[], int]

@@ -259,6 +259,8 @@ class Desk(Holds):
     ) -> bool | Future[None]:
         ledger, hold_id, route = place
         amount = route.amounts(calls)
+        if self._writer is not None and not blind and route.unread():
+            return self._writer.grant(route.needs(amount), forced=force)
         extend = partial(ledger.extend, hold_id, amount, at_ms)
         try:
             done: Any = extend()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from cascadeflow.budgets.accounts import ANONYMOUS
+from cascadeflow.budgets.records import Scope, UsageEvent
 from cascadeflow.money import MAX_NANODOLLARS, to_usd
 from cascadeflow.types import EMPTY
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cascadeflow.budgets.accounts import Limit
-    from cascadeflow.budgets.records import LogEvent, UsageEvent
+    from cascadeflow.budgets.records import LogEvent, ManualEvent
 
 __all__ = ["CostEntry", "History", "Standing", "TotalState"]
 
@@ -103,6 +104,7 @@ class History:
             self._unknown = 0
             self._by_model: dict[str, int] = {}
             self._by_user: dict[str, int] = {}
+            self._adjusted: set[str] = set()
             self._kept: deque[tuple[LogEvent, int]] = deque(maxlen=self._keep)
             self._reached: set[TotalState] = set()
             self._limit: Limit | None = None
@@ -160,10 +162,12 @@ class History:
         self._next = min(ahead, default=MAX_NANODOLLARS)
         return new
 
-    def note(self, event: LogEvent) -> None:
+    def note(self, event: ManualEvent) -> None:
         """Keeps an event that is no usage."""
         with self._lock:
             self._kept.append((event, 0))
+            if event.kind == "adjust" and event.scope.kind == "user":
+                self._adjusted.add(event.scope.name)
 
     def adjust(self, amount: int, limit: Limit | None) -> None:
         """Changes the sum of all by hand; states that it falls under may be reached again."""
@@ -213,11 +217,24 @@ class History:
         with self._lock:
             return [event for event, _ in self._kept]
 
+    def of_user(self, user: str) -> list[LogEvent]:
+        """Those of the latest events that changed what a user has spent, oldest first."""
+        with self._lock:
+            if not (user == ANONYMOUS or user in self._by_user or user in self._adjusted):
+                return []
+            return [event for event, _ in self._kept if _concerns(event, user)]
+
     def entries(self) -> list[CostEntry]:
         """The latest charges as v0.1 showed them, oldest first."""
         with self._lock:
             kept = list(self._kept)
         return [_entry(event, tokens) for event, tokens in kept if hasattr(event, "charge")]
+
+
+def _concerns(event: LogEvent, user: str) -> bool:
+    if isinstance(event, UsageEvent):
+        return event.spender.user_id == user
+    return event.kind == "adjust" and event.scope == Scope("user", user)
 
 
 def _totals(limit: Limit) -> list[tuple[int, TotalState]]:

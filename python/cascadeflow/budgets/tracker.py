@@ -165,6 +165,7 @@ class CostTracker(TierBudgets):
             self._budgets,
             stored=opened is not None,
             alert=None if self._alerts is None else self._alert,
+            log=self._history.of_user,
         )
         self._writer: Writer | None = None
         vault: Vault | None = None

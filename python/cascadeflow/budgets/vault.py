@@ -15,6 +15,7 @@ before it is spent in a new period.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -135,11 +136,7 @@ class Vault:
         books = self._books
         limits = books.budgets.limits(scope)
         now_ms = self._now_ms()
-        starts = [_started_ms(limit, now_ms) for limit in limits]
-        since = from_ms(min([start for start in starts if start is not None], default=now_ms))
-        record = self.store.scope(scope, since=since)
-        logged, spent = sums_of(record, limits, starts)
-        total = max(0, record.spent)
+        total, logged, spent = self._read(scope, limits, now_ms)
         granted = MAX_NANODOLLARS if self._strict else total
         with books.lock:
             if books.budgets.limits(scope) != limits:
@@ -165,6 +162,38 @@ class Vault:
         if unread:
             books.crossings([account], now_ms)
         return True
+
+    def _read(
+        self, scope: Scope, limits: Sequence[Limit], now_ms: int
+    ) -> tuple[int, list[int], list[int]]:
+        """What a scope has spent in its life, and in each period as logged and as it counts."""
+        starts = [_started_ms(limit, now_ms) for limit in limits]
+        since = from_ms(min([start for start in starts if start is not None], default=now_ms))
+        record = self.store.scope(scope, since=since)
+        return max(0, record.spent), *sums_of(record, limits, starts)
+
+    def read_late(self, accounts: Iterable[Account]) -> None:
+        """Lets windows that came while an account was open count what the store knows of them.
+
+        Everything that was logged before must be written. What is spent while it is read counts
+        too: it is not in the sum of the time before the window's period.
+        """
+        for account in accounts:
+            while account.unread:
+                limits, now_ms = account.limits, self._now_ms()
+                total, _, spent = self._read(account.scope, limits, now_ms)
+                with self._books.lock:
+                    if account.limits is not limits:
+                        continue
+                    began = [
+                        total - amount if limit.window in account.unread else None
+                        for limit, amount in zip(limits, spent, strict=True)
+                    ]
+                    # One that was dropped as idle is read when it is opened again.
+                    with suppress(InvalidRequestError):
+                        account.ledger.count_since(account.handle, began, now_ms)
+                    account.unread = ()
+                    account.fresh_until_ms = MAX_NANODOLLARS if self._strict else now_ms
 
     def grant(self, wants: Mapping[Account, Wants]) -> None:
         """Writes down what scopes may spend, then lets them."""

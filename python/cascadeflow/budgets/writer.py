@@ -305,6 +305,7 @@ class Writer:
                 account = self._books.accounts.get(scope)
                 if account is not None and not self.strict:
                     turn.wants.setdefault(account, want)
+        self._vault.read_late(turn.wants)
         if turn.wants and not self.strict:
             self._vault.grant(turn.wants)
         if turn.holds:

@@ -194,6 +194,24 @@ impl Books {
         self.plan = plan;
     }
 
+    /// Lets windows count what a scope has used in their current periods since its life came to so
+    /// much. They count more by it, never less, and each hold that ends later counts in them.
+    pub(super) fn count_since(&mut self, began: &[Option<i64>]) {
+        for (place, began) in began.iter().enumerate() {
+            let start = self.marks.partition_point(|mark| mark.place() < place);
+            let (Some(began), Some(mark)) = (*began, self.marks.get_mut(start)) else {
+                continue;
+            };
+            if mark.place() == place && began < mark.used {
+                let totals = Totals {
+                    used: began,
+                    spent: began.min(mark.spent),
+                };
+                *mark = Mark::new(mark.index, totals, 0, place);
+            }
+        }
+    }
+
     /// Books a change of a hold that was reserved under a version of the block: it counts in the
     /// periods that had begun by then, and later ones are as they were.
     pub(super) fn book(&mut self, reserved: u64, used: i64, spent: i64) {

@@ -158,6 +158,35 @@ impl Ledger {
         })
     }
 
+    /// Lets windows count back: each counts in its current period what the scope has used since its
+    /// life came to so much, in the order of its limits; `None` leaves a window as it is.
+    ///
+    /// For windows that were added when their periods had begun long before. A window counts more by
+    /// it, never less. An amount may be negative: more was spent than the scope's life knows.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::UnknownScope`], [`LedgerError::TooLarge`].
+    pub fn count_since(
+        &self,
+        scope: ScopeId,
+        began: &[Option<i64>],
+        now_ms: i64,
+    ) -> Result<(), LedgerError> {
+        if began
+            .iter()
+            .flatten()
+            .any(|life| !(-MOST..=MOST).contains(life))
+        {
+            return Err(LedgerError::TooLarge);
+        }
+        let now_ms = clamp_ms(now_ms);
+        self.replace(scope, |books, version| {
+            books.roll(now_ms, version);
+            books.count_since(began);
+        })
+    }
+
     /// Changes what a scope may have settled and held over its life; `None` when nobody grants.
     ///
     /// # Errors

@@ -219,3 +219,62 @@ fn an_old_id_never_means_a_new_hold() {
         ledger.release(new, NOW).unwrap();
     }
 }
+
+#[test]
+fn a_window_that_is_added_late_can_count_back() {
+    let ledger = Ledger::new(DAY);
+    let scope = open(&ledger, "a", &of_day(100));
+    let first = reserve(&ledger, &[scope], 10, NOW).unwrap();
+    ledger.settle(first, same(7), NOW).unwrap();
+    let open_one = reserve(&ledger, &[scope], 20, NOW).unwrap();
+    let limits = [of_day(100)[0], of_total(30)[0]];
+    ledger.set_limits(scope, &limits, NOW).unwrap();
+    let total = || {
+        let standing = ledger.standing(scope, NOW).unwrap();
+        (standing[1].spent.get(), standing[1].held.get())
+    };
+    assert_eq!(total(), (0, 0));
+    for _ in 0..2 {
+        ledger.count_since(scope, &[None, Some(0)], NOW).unwrap();
+        assert_eq!(total(), (7, 20));
+        // It counts more, never less.
+        ledger.count_since(scope, &[None, Some(5)], NOW).unwrap();
+        assert_eq!(total(), (7, 20));
+    }
+    assert!(reserve(&ledger, &[scope], 4, NOW).is_none());
+    let more = reserve(&ledger, &[scope], 3, NOW).unwrap();
+    ledger.settle(open_one, same(1), NOW).unwrap();
+    assert_eq!(total(), (8, 3));
+    ledger.settle(more, same(3), NOW).unwrap();
+    ledger.count_since(scope, &[None, Some(-9)], NOW).unwrap();
+    assert_eq!(total(), (20, 0));
+    assert_eq!(ledger.standing(scope, NOW).unwrap()[0].spent, nano(11));
+    // What is taken off later is taken off what the period has.
+    assert_eq!(ledger.adjust(scope, -100, NOW), Ok(-11));
+    assert_eq!(total(), (9, 0));
+    assert!(reserve(&ledger, &[scope], 22, NOW).is_none());
+    assert_eq!(
+        ledger.count_since(scope, &[Some(i64::MIN)], NOW),
+        Err(LedgerError::TooLarge)
+    );
+    assert_eq!(
+        ledger.count_since(ScopeId::from_raw(5), &[], NOW),
+        Err(LedgerError::UnknownScope)
+    );
+}
+
+#[test]
+fn a_window_that_counts_back_begins_its_next_period_at_nothing() {
+    let ledger = Ledger::new(DAY);
+    let scope = open(&ledger, "a", &of_total(1_000));
+    let hold = reserve(&ledger, &[scope], 40, NOW).unwrap();
+    ledger.settle(hold, same(40), NOW).unwrap();
+    let limits = [of_total(1_000)[0], of_day(50)[0]];
+    ledger.set_limits(scope, &limits, NOW).unwrap();
+    ledger
+        .count_since(scope, &[None, Some(10), Some(0)], NOW)
+        .unwrap();
+    assert!(reserve(&ledger, &[scope], 21, NOW).is_none());
+    assert!(reserve(&ledger, &[scope], 20, NOW).is_some());
+    assert!(reserve(&ledger, &[scope], 50, NOW + DAY).is_some());
+}

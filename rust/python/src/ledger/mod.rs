@@ -12,8 +12,8 @@ use pyo3::types::PyBytes;
 use crate::errors::{ConfigurationError, InvalidRequestError};
 
 use self::reading::{
-    Few, MAX_LATE_SECONDS, Parts, hold_id, instant, key, ledger_error, limits, money, scope_id,
-    shown, whole,
+    Few, MAX_LATE_SECONDS, Parts, hold_id, instant, key, ledger_error, limits, money, no_amount,
+    scope_id, shown, whole,
 };
 use self::records::{PyRefusal, PySettlement, PyWindow, PyWindowStanding};
 
@@ -106,6 +106,28 @@ impl PyLedger {
     ) -> PyResult<()> {
         self.0
             .set_limits(scope_id(scope)?, &self::limits(limits)?, instant(now_ms)?)
+            .map_err(ledger_error)
+    }
+
+    /// Lets windows count in their current periods what the scope has used since its life came to so
+    /// much, in the order of its limits; `None` leaves a window as it is.
+    fn count_since(
+        &self,
+        scope: &Bound<'_, PyAny>,
+        began: &Bound<'_, PyAny>,
+        now_ms: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let mut lives = Vec::new();
+        for life in began.try_iter()? {
+            let life = life?;
+            lives.push(if life.is_none() {
+                None
+            } else {
+                Some(whole(&life).ok_or_else(|| no_amount(&life))?)
+            });
+        }
+        self.0
+            .count_since(scope_id(scope)?, &lives, instant(now_ms)?)
             .map_err(ledger_error)
     }
 
