@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from cascadeflow import (
+    AllModelsFailedError,
     BudgetExceededError,
     CascadeAgent,
     InvalidRequestError,
@@ -43,6 +44,7 @@ ERRORS = {
     BudgetExceededError: 402,
     InvalidRequestError: 400,
     ValidationError: 400,
+    AllModelsFailedError: 502,
 }
 
 agent = CascadeAgent(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "agent.md"
 BUDGETS = ROOT / "docs" / "budgets.md"
+TIERS = ROOT / "docs" / "tiers.md"
 README = ROOT / "README.md"
 EXAMPLES = [
     ROOT / "examples" / f"{name}.py"
@@ -119,6 +120,32 @@ def test_the_readmes_block_on_budgets_runs(
     booked, remaining, action = capsys.readouterr().out.split()
     assert Decimal(booked) + Decimal(remaining) == Decimal("0.50")
     assert action == "none"
+
+
+@pytest.mark.usefixtures("providers")
+def test_every_block_of_the_tiers_page_runs_and_refuses_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (toml,) = re.findall(r"^```toml\n(.*?)^```", TIERS.read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "tiers.toml").write_text(toml)
+    assert len(blocks(TIERS)) >= 9
+    namespace = asyncio.run(run_blocks(TIERS))
+    namespace["tracker"].close()
+    shown = capsys.readouterr().out
+    assert "user:ann per_minute 5 " in shown
+    assert "free feature tools" in shown
+    assert "['tier:free day', 'user:ann day']" in shown
+    assert "user:eve total True" in shown
+
+
+@pytest.mark.usefixtures("providers")
+def test_the_readmes_block_on_tiers_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(run_blocks(README, "## Tiers that are enforced"))
+    limit, retry_after, headers = capsys.readouterr().out.split(" ", 2)
+    assert limit == "per_minute"
+    assert 0 < float(retry_after) <= 12
+    assert ast.literal_eval(headers)["X-RateLimit-Limit"] == "5"
 
 
 @contextmanager
