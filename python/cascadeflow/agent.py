@@ -20,6 +20,8 @@ from cascadeflow.agent_setup import (
     quality_of,
     read_models,
     recall_of,
+    tiers_of,
+    tracker_of,
 )
 from cascadeflow.clock import SystemClock
 from cascadeflow.errors import InvalidRequestError
@@ -63,6 +65,9 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.route import Level, Order
     from cascadeflow.providers.protocols import Transport
     from cascadeflow.quality.validator import Validator
+    from cascadeflow.tiers.config import TierConfig, UserProfile
+    from cascadeflow.tiers.directory import TierResolver
+    from cascadeflow.tiers.gate import Tiers
     from cascadeflow.tools import ToolExecutor
     from cascadeflow.types import JsonObject, Message, ResponseFormat, Tool
 
@@ -96,6 +101,11 @@ class CascadeAgent:
         hedge_after: float | None = None,
         unknown_price: UnknownPrice = "error",
         cost_tracker: CostTracker | None = None,
+        enable_user_tiers: bool = False,
+        tier_config: Mapping[str, TierConfig] | Tiers | None = None,
+        default_tier: str | None = None,
+        tier_resolver: TierResolver | None = None,
+        user_profiles: Mapping[str, UserProfile | str] | None = None,
         cache: CacheOption = None,
         cache_scope: CacheScope = "user",
         validator: Validator | None = None,
@@ -129,6 +139,13 @@ class CascadeAgent:
             unknown_price: `error` refuses a model whose price is not known; `allow` takes it, and
                 its costs are `None`.
             cost_tracker: the budgets: holds money before it is spent, and adds up what was.
+            enable_user_tiers: enforce the tiers free, pro and enterprise, as `TierConfig` has them;
+                a request's is `user_tier=`, free where it says none.
+            tier_config: tiers of your own, by name; or `Tiers`, which has further options.
+            default_tier: the tier of whoever is in none, or in one that does not exist: `"free"`
+                where there is one, else the only one.
+            tier_resolver: says which tier a user is in: a function of the user id, async or not.
+            user_profiles: single users' tiers and exceptions: `{"u1": UserProfile("pro", …)}`.
             cache: answers exact repeats without asking a model: `"memory"`, `"sqlite:///…"` or a
                 cache of `cascadeflow.cache`. Without it nothing is kept, except in memory under a
                 tracker in mode `degrade`, which answers from it when the budget has run out;
@@ -169,7 +186,15 @@ class CascadeAgent:
             draft_up_to=draft_up_to,
             fallbacks=spare,
         )
-        quality = quality_of(quality_config, quality_mode)
+        tiers = tiers_of(
+            tier_config,
+            enabled=enable_user_tiers,
+            default=default_tier,
+            resolver=tier_resolver,
+            profiles=user_profiles,
+            clock=self._clock,
+        )
+        tracker = tracker_of(cost_tracker, tiers, clock=self._clock)
         judge = validator or RuleValidator()
         self._completer = completer_of(
             completer,
@@ -182,15 +207,15 @@ class CascadeAgent:
         self._engine = Engine(
             completer=self._completer,
             validator=judge,
-            quality=quality,
+            quality=quality_of(quality_config, quality_mode),
             clock=self._clock,
-            tracker=cost_tracker,
+            tracker=tracker,
+            tiers=tiers,
             recall=recall_of(
                 cache,
                 cache_scope,
-                cost_tracker,
+                tracker,
                 models=(*self._router.models, *self._router.fallbacks),
-                quality=quality,
                 validator=judge,
             ),
             notify=notifier_of(on_event, verbose=verbose),
@@ -234,6 +259,16 @@ class CascadeAgent:
         """The models that are asked only when all others have failed."""
         return self._router.fallbacks
 
+    @property
+    def tiers(self) -> Tiers | None:
+        """The tiers, and who is in which; `None` where there are none."""
+        return self._engine.tiers
+
+    @property
+    def cost_tracker(self) -> CostTracker | None:
+        """Who counts the money: as it was given, or made for the budgets of the tiers."""
+        return self._engine.tracker
+
     async def run(
         self,
         query: str | None = None,
@@ -254,6 +289,9 @@ class CascadeAgent:
         model: str | None = None,
         force_direct: bool = False,
         complexity_hint: str | None = None,
+        domain: str | None = None,
+        quality_mode: QualityMode | None = None,
+        quality_config: QualityConfig | None = None,
         user_id: str | None = None,
         user_tier: str | None = None,
         team: str | None = None,
@@ -291,9 +329,12 @@ class CascadeAgent:
             force_direct: make no draft.
             complexity_hint: how hard the request is (`trivial`, `simple`, `moderate`, `hard`,
                 `expert`), when the caller knows better than the rules.
+            domain: what it is about (`code`, `legal` … `general`), for tiers that answer some only.
+            quality_mode: how its draft is judged, in the place of the tier's and the agent's.
+            quality_config: the same in full; one of the two.
             user_id: whose request it is. This and the next four say whose budgets pay for it; they
                 come from the server's own knowledge, never from the client, and are not sent.
-            user_tier: the user's tier.
+            user_tier: the user's tier; not where a `tier_resolver` says it.
             team: the user's team, customer or tenant.
             key_id: a name for the API key that the request came with; never the key itself.
             tags: what else the cost shall be found under.
@@ -307,6 +348,9 @@ class CascadeAgent:
         Raises:
             InvalidRequestError: the arguments cannot be sent as they are.
             UnknownModelError: the agent has no model called `model`.
+            TierForbiddenError: the user's tier does not include what is asked for.
+            RateLimitError: the request comes too soon.
+            BudgetExceededError: it does not fit a budget.
             AllModelsFailedError: every model in line failed, or the time was up.
             MissingKeyError: a model's key is neither given nor in the environment.
             ToolAbort: a tool raised it.
@@ -332,6 +376,9 @@ class CascadeAgent:
             model=model,
             force_direct=force_direct,
             complexity_hint=complexity_hint,
+            domain=domain,
+            quality_mode=quality_mode,
+            quality_config=quality_config,
             user_id=user_id,
             user_tier=user_tier,
             team=team,
@@ -410,7 +457,7 @@ class CascadeAgent:
         Args:
             queries: texts or conversations, from any iterable, async ones too; they are taken one
                 by one.
-            concurrency: how many are under way at once.
+            concurrency: how many are under way at once; at most as many as the tier lets.
             on_progress: called after each with how far the batch has come.
             stop_on_error: raise the first failure and cancel the rest; otherwise a failed request
                 has `None` among the results and its error among the errors.
@@ -419,21 +466,24 @@ class CascadeAgent:
         Raises:
             InvalidRequestError: the arguments cannot work for any request.
         """
-        from cascadeflow.agent_batch import run_batch  # noqa: PLC0415 - seldom needed
+        from cascadeflow.agent_batch import places, run_batch  # noqa: PLC0415 - seldom needed
 
         unknown = sorted(set(options) - set(RunOptions.__annotations__))
         if unknown:
             raise InvalidRequestError(f"run knows no option called {', '.join(unknown)}")
 
         async def ask(question: Question) -> CascadeResult:
-            if isinstance(question, str):
-                return await self.run(question, **options)
-            return await self.run(messages=question, **options)
+            query, messages = (question, None) if isinstance(question, str) else (None, question)
+            engine = self._engine
+            run = open_run(
+                engine, self._router, query, messages, streamed=False, batch=True, **options
+            )
+            return await complete(run)
 
         return await run_batch(
             ask,
             queries,
-            concurrency=concurrency,
+            concurrency=await places(concurrency, self._engine.tiers, options),
             on_progress=on_progress,
             stop_on_error=stop_on_error,
             monotonic=self._clock.monotonic,

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from decimal import Decimal
 
+    from cascadeflow.agent_setup import RunOptions
     from cascadeflow.pipeline.result import CascadeResult
+    from cascadeflow.tiers.gate import Tiers
 
-__all__ = ["BatchProgress", "BatchResult", "Question", "run_batch"]
+__all__ = ["BatchProgress", "BatchResult", "Question", "places", "run_batch"]
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -161,6 +163,15 @@ async def run_batch(
         unknown_costs=sum(result.cost.total is None for result in batch.results.values()),
         duration_ms=(monotonic() - began) * 1000,
     )
+
+
+async def places(concurrency: int, tiers: Tiers | None, options: RunOptions) -> int:
+    """Gives how many of a batch may be under way: as asked, at most as many as its tier lets."""
+    if tiers is None or not isinstance(concurrency, int):
+        return concurrency
+    member = await tiers.find(options.get("user_id"), options.get("user_tier"))
+    most = member.tier.max_concurrency
+    return concurrency if most is None else min(concurrency, max(1, most))
 
 
 class _Batch:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from cascadeflow.agent_setup import loop_of, schema_of, seconds, spender_of
+from cascadeflow.agent_setup import (
+    asked_quality,
+    domain_of,
+    loop_of,
+    schema_of,
+    seconds,
+    spender_of,
+)
 from cascadeflow.money import from_usd
 from cascadeflow.pipeline.request import normalise
 from cascadeflow.pipeline.run import Run
@@ -12,6 +19,7 @@ from cascadeflow.pipeline.run import Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from cascadeflow.config import QualityConfig, QualityMode
     from cascadeflow.money import Amount
     from cascadeflow.pipeline.route import Router
     from cascadeflow.pipeline.run import Engine
@@ -28,6 +36,7 @@ def open_run(
     messages: Iterable[Message | JsonObject] | None,
     *,
     streamed: bool,
+    batch: bool = False,
     system_prompt: str | None = None,
     max_tokens: int | None = None,
     temperature: float | None = None,
@@ -43,6 +52,9 @@ def open_run(
     model: str | None = None,
     force_direct: bool = False,
     complexity_hint: str | None = None,
+    domain: str | None = None,
+    quality_mode: QualityMode | None = None,
+    quality_config: QualityConfig | None = None,
     user_id: str | None = None,
     user_tier: str | None = None,
     team: str | None = None,
@@ -88,4 +100,7 @@ def open_run(
         streamed=streamed,
         schema=schema,
         loop=loop,
+        quality=asked_quality(quality_config, quality_mode, engine.tiers),
+        domain=domain_of(domain, engine.tiers),
+        batch=batch,
     )

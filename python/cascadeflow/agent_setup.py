@@ -10,7 +10,7 @@ from cascadeflow.budgets.records import NOBODY, Spender
 from cascadeflow.config import BreakerPolicy, QualityConfig
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.models.config import ModelConfig
-from cascadeflow.types import ResponseFormat, Tool
+from cascadeflow.types import DOMAINS, ResponseFormat, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.steps import ToolLoop
     from cascadeflow.providers.protocols import Transport
     from cascadeflow.structured import OutputSchema
+    from cascadeflow.tiers.config import TierConfig, UserProfile
+    from cascadeflow.tiers.directory import TierResolver
+    from cascadeflow.tiers.gate import Tiers
     from cascadeflow.tools import ToolExecutor
     from cascadeflow.types import JsonObject
 
@@ -37,7 +40,9 @@ __all__ = [
     "OnVerifierFailure",
     "RunOptions",
     "UnknownPrice",
+    "asked_quality",
     "completer_of",
+    "domain_of",
     "hedge_seconds",
     "loop_of",
     "must_have",
@@ -49,6 +54,8 @@ __all__ = [
     "schema_of",
     "seconds",
     "spender_of",
+    "tiers_of",
+    "tracker_of",
 ]
 
 CacheOption: TypeAlias = "str | bool | ResponseCache | None"
@@ -76,6 +83,9 @@ class RunOptions(TypedDict, total=False):
     model: str | None
     force_direct: bool
     complexity_hint: str | None
+    domain: str | None
+    quality_mode: QualityMode | None
+    quality_config: QualityConfig | None
     user_id: str | None
     user_tier: str | None
     team: str | None
@@ -214,6 +224,98 @@ def quality_of(config: QualityConfig | None, mode: QualityMode | None) -> Qualit
     return config
 
 
+def asked_quality(
+    config: QualityConfig | None, mode: QualityMode | None, tiers: Tiers | None
+) -> QualityConfig | Literal["strict"] | None:
+    """Gives how one request's draft is judged, where the call says so.
+
+    Raises:
+        ConfigurationError: both ways of saying it were used, or the mode does not exist.
+    """
+    if config is None and mode is None:
+        return None
+    if mode == "strict" and config is None and tiers is not None:
+        return "strict"  # whether it may be is its tier's to say, before anything else is looked at
+    return quality_of(config, mode)
+
+
+def domain_of(domain: Any, tiers: Tiers | None) -> str | None:
+    """Reads what a request is said to be about.
+
+    Raises:
+        InvalidRequestError: there is no such domain.
+    """
+    known = DOMAINS if tiers is None else tiers.domains
+    if domain is not None and (not isinstance(domain, str) or domain not in known):
+        raise InvalidRequestError(
+            f"domain must be one of {', '.join(sorted(known))}; not {domain!r:.80}"
+        )
+    return domain
+
+
+def tiers_of(
+    tier_config: Mapping[str, TierConfig] | Tiers | None,
+    *,
+    enabled: bool,
+    default: str | None,
+    resolver: TierResolver | None,
+    profiles: Mapping[str, UserProfile | str] | None,
+    clock: Clock,
+) -> Tiers | None:
+    """Gives the agent's tiers, `None` where it has none.
+
+    Raises:
+        ConfigurationError: a tier cannot be, or an option is given that nothing would heed.
+    """
+    options = {
+        "default_tier": default,
+        "tier_resolver": resolver,
+        "user_profiles": profiles,
+    }
+    given = [name for name, value in options.items() if value is not None]
+    if tier_config is None and not enabled:
+        if given:
+            raise ConfigurationError(
+                f"{given[0]}= needs tiers: enable_user_tiers=True for free, pro and enterprise, or "
+                "tier_config= for your own"
+            )
+        return None
+    from cascadeflow.tiers.gate import Tiers  # noqa: PLC0415 - off costs nothing
+
+    if isinstance(tier_config, Tiers):
+        if given:
+            raise ConfigurationError(
+                f"{given[0]}= was given beside a Tiers object: say it where that is made"
+            )
+        return tier_config
+    return Tiers(tier_config, default=default, resolver=resolver, profiles=profiles, clock=clock)
+
+
+def tracker_of(
+    tracker: CostTracker | None, tiers: Tiers | None, *, clock: Clock
+) -> CostTracker | None:
+    """Gives who counts the money; where tiers have budgets and there is none, one that refuses.
+
+    Raises:
+        ConfigurationError: it is no tracker, or two budgets are given to one tier.
+    """
+    if tracker is not None:
+        must_have("cost_tracker", tracker, "a CostTracker", "reserve", "mode")
+    if tiers is None:
+        return tracker
+    if tracker is None:
+        if not tiers.has_budgets:
+            return None
+        from cascadeflow.budgets.tracker import CostTracker  # noqa: PLC0415 - off costs nothing
+
+        tracker = CostTracker(enforcement_mode="block", clock=clock)
+    tracker.declare_tiers(tiers.user_budgets)
+    for tier in tiers.tiers.values():
+        if tier.whole_budget is not None:
+            tracker.declare_tier_budget(tier.name, tier.whole_budget)
+    return tracker
+
+
 def spender_of(
     user_id: str | None,
     user_tier: str | None,
@@ -263,18 +365,15 @@ def recall_of(
     tracker: CostTracker | None,
     *,
     models: Sequence[ModelConfig],
-    quality: QualityConfig,
     validator: object,
 ) -> Recall | None:
     """Gives what keeps answers: what was asked for, or memory where a budget may need it.
 
     Raises:
-        ConfigurationError: there is no such cache or scope, or it is no tracker or validator.
+        ConfigurationError: there is no such cache or scope, or it is no validator.
         StoreError: the cache's file cannot be opened.
     """
     one_of("cache_scope", scope, Literal["user", "tenant", "global"])
-    if tracker is not None:
-        must_have("cost_tracker", tracker, "a CostTracker", "reserve", "mode")
     must_have(
         "validator", validator, "an object with `judge(request, completion, *, config)`", "judge"
     )
@@ -293,7 +392,6 @@ def recall_of(
         owned=opened is not cache,
         scope=scope,
         models=models,
-        quality=quality,
         validator=validator,
         default_output=(
             tracker.default_max_output if tracker is not None and tracker.enforces else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 __all__ = [
+    "DOMAINS",
     "EMPTY",
     "Attempt",
     "ChatRequest",
@@ -67,6 +68,14 @@ ScopeKind = Literal["global", "tier", "user", "team", "key", "tag", "model"]
 
 PeriodKind = Literal["rolling", "day", "week", "month", "total"]
 """Over which time it is counted."""
+
+DOMAINS: Final = frozenset(
+    {
+        *("code", "creative", "data", "factual", "finance", "general", "legal", "math", "medical"),
+        *("reasoning", "science", "summarization", "support", "translation"),
+    }
+)
+"""What a request may be about; `general` is anything else."""
 
 FinishReason = Literal[
     "stop", "length", "tool_calls", "content_filter", "refusal", "error", "unknown"

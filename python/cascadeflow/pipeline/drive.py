@@ -16,6 +16,7 @@ from cascadeflow.models.completion import TextDelta, ToolCallDelta, UsageUpdate
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.cascade import Ask
 from cascadeflow.pipeline.hedge import ask
+from cascadeflow.pipeline.judge import judge
 from cascadeflow.pipeline.report import close, finish
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ async def complete(run: Run) -> CascadeResult:
             if isinstance(command, Ask):
                 outcome = await ask(run, command)
             else:
-                outcome = await run.judge(command.draft)
+                outcome = await judge(run, command.draft)
     except BaseException as error:
         run.abandon(error)
         raise
@@ -143,7 +144,7 @@ class _Pieces:
             await self._end(stop.value)
             return
         if not isinstance(command, Ask):
-            quality = await self._run.judge(command.draft)
+            quality = await judge(self._run, command.draft)
             self._replaced_because = quality.reason
             self._outcome = quality
         elif command.role == "draft" and not self._show_draft and self._run.hedges:

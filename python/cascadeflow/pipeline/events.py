@@ -28,6 +28,7 @@ __all__ = [
     "Event",
     "RequestCompleted",
     "RequestFailed",
+    "RequestQueued",
     "RequestStarted",
     "Routed",
     "StepStarted",
@@ -45,6 +46,15 @@ class RequestStarted:
 
     request_id: str
     user_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestQueued:
+    """A request waits for its turn: its tier, and the limit that it waits for."""
+
+    request_id: str
+    tier: str
+    limit: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,6 +220,7 @@ class RequestFailed:
 
 Event: TypeAlias = (
     RequestStarted
+    | RequestQueued
     | Routed
     | CallStarted
     | CallFinished

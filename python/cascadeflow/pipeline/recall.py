@@ -10,7 +10,7 @@ from cascadeflow.cache.answer import CachedAnswer
 from cascadeflow.cache.key import cache_key, fingerprint, scope_of
 from cascadeflow.errors import InvalidRequestError, StoreError
 from cascadeflow.money import from_usd
-from cascadeflow.pipeline.report import budget_report, timing_report
+from cascadeflow.pipeline.report import budget_report, tier_report, timing_report
 from cascadeflow.pipeline.result import CascadeResult, CostReport, RoutingReport, usd
 from cascadeflow.pipeline.settle import price_alone
 from cascadeflow.pipeline.turns import read_answer
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from cascadeflow.cache.key import CacheKey, CacheScope
     from cascadeflow.cache.protocol import ResponseCache
-    from cascadeflow.config import QualityConfig
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call
@@ -49,7 +48,6 @@ class Recall:
         owned: bool,
         scope: CacheScope,
         models: Sequence[ModelConfig],
-        quality: QualityConfig,
         validator: object,
         default_output: int | None,
     ) -> None:
@@ -61,8 +59,7 @@ class Recall:
             owned: whether it was opened for this agent, which then closes it.
             scope: who shares answers.
             models: the agent's.
-            quality: how drafts are judged.
-            validator: who judges them.
+            validator: who judges drafts.
             default_output: the `max_tokens` that a budget sends where nobody else says anything.
         """
         self.always = always
@@ -83,7 +80,6 @@ class Recall:
                     ]
                     for model in models
                 ],
-                "quality": [quality.mode, quality.threshold],
                 "validator": f"{type(validator).__module__}.{type(validator).__qualname__}",
                 "default_output": default_output,
             }
@@ -104,12 +100,16 @@ class Recall:
             response_format=request.response_format,
             extra=request.extra,
         )
-        line = [[model.id for model in line] for line in (plan.drafters, plan.verifiers)]
+        lines = (plan.drafters, plan.verifiers, plan.fallbacks)
+        line = [[model.id for model in line] for line in lines]
+        quality = [run.quality.mode, run.quality.threshold]
         try:
             return cache_key(
                 chat,
-                configuration=f"{self._configuration} {plan.route} {line}",
-                scope=scope_of(self._scope, user_id=spender.user_id, team=spender.team),
+                configuration=f"{self._configuration} {plan.route} {line} {quality}",
+                scope=scope_of(
+                    run.cache_scope or self._scope, user_id=spender.user_id, team=spender.team
+                ),
             )
         except InvalidRequestError:
             return None  # something in it is no JSON: it is never the same as another one
@@ -193,8 +193,10 @@ def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
             model_used=model,
             provider_used=model.partition(":")[0],
             escalated=False,
+            domain=run.domain,
         ),
         budget=budget_report(run, None),
+        tier=tier_report(run),
         timing=timing_report(run),
         usage=None,
         response_ids={model: answer.response_id},

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 from cascadeflow.errors import OvertakenError
 from cascadeflow.money import to_usd
 from cascadeflow.pipeline.result import (
+    NO_TIER,
     AccountReport,
     BudgetReport,
     CascadeResult,
+    LimitReport,
     RoutingReport,
     StepReport,
+    TierReport,
     TimingReport,
     usd,
 )
@@ -25,11 +28,10 @@ if TYPE_CHECKING:
     from cascadeflow.budgets.reservation import Outcome
     from cascadeflow.models.usage import Usage
     from cascadeflow.pipeline.cascade import Ending
-    from cascadeflow.pipeline.route import Plan
     from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call, Failure
 
-__all__ = ["budget_report", "close", "finish", "timing_report"]
+__all__ = ["budget_report", "close", "finish", "tier_report", "timing_report"]
 
 _NOT_JUDGED = QualityReport()
 
@@ -65,8 +67,9 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         streamed=run.streamed,
         cost=cost_report(turns, verifier=run.baseline, at=run.created),
         quality=quality or _NOT_JUDGED,
-        routing=_routing(run.plan, failures, answer, escalated=escalated),
+        routing=_routing(run, failures, answer, escalated=escalated),
         budget=budget_report(run, outcome),
+        tier=tier_report(run),
         usage=usage,
         usage_by_model=usage_by_model,
         attempts=tuple([attempt for tried in run.tried for attempt in tried.attempts]),
@@ -117,9 +120,8 @@ def _usage(calls: list[Call]) -> tuple[dict[str, Usage], Usage | None]:
     return by_model, total
 
 
-def _routing(
-    plan: Plan, failures: list[Failure], answer: Call, *, escalated: bool
-) -> RoutingReport:
+def _routing(run: Run, failures: list[Failure], answer: Call, *, escalated: bool) -> RoutingReport:
+    plan = run.plan
     return RoutingReport(
         route=plan.route,
         reason=plan.reason,
@@ -131,6 +133,7 @@ def _routing(
         provider_used=answer.model.provider,
         escalated=escalated,
         fallbacks=tuple([f.model.id for f in failures if not isinstance(f.error, OvertakenError)]),
+        domain=run.domain,
     )
 
 
@@ -173,6 +176,36 @@ def budget_report(run: Run, outcome: Outcome | None) -> BudgetReport:
     )
 
 
+def tier_report(run: Run) -> TierReport:
+    """Says which tier the user is in, and how its limits stand now that the request is over."""
+    member, entry = run.member, run.entry
+    if member is None or entry is None:
+        return NO_TIER
+    run.leave()
+    standings = entry.standings()
+    return TierReport(
+        name=member.tier.name,
+        source=member.source,
+        reason=member.reason,
+        max_tokens=member.tier.max_tokens,
+        waited_ms=entry.waited_ms,
+        stopped_by=run.stopped_by,
+        limits=tuple(
+            [
+                LimitReport(
+                    account=each.account,
+                    limit=each.limit,
+                    allowed=each.allowed,
+                    remaining=each.remaining,
+                    resets_after=None if each.reset_ns is None else each.reset_ns / 1e9,
+                )
+                for each in standings
+            ]
+        ),
+        headers=entry.headers(standings),
+    )
+
+
 def timing_report(run: Run) -> TimingReport:
     """Says where the time went."""
     draft_ms: float | None = None
@@ -185,13 +218,16 @@ def timing_report(run: Run) -> TimingReport:
         else:
             verifier_ms = (verifier_ms or 0.0) + tried.duration_ms
     total_ms = run.elapsed_ms()
+    waited_ms = transport_ms + run.reader_ms + (run.tools_ms or 0.0)
+    if run.entry is not None:
+        waited_ms += run.entry.waited_ms
     return TimingReport(
         total_ms=total_ms,
         draft_ms=draft_ms,
         validation_ms=run.validation_ms,
         verifier_ms=verifier_ms,
         transport_ms=transport_ms,
-        overhead_ms=max(0.0, total_ms - transport_ms - run.reader_ms - (run.tools_ms or 0.0)),
+        overhead_ms=max(0.0, total_ms - waited_ms),
         tools_ms=run.tools_ms,
         reader_ms=run.reader_ms,
         first_token_ms=run.first_shown_ms,

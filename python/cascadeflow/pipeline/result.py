@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
 from decimal import Decimal
 from math import isfinite
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cascadeflow.money import to_usd
 from cascadeflow.types import Message
@@ -31,8 +31,10 @@ __all__ = [
     "BudgetReport",
     "CascadeResult",
     "CostReport",
+    "LimitReport",
     "RoutingReport",
     "StepReport",
+    "TierReport",
     "TimingReport",
 ]
 
@@ -98,6 +100,7 @@ class RoutingReport:
         provider_used: its provider.
         escalated: whether the draft was rejected and the verifier asked.
         fallbacks: models that failed and were passed over, in order.
+        domain: what the caller said that the request is about; `None` where nobody did.
     """
 
     route: Literal["cascade", "direct", "cache"]
@@ -110,6 +113,52 @@ class RoutingReport:
     provider_used: str
     escalated: bool
     fallbacks: tuple[str, ...] = ()
+    domain: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitReport:
+    """How one rate limit stood when the request ended, this request included.
+
+    Attributes:
+        account: whose limit: `user:u1`, `tier:free` or `global`.
+        limit: `per_second`, `per_minute`, `per_hour`, `per_day`, `tokens_per_minute` or
+            `concurrent`.
+        allowed: how many it allows.
+        remaining: how many would pass now.
+        resets_after: seconds until nothing of it is used, if nobody comes; `None` for `concurrent`.
+    """
+
+    account: str
+    limit: str
+    allowed: int
+    remaining: int
+    resets_after: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TierReport:
+    """Which tier the user is in, and what it let the request do.
+
+    Attributes:
+        name: the tier; `None` where the agent has no tiers.
+        source: who says so: `call`, `profile`, `resolver`, or `default` where nobody did.
+        reason: why, in words.
+        max_tokens: the most output tokens that it lets a call ask for; `None` is no limit.
+        waited_ms: how long the request waited for its turn.
+        stopped_by: the rate limit that ended a tool loop early; `None` where none did.
+        limits: how the rate limits stood that it passed.
+        headers: the `X-RateLimit-*` values for a response.
+    """
+
+    name: str | None = None
+    source: Literal["call", "profile", "resolver", "default"] | None = None
+    reason: str = ""
+    max_tokens: int | None = None
+    waited_ms: float = 0.0
+    stopped_by: str | None = None
+    limits: tuple[LimitReport, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +269,8 @@ class TimingReport:
         verifier_ms: calls of verifying (or directly answering) models, likewise.
         transport_ms: the part of all calls spent waiting for the network and the providers.
         tools_ms: running the tools of a loop, side by side; `None` when none was run.
-        overhead_ms: `total_ms - transport_ms - tools_ms - reader_ms`: what this package itself
-            took.
+        overhead_ms: `total_ms - transport_ms - tools_ms - reader_ms`, less what `tier.waited_ms`
+            says: what this package itself took.
         reader_ms: what the reader of a stream took between two events.
         first_token_ms: until the first piece of the answer that was kept, on a stream.
     """
@@ -252,6 +301,9 @@ class StepReport:
     outcomes: tuple[ToolOutcome, ...]
 
 
+NO_TIER: Final = TierReport()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CascadeResult:
     """An answer, and the proof of how it was come by.
@@ -272,6 +324,7 @@ class CascadeResult:
         quality: how the draft was judged.
         routing: where it went and why.
         budget: what a budget had to say.
+        tier: which tier its user is in, and how its rate limits stand.
         timing: where the time went.
         usage: tokens of all calls together; `None` when no provider said.
         usage_by_model: tokens by model id.
@@ -298,6 +351,7 @@ class CascadeResult:
     quality: QualityReport
     routing: RoutingReport
     budget: BudgetReport
+    tier: TierReport = NO_TIER
     timing: TimingReport
     usage: Usage | None
     usage_by_model: Mapping[str, Usage] = field(default_factory=dict)
@@ -449,7 +503,7 @@ _WITHHELD = frozenset({"completion", "conversation", "parsed"})
 """What the caller sent and what the provider said in its own words are more than a proof needs;
 `parsed` is written by itself."""
 
-_GROUPS = frozenset({"budget", "cost", "quality", "routing", "timing"})
+_GROUPS = frozenset({"budget", "cost", "quality", "routing", "tier", "timing"})
 
 
 def usd(nanodollars: int | None) -> Decimal | None:

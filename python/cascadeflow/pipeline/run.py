@@ -5,12 +5,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from asyncio import CancelledError, timeout
-from dataclasses import dataclass, replace
-from inspect import isawaitable
-from typing import TYPE_CHECKING, Final, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cascadeflow.errors import (
     AllModelsFailedError,
@@ -23,9 +21,8 @@ from cascadeflow.models.completion import Completion
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.cascade import course
 from cascadeflow.pipeline.limits import output_limit, stated_limit, thinking_tokens
+from cascadeflow.pipeline.partial import settle_partial
 from cascadeflow.pipeline.settle import Call, Failure, settle
-from cascadeflow.pipeline.turns import read_answer
-from cascadeflow.quality.report import CheckReport, QualityReport
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -36,7 +33,7 @@ if TYPE_CHECKING:
     from cascadeflow.budgets.tracker import CostTracker
     from cascadeflow.cache.answer import CachedAnswer
     from cascadeflow.clock import Clock
-    from cascadeflow.config import QualityConfig
+    from cascadeflow.config import CacheScope, QualityConfig
     from cascadeflow.errors import ProviderError
     from cascadeflow.models.completer import Completer, Reply, RetryPermit
     from cascadeflow.models.config import ModelConfig
@@ -51,13 +48,13 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.steps import Finished, ToolLoop
     from cascadeflow.quality.validator import Validator
     from cascadeflow.structured import OutputSchema
+    from cascadeflow.tiers.directory import Membership
+    from cascadeflow.tiers.gate import Entry, Tiers
     from cascadeflow.types import ChatRequest
 
 __all__ = ["Asking", "Engine", "Run"]
 
 T = TypeVar("T")
-
-_logger: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +72,7 @@ class Engine:
         keep_rejected: whether a rejected draft is returned when every verifier fails.
         hedge_after: seconds after which a draft that has not come is asked for once more, elsewhere
             if there is another drafter; `None` waits.
+        tiers: who may do what, and how often; `None` lets everybody do everything.
     """
 
     completer: Completer
@@ -86,6 +84,7 @@ class Engine:
     notify: Callable[[events.Event], None] | None
     keep_rejected: bool
     hedge_after: float | None = None
+    tiers: Tiers | None = None
 
 
 @dataclass(slots=True)
@@ -140,6 +139,9 @@ class Run:
         streamed: bool = False,
         schema: OutputSchema | None = None,
         loop: ToolLoop | None = None,
+        quality: QualityConfig | Literal["strict"] | None = None,
+        domain: str | None = None,
+        batch: bool = False,
     ) -> None:
         """Opens the books.
 
@@ -156,6 +158,10 @@ class Run:
             streamed: whether the answer comes in pieces.
             schema: what the answer shall be read as.
             loop: runs the tools that the models ask for; `None` leaves that to the caller.
+            quality: how its draft is judged, where the caller says so; `strict` once its tier has
+                allowed it.
+            domain: what it is about, where the caller says so.
+            batch: whether it is one of many.
         """
         self.engine = engine
         self.request = request
@@ -171,7 +177,15 @@ class Run:
         self.pinned = pinned
         self.max_extra_cost = max_extra_cost
         self.use_cache = use_cache
+        self.cache_scope: CacheScope | None = None  # who shares its answer, where the tier says so
         self.streamed = streamed
+        self.batch = batch
+        self.domain = domain
+        self.asked_quality = quality
+        self.quality = engine.quality if quality is None or quality == "strict" else quality
+        self.member: Membership | None = None  # whose request it is, where there are tiers
+        self.entry: Entry | None = None  # its place at the gate, once it was let in
+        self.stopped_by: str | None = None  # the limit that ended a tool loop early
         self.request_id = os.urandom(16).hex()
         self.created = engine.clock.now()
         self.started = started
@@ -196,7 +210,7 @@ class Run:
         self._timeout = timeout
         self._opened_at = self._clock()
         # Without a listener no event is made at all.
-        self._heard = streamed or engine.notify is not None
+        self.heard = streamed or engine.notify is not None
         self.course: Generator[Command, Outcome, Ending]  # from `open` on
 
     @property
@@ -245,24 +259,26 @@ class Run:
             self._deadline += waited
 
     async def admit(self) -> None:
-        """Takes the request on: says so, looks whether it was answered before, holds its money.
+        """Takes the request on: its user's tier, an answer that was given before, its money.
 
         Raises:
+            TierForbiddenError: its tier does not include what it asks for.
+            RateLimitError: it comes too soon.
             BudgetExceededError: its worst case does not fit a budget.
             CascadeFlowError: what else `pipeline.reserve` raises.
         """
-        if self._heard:
+        if self.heard:
             self.tell(
                 events.RequestStarted(request_id=self.request_id, user_id=self.spender.user_id)
             )
         engine = self.engine
-        if engine.recall is not None or engine.tracker is not None:
+        if engine.tiers is not None or engine.recall is not None or engine.tracker is not None:
             if self._deadline is None:
                 await self._prepare()
             else:
                 await self.in_time(self._prepare())
         self.follow(self.plan)
-        if self._heard:
+        if self.heard:
             self.tell(
                 events.Routed(
                     request_id=self.request_id,
@@ -283,6 +299,10 @@ class Run:
 
     async def _prepare(self) -> None:
         engine = self.engine
+        if engine.tiers is not None:
+            from cascadeflow.pipeline.admit import admit  # noqa: PLC0415 - off costs nothing
+
+            await admit(self, engine.tiers)
         if engine.recall is not None and engine.recall.always:
             self.cached = await engine.recall.look_up(self)
         if engine.tracker is not None and self.cached is None:
@@ -291,7 +311,7 @@ class Run:
             await reserve(self, engine.tracker)
 
     async def in_time(self, work: Awaitable[T]) -> T:
-        """Waits for what a store may delay, at most until the request's time-out.
+        """Waits for what a store or a queue may delay, at most until the request's time-out.
 
         Raises:
             AllModelsFailedError: that has passed.
@@ -301,10 +321,26 @@ class Run:
                 return await work
         except TimeoutError:
             raise AllModelsFailedError(
-                f"the request's timeout of {self._timeout} s passed while the budget's store was "
-                "waited for: no further model was asked",
+                f"the request's timeout of {self._timeout} s passed while it waited for "
+                f"{self._waits_for()}: no further model was asked",
                 [failure.error for failure in self.failures],
             ) from None
+
+    def _waits_for(self) -> str:
+        if self.engine.tiers is None or self.entry is not None:
+            return "the budget's store"
+        return "its user's tier" if self.member is None else "its turn under the rate limits"
+
+    def leave(self, *, under_way: bool = False) -> None:
+        """Gives back what it took at the gate; only the first time counts.
+
+        Args:
+            under_way: whether calls were broken off of which nobody can say what they used.
+        """
+        if self.entry is not None and not self.entry.left:
+            from cascadeflow.pipeline.admit import leave  # noqa: PLC0415 - it is loaded already
+
+            leave(self, self.entry, under_way=under_way)
 
     def recalled(self, answer: CachedAnswer) -> CascadeResult:
         """Makes the result of an answer that was given before."""
@@ -350,7 +386,7 @@ class Run:
         # What `extra` says wins over ours in the body.
         stated = stated_limit(self.request, model)
         self.max_tokens_sent[model.id] = limit if stated is None else stated
-        if self._heard:
+        if self.heard:
             self.tell(
                 events.CallStarted(request_id=self.request_id, model=model.id, role=command.role)
             )
@@ -369,7 +405,7 @@ class Run:
         if asking.tab is not None:
             asking.tab.answered(cost, completion.usage, completion.response_id)
         self.open.remove(asking)
-        if self._heard:
+        if self.heard:
             self.tell(
                 events.CallFinished(
                     request_id=self.request_id,
@@ -386,7 +422,7 @@ class Run:
     def used(self, asking: Asking, usage: Usage) -> None:
         """Notes what the provider says a call has used so far, on a stream."""
         asking.usage = usage
-        if self._heard:
+        if self.heard:
             self.tell(
                 events.UsageReported(
                     request_id=self.request_id, model=asking.command.model.id, usage=usage
@@ -396,7 +432,8 @@ class Run:
     def failed(self, asking: Asking, error: ProviderError) -> None:
         """Notes that a model did not answer; what it is known to have used is settled."""
         command, partial = asking.command, error.partial
-        cost = self._settle_partial(
+        cost = settle_partial(
+            self,
             asking,
             partial if isinstance(partial, Completion) else None,
             error=error,
@@ -417,7 +454,7 @@ class Run:
             )
         )
         self.open.remove(asking)
-        if self._heard:
+        if self.heard:
             self.tell(
                 events.CallFailed(
                     request_id=self.request_id,
@@ -428,80 +465,13 @@ class Run:
                 )
             )
 
-    def _settle_partial(
-        self,
-        asking: Asking,
-        partial: Completion | None,
-        *,
-        error: BaseException,
-        billed: bool | None,
-    ) -> int | None:
-        """Gives what a call that broke off is known to have used: the least it can have cost.
-
-        A budget books more: what was held for the call, since nobody can say that it was less. What
-        it is reckoned to have used, counted, stands beside it.
-        """
-        model = asking.command.model
-        seen = partial
-        if partial is None or partial.usage is None:
-            partial = Completion(usage=asking.usage)
-        cost: int | None = None
-        if partial.usage is not None or partial.reported_cost is not None:
-            cost = settle(model, partial, at=self.created).nanodollars
-        if billed is not False:
-            from cascadeflow.models.estimate import estimate_usage  # noqa: PLC0415 - seldom needed
-
-            if seen is not None and seen.usage is None:
-                seen = replace(seen, usage=asking.usage)
-            usage = estimate_usage(model, asking.chat, seen or partial)
-            if usage is not None:
-                reckoned = settle(model, Completion(usage=usage), at=self.created)
-                asking.estimate = reckoned.nanodollars
-        if asking.tab is not None:
-            asking.tab.failed(
-                error, billed=billed, known=cost, usage=partial.usage, estimate=asking.estimate
-            )
-        return cost
-
-    async def judge(self, draft: Call) -> QualityReport:
-        """Judges a draft. A validator that fails, or is out of time, accepts nothing."""
-        began = self._clock()
-        config = self.engine.quality
-        try:
-            judged: object = self.engine.validator.judge(
-                draft.request, draft.reply.completion, config=config
-            )
-            if not isinstance(judged, QualityReport) and isawaitable(judged):
-                async with timeout(self.left()):
-                    judged = await judged
-            report = _checked(judged)
-        except Exception as error:  # noqa: BLE001 - whatever a user's validator raises: escalate
-            # The class only: the message may quote the prompt, which must not reach a log.
-            _logger.warning("the validator raised %s: the draft counts as rejected", type(error))
-            reason = f"the validator raised {type(error).__name__}: {str(error)[:200]}"
-            report = QualityReport(
-                mode=config.mode,
-                threshold=config.threshold,
-                accepted=False,
-                reason=reason,
-                checks=(CheckReport(name="validator", verdict="failed", score=0.0, reason=reason),),
-            )
-        if self.schema is not None and report.accepted is True:
-            report = _read_as(self.schema, draft.reply.completion, report)
-        self.validation_ms = (self.validation_ms or 0.0) + (self._clock() - began) * 1000
-        if self._heard:
-            self.tell(
-                events.DraftJudged(request_id=self.request_id, model=draft.model.id, quality=report)
-            )
-        return report
-
     def settle(self) -> Settled | None:
         """Books what the run cost and gives the rest of its money back; `None` without a budget."""
         if self.purse is None:
             return None
         again = self.purse.outcome is not None
         outcome = self.purse.close()
-        if self._heard and not again:
+        if self.heard and not again:
             for standing, state in outcome.crossed:
                 self.tell(
                     events.BudgetWarned(
@@ -521,7 +491,8 @@ class Run:
 
     def succeed(self, result: CascadeResult) -> None:
         """Says that the request is answered."""
-        if self._heard:
+        self.leave()
+        if self.heard:
             self.tell(events.RequestCompleted(request_id=self.request_id, result=result))
 
     def no_answer(self) -> AllModelsFailedError:
@@ -544,6 +515,7 @@ class Run:
     def abandon(self, error: BaseException) -> None:
         """Closes the books of a run that has no answer."""
         broken: list[int | None] = []
+        under_way = False
         # A key that is missing, words that a protocol has not: nothing was sent.
         unsent = isinstance(
             error, (ConfigurationError, InvalidRequestError, RequestsForbiddenError)
@@ -552,10 +524,12 @@ class Run:
         by = [asking for asking in self.open if asking.raised is error] or self.open
         for asking in self.open:
             billed = False if not asking.sent or (unsent and asking in by) else None
-            broken.append(self._settle_partial(asking, None, error=error, billed=billed))
+            under_way = under_way or billed is None
+            broken.append(settle_partial(self, asking, None, error=error, billed=billed))
         self.open.clear()
         self.settle()
-        if not self._heard:
+        self.leave(under_way=under_way)
+        if not self.heard:
             return
         costs = [call.cost.nanodollars for call in self.calls] + [f.cost for f in self.failures]
         self.tell(
@@ -566,20 +540,3 @@ class Run:
                 cost=sum(cost for cost in (*costs, *broken) if cost is not None),
             )
         )
-
-
-def _checked(report: object) -> QualityReport:
-    """A user's validator may give anything."""
-    if not isinstance(report, QualityReport):
-        raise TypeError(f"judge gave a {type(report).__name__}, not a QualityReport")
-    return report
-
-
-def _read_as(schema: OutputSchema, answer: Completion, report: QualityReport) -> QualityReport:
-    """Rejects a draft that cannot be read as what the caller asked for."""
-    problem = read_answer(schema, answer.text, answer.tool_calls).problem
-    if problem is None:
-        return report
-    reason = f"the answer is no {schema.format.name}: {problem}"
-    check = CheckReport(name="structured_output", verdict="failed", score=0.0, reason=reason)
-    return replace(report, accepted=False, reason=reason, checks=(*report.checks, check))

@@ -1,9 +1,9 @@
 """Tool loops: the tools that an answer asks for are run, and the models are asked again.
 
 Each step walks the whole course: draft, judge, verify. Once a draft was rejected, the steps that
-follow go to the verifier at once. Before a step the budget is asked for what it can cost; refused,
-the loop ends with the answer that is there, and what its tools gave is the last of the steps. So it
-does when the request's time-out has passed by then.
+follow go to the verifier at once. Before a step the budget is asked for what it can cost, and a
+limit on tokens for what it can use; refused, the loop ends with the answer that is there, and what
+its tools gave is the last of the steps. So it does when the request's time-out has passed by then.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class ToolLoop:
             plan = await self._afford(
                 run, replace(run.plan, drafters=()) if escalated else run.plan
             )
-            if plan is None:
+            if plan is None and run.stopped_by is None:
                 run.budget_action = "fewer_steps"
         if plan is None:
             # The answer stands as it is; what the tools gave is not lost.
@@ -135,6 +135,12 @@ class ToolLoop:
         return True
 
     async def _afford(self, run: Run, plan: Plan) -> Plan | None:
+        if run.entry is not None and run.entry.counts_tokens:
+            from cascadeflow.pipeline.admit import extend  # noqa: PLC0415 - it is loaded already
+
+            run.stopped_by = extend(run, run.entry, plan)
+            if run.stopped_by is not None:
+                return None
         if run.purse is None:
             return plan
         from cascadeflow.pipeline.reserve import reserve_step  # noqa: PLC0415 - off costs nothing

@@ -1,0 +1,74 @@
+"""Judges a draft, whatever the validator does: what cannot be judged is not accepted."""
+
+from __future__ import annotations
+
+import logging
+from asyncio import timeout
+from dataclasses import replace
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Final
+
+from cascadeflow.pipeline import events
+from cascadeflow.pipeline.turns import read_answer
+from cascadeflow.quality.report import CheckReport, QualityReport
+
+if TYPE_CHECKING:
+    from cascadeflow.models.completion import Completion
+    from cascadeflow.pipeline.run import Run
+    from cascadeflow.pipeline.settle import Call
+    from cascadeflow.structured import OutputSchema
+
+__all__ = ["judge"]
+
+_logger: Final = logging.getLogger(__name__)
+
+
+async def judge(run: Run, draft: Call) -> QualityReport:
+    """Judges a draft. A validator that fails, or is out of time, accepts nothing."""
+    clock = run.engine.clock.monotonic
+    began = clock()
+    config = run.quality
+    try:
+        judged: object = run.engine.validator.judge(
+            draft.request, draft.reply.completion, config=config
+        )
+        if not isinstance(judged, QualityReport) and isawaitable(judged):
+            async with timeout(run.left()):
+                judged = await judged
+        report = _checked(judged)
+    except Exception as error:  # noqa: BLE001 - whatever a user's validator raises: escalate
+        # The class only: the message may quote the prompt, which must not reach a log.
+        _logger.warning("the validator raised %s: the draft counts as rejected", type(error))
+        reason = f"the validator raised {type(error).__name__}: {str(error)[:200]}"
+        report = QualityReport(
+            mode=config.mode,
+            threshold=config.threshold,
+            accepted=False,
+            reason=reason,
+            checks=(CheckReport(name="validator", verdict="failed", score=0.0, reason=reason),),
+        )
+    if run.schema is not None and report.accepted is True:
+        report = _read_as(run.schema, draft.reply.completion, report)
+    run.validation_ms = (run.validation_ms or 0.0) + (clock() - began) * 1000
+    if run.heard:
+        run.tell(
+            events.DraftJudged(request_id=run.request_id, model=draft.model.id, quality=report)
+        )
+    return report
+
+
+def _checked(report: object) -> QualityReport:
+    """A user's validator may give anything."""
+    if not isinstance(report, QualityReport):
+        raise TypeError(f"judge gave a {type(report).__name__}, not a QualityReport")
+    return report
+
+
+def _read_as(schema: OutputSchema, answer: Completion, report: QualityReport) -> QualityReport:
+    """Rejects a draft that cannot be read as what the caller asked for."""
+    problem = read_answer(schema, answer.text, answer.tool_calls).problem
+    if problem is None:
+        return report
+    reason = f"the answer is no {schema.format.name}: {problem}"
+    check = CheckReport(name="structured_output", verdict="failed", score=0.0, reason=reason)
+    return replace(report, accepted=False, reason=reason, checks=(*report.checks, check))

@@ -1,0 +1,357 @@
+"""`Tiers`: the tiers of an agent, who is in which, and the gate that every request passes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from cascadeflow._native import Permit, RateLimiter
+from cascadeflow.clock import SystemClock
+from cascadeflow.tiers import checks
+from cascadeflow.tiers.config import TierConfig
+from cascadeflow.tiers.directory import Directory
+from cascadeflow.tiers.policies import policy_of
+from cascadeflow.tiers.queue import Behind, FairQueue, NotServed, QueueFull
+from cascadeflow.tiers.refusals import headers_of, name_of, refused
+from cascadeflow.types import DOMAINS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cascadeflow._native import LimitPolicy, LimitStanding
+    from cascadeflow.clock import Clock
+    from cascadeflow.config import BudgetConfig
+    from cascadeflow.tiers.config import UserProfile
+    from cascadeflow.tiers.directory import Membership, TierResolver
+    from cascadeflow.tiers.limits import RateLimits
+    from cascadeflow.tiers.waiting import Accounts
+
+__all__ = ["Entry", "Tiers"]
+
+_MOST_REMEMBERED: Final = 10_000
+_EVICT_FROM: Final = 10_000
+_ANONYMOUS: Final = "anonymous"
+
+
+class Entry:
+    """A request that was let in: what it took, until it leaves."""
+
+    __slots__ = ("_accounts", "_gate", "_permit", "counts_tokens", "left", "waited_ms")
+
+    def __init__(
+        self,
+        gate: Tiers,
+        permit: Permit | None,
+        accounts: Accounts,
+        *,
+        counts_tokens: bool,
+        waited_ms: float = 0.0,
+    ) -> None:
+        self._gate = gate
+        self._permit = permit
+        self._accounts = accounts
+        self.counts_tokens = counts_tokens
+        self.waited_ms = waited_ms
+        self.left = permit is None
+
+    def extend(self, tokens: int) -> str | None:
+        """Reserves more tokens, or says which limit has not so many left."""
+        if self._permit is None:
+            return None
+        refusal = self._permit.extend(tokens, self._gate.now_ns())
+        return None if refusal is None else name_of(refusal)
+
+    def correct(self, tokens: int) -> None:
+        """Says how many tokens it used in all."""
+        if self._permit is not None:
+            self._permit.correct(tokens, self._gate.now_ns())
+
+    def cancel(self) -> None:
+        """Leaves without having asked anybody: its place in hours and days is free again."""
+        if self._permit is not None and not self.left:
+            self.left = True
+            self._permit.cancel(self._gate.now_ns())
+            self._gate.returned(self._accounts)
+
+    def leave(self) -> None:
+        """Ends its leases. Leaving twice is leaving once."""
+        if self._permit is not None and not self.left:
+            self.left = True
+            self._permit.release()
+            self._gate.returned(self._accounts)
+
+    def standings(self) -> list[LimitStanding]:
+        """How every limit that it passed stands."""
+        return [] if self._permit is None else self._permit.standings(self._gate.now_ns())
+
+    def headers(self, standings: Sequence[LimitStanding]) -> dict[str, str]:
+        """Gives the `X-RateLimit-*` values of these standings."""
+        return headers_of(standings)
+
+    def __del__(self) -> None:
+        # A stream that nobody read to its end, on a loop that is gone: its place is free again.
+        if not self.left:
+            self.leave()
+
+
+class Tiers:
+    """Which user may do what, and how often. One may serve several agents, loops and threads.
+
+    >>> tiers = Tiers({"free": TierConfig.free(), "pro": TierConfig.pro()})
+    >>> tiers.default
+    'free'
+    """
+
+    def __init__(
+        self,
+        tiers: Mapping[str, TierConfig] | None = None,
+        *,
+        default: str | None = None,
+        resolver: TierResolver | None = None,
+        profiles: Mapping[str, UserProfile | str] | None = None,
+        ttl: float = 60.0,
+        resolver_timeout: float = 2.0,
+        rate_limits: RateLimits | None = None,
+        max_concurrency: int | None = None,
+        queue_size: int = 1000,
+        clock: Clock | None = None,
+    ) -> None:
+        """Sets the tiers up.
+
+        Args:
+            tiers: by name; without them the presets free, pro and enterprise.
+            default: the tier of whoever is in none; `"free"` where there is one, else the only one.
+            resolver: says which tier a user is in: a function of the user id, async or not.
+            profiles: single users' tiers and exceptions.
+            ttl: seconds for which the resolver's answer holds.
+            resolver_timeout: seconds that an async resolver may take.
+            rate_limits: how often all users of all tiers together may ask.
+            max_concurrency: how many requests of all of them may be under way at once.
+            queue_size: how many requests may wait for their turn, under `on_limit="wait"`.
+            clock: the time.
+
+        Raises:
+            ConfigurationError: a tier, its name or a number cannot be.
+        """
+        if tiers is None:
+            presets = (TierConfig.free(), TierConfig.pro(), TierConfig.enterprise())
+            tiers = {tier.name: tier for tier in presets}
+        given: Any = tiers  # whatever the annotation says
+        if default is None and isinstance(given, Mapping):
+            default = next(iter(given)) if len(given) == 1 else "free"
+        self._clock = clock or SystemClock()
+        self._directory = Directory(
+            given,
+            default=default or "",
+            resolver=resolver,
+            profiles=profiles,
+            ttl=ttl,
+            timeout=resolver_timeout,
+            clock=self._clock,
+        )
+        self._rate_limits = rate_limits
+        self._own = policy_of(rate_limits, max_concurrency)
+        self._queue_size = checks.whole("queue_size", queue_size, 0)
+        self._given_profiles = tuple(profiles or ())
+        self._exceptions = resolver is not None or bool(profiles)
+        self.default = default or ""
+        self.domains = DOMAINS.union(
+            *(tier.domains or () for tier in self._directory.tiers.values())
+        )
+        self._renew()
+        _gates.add(self)
+
+    def _renew(self) -> None:
+        """Begins with nothing counted: the leases that a forked child finds are its parent's."""
+        self._limiter = RateLimiter()
+        self._queue = FairQueue(self._limiter, self._clock, size=self._queue_size)
+        self._policies: dict[int, tuple[TierConfig, LimitPolicy | None, Accounts]] = {}
+        self._evict_at = _EVICT_FROM
+        self._evicting = threading.Lock()
+
+    # Who is who
+
+    @property
+    def tiers(self) -> Mapping[str, TierConfig]:
+        """The tiers, by name."""
+        return self._directory.tiers
+
+    def known(self, user_id: str | None, user_tier: str | None) -> Membership | None:
+        """Gives a user's tier without waiting; `None` where the resolver must be asked.
+
+        Raises:
+            InvalidRequestError: a tier is named although there is a resolver.
+        """
+        return self._directory.known(user_id, user_tier)
+
+    async def find(self, user_id: str | None, user_tier: str | None) -> Membership:
+        """Gives a user's tier, and asks the resolver where it must.
+
+        Raises:
+            InvalidRequestError: a tier is named although there is a resolver.
+        """
+        return await self._directory.find(user_id, user_tier)
+
+    def profile(self, user_id: str) -> UserProfile | None:
+        """What was set for this user alone."""
+        return self._directory.profile(user_id)
+
+    def set_profile(self, user_id: str, profile: UserProfile | str | None) -> None:
+        """Sets one user's tier or exceptions from the next request on; `None` takes them back."""
+        self._directory.set_profile(user_id, profile)
+
+    def forget(self, user_id: str | None = None) -> None:
+        """Asks the resolver anew, about one user or about everybody."""
+        self._directory.forget(user_id)
+
+    @property
+    def has_budgets(self) -> bool:
+        """Whether any of them, or an exception that a user may have, says what may be spent."""
+        return self._exceptions or any(
+            tier.budget is not None or tier.tier_budget is not None for tier in self.tiers.values()
+        )
+
+    @property
+    def user_budgets(self) -> list[BudgetConfig]:
+        """Every budget that a user has, as far as they are known now."""
+        given = [tier.user_budget for tier in self.tiers.values()]
+        for user_id in self._given_profiles:
+            profile = self._directory.profile(user_id)
+            if profile is not None:
+                tier = self.tiers.get(profile.tier or self.default, self.tiers[self.default])
+                given.append(profile.over(tier).user_budget)
+        return [budget for budget in given if budget is not None]
+
+    # How often
+
+    def now_ns(self) -> int:
+        """The limiter's time."""
+        return round(self._clock.monotonic() * 1e9)
+
+    def _of_tier(self, tier: TierConfig) -> tuple[TierConfig, LimitPolicy | None, Accounts]:
+        """The policies of a user of this tier, and of the accounts it shares with others."""
+        found = self._policies.get(id(tier))
+        if found is None:
+            shared: list[tuple[str, LimitPolicy]] = []
+            whole = policy_of(tier.tier_rate_limits, tier.tier_max_concurrency)
+            if whole is not None:
+                shared.append((f"tier:{tier.name}", whole))
+            if self._own is not None:
+                shared.append(("global", self._own))
+            user = policy_of(tier.rate_limits, tier.max_concurrency)
+            if len(self._policies) >= _MOST_REMEMBERED:
+                self._policies.clear()
+            # The tier is kept with it, so that its id is nobody else's.
+            found = self._policies[id(tier)] = (tier, user, tuple(shared))
+        return found
+
+    def _accounts_of(self, member: Membership) -> Accounts:
+        _, policy, shared = self._of_tier(member.tier)
+        if policy is None:
+            return shared
+        return ((f"user:{member.user_id or _ANONYMOUS}", policy), *shared)
+
+    def counts_tokens(self, member: Membership) -> bool:
+        """Whether any limit of a user's counts tokens."""
+        tier = member.tier
+        return any(
+            limits is not None and limits.tokens_per_minute is not None
+            for limits in (tier.rate_limits, tier.tier_rate_limits, self._rate_limits)
+        )
+
+    def try_enter(self, member: Membership, tokens: int = 0) -> Entry | None:
+        """Lets a request in at once; `None` where it may wait for its turn instead.
+
+        Args:
+            member: whose request.
+            tokens: how many it is reckoned to use.
+
+        Raises:
+            RateLimitError: it comes too soon, and its tier does not wait, or it never fits.
+        """
+        accounts = self._accounts_of(member)
+        if not accounts:
+            return Entry(self, None, (), counts_tokens=False)
+        got = self._queue.try_now(accounts, tokens)
+        if type(got) is Permit:
+            if len(self._limiter) >= self._evict_at:
+                self._evict()
+            return Entry(self, got, accounts, counts_tokens=tokens > 0)
+        behind = got if isinstance(got, Behind) else None
+        why = got.refusal if isinstance(got, Behind) else got
+        if member.tier.on_limit == "wait" and (behind is not None or not why.permanent):
+            return None
+        standings = self._limiter.standings(accounts, self.now_ns())
+        raise refused(why, member, standings, behind=behind)
+
+    async def wait(
+        self,
+        member: Membership,
+        tokens: int = 0,
+        *,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> Entry:
+        """Waits for a request's turn, as long as its tier lets it.
+
+        Args:
+            member: whose request.
+            tokens: how many it is reckoned to use.
+            on_wait: is told which limit it waits for, if it does not pass at once.
+
+        Raises:
+            RateLimitError: its time was up, or there is no place to wait in.
+        """
+        tier = member.tier
+        accounts = self._accounts_of(member)
+        began = self._clock.monotonic()
+        try:
+            permit = await self._queue.wait(
+                accounts,
+                tokens,
+                tier=tier.name,
+                weight=tier.priority,
+                deadline=began + tier.max_wait,
+                on_wait=None if on_wait is None else lambda why: on_wait(name_of(why)),
+            )
+        except NotServed as error:
+            raise refused(
+                error.refusal,
+                member,
+                self._limiter.standings(accounts, self.now_ns()),
+                full=self._queue_size if isinstance(error, QueueFull) else None,
+                waited_ms=(self._clock.monotonic() - began) * 1000,
+            ) from None
+        waited_ms = (self._clock.monotonic() - began) * 1000
+        return Entry(self, permit, accounts, counts_tokens=tokens > 0, waited_ms=waited_ms)
+
+    def returned(self, accounts: Accounts) -> None:
+        """Somebody left, or used fewer tokens than were reserved: who waits may go on."""
+        self._queue.returned(accounts)
+
+    def _evict(self) -> None:
+        """Forgets, in a thread, users of whose limits nothing is used any more."""
+        if not self._evicting.acquire(blocking=False):
+            return
+        threading.Thread(target=self._evict_now, name="cascadeflow-tiers", daemon=True).start()
+
+    def _evict_now(self) -> None:
+        try:
+            self._limiter.evict(self.now_ns())
+            self._evict_at = max(_EVICT_FROM, 2 * len(self._limiter))
+        finally:
+            self._evicting.release()
+
+
+_gates: Final[weakref.WeakSet[Tiers]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for gate in list(_gates):
+        gate._renew()  # noqa: SLF001 - this module's own class
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
