@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow._native import Permit, RateLimiter
@@ -33,24 +34,26 @@ __all__ = ["Entry", "Tiers"]
 
 _MOST_REMEMBERED: Final = 10_000
 _EVICT_FROM: Final = 10_000
+_EVERY: Final = 0xFF
+"""Of so many requests and one, one looks whether there are users to forget."""
+
 _ANONYMOUS: Final = "anonymous"
 
 
 class Entry:
     """A request that was let in: what it took, until it leaves."""
 
-    __slots__ = ("_accounts", "_gate", "_permit", "counts_tokens", "left", "waited_ms")
+    __slots__ = ("_accounts", "_permit", "_queue", "counts_tokens", "left", "waited_ms")
 
     def __init__(
         self,
-        gate: Tiers,
+        queue: FairQueue,
         permit: Permit | None,
         accounts: Accounts,
-        *,
-        counts_tokens: bool,
-        waited_ms: float = 0.0,
+        counts_tokens: bool,  # noqa: FBT001 - likewise
+        waited_ms: float,
     ) -> None:
-        self._gate = gate
+        self._queue = queue
         self._permit = permit
         self._accounts = accounts
         self.counts_tokens = counts_tokens
@@ -61,40 +64,64 @@ class Entry:
         """Reserves more tokens, or says which limit has not so many left."""
         if self._permit is None:
             return None
-        refusal = self._permit.extend(tokens, self._gate.now_ns())
+        refusal = self._permit.extend(tokens, self._queue.now_ns())
         return None if refusal is None else name_of(refusal)
 
     def correct(self, tokens: int) -> None:
         """Says how many tokens it used in all."""
         if self._permit is not None:
-            self._permit.correct(tokens, self._gate.now_ns())
+            self._permit.correct(tokens, self._queue.now_ns())
 
     def cancel(self) -> None:
         """Leaves without having asked anybody: its place in hours and days is free again."""
         if self._permit is not None and not self.left:
             self.left = True
-            self._permit.cancel(self._gate.now_ns())
-            self._gate.returned(self._accounts)
+            self._permit.cancel(self._queue.now_ns())
+            self._queue.returned(self._accounts)
 
     def leave(self) -> None:
         """Ends its leases. Leaving twice is leaving once."""
         if self._permit is not None and not self.left:
             self.left = True
             self._permit.release()
-            self._gate.returned(self._accounts)
+            self._queue.returned(self._accounts)
 
     def standings(self) -> list[LimitStanding]:
         """How every limit that it passed stands."""
-        return [] if self._permit is None else self._permit.standings(self._gate.now_ns())
+        return [] if self._permit is None else self._permit.standings(self._queue.now_ns())
 
     def headers(self, standings: Sequence[LimitStanding]) -> dict[str, str]:
         """Gives the `X-RateLimit-*` values of these standings."""
         return headers_of(standings)
 
+
+class _Lease(Entry):
+    """One that others may wait for the end of: a stream that nobody read to its end, for one."""
+
+    __slots__ = ()
+
     def __del__(self) -> None:
-        # A stream that nobody read to its end, on a loop that is gone: its place is free again.
         if not self.left:
             self.leave()
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """What the requests of one tier must pass.
+
+    Attributes:
+        tier: whose; kept, so that its id is nobody else's.
+        user: the policy of each user's own account.
+        shared: the accounts that it shares with others.
+        entry: what a request that passed is made.
+        counts_tokens: whether any of its limits counts tokens.
+    """
+
+    tier: TierConfig
+    user: LimitPolicy | None
+    shared: Accounts
+    entry: type[Entry]
+    counts_tokens: bool
 
 
 class Tiers:
@@ -153,6 +180,7 @@ class Tiers:
             clock=self._clock,
         )
         self._rate_limits = rate_limits
+        self._max_concurrency = max_concurrency
         self._own = policy_of(rate_limits, max_concurrency)
         self._queue_size = checks.whole("queue_size", queue_size, 0)
         self._given_profiles = tuple(profiles or ())
@@ -162,13 +190,14 @@ class Tiers:
             *(tier.domains or () for tier in self._directory.tiers.values())
         )
         self._renew()
-        _gates.add(self)
+        _every.add(self)
 
     def _renew(self) -> None:
         """Begins with nothing counted: the leases that a forked child finds are its parent's."""
         self._limiter = RateLimiter()
         self._queue = FairQueue(self._limiter, self._clock, size=self._queue_size)
-        self._policies: dict[int, tuple[TierConfig, LimitPolicy | None, Accounts]] = {}
+        self._gates: dict[int, _Gate] = {}
+        self._entered = 0
         self._evict_at = _EVICT_FROM
         self._evicting = threading.Lock()
 
@@ -227,13 +256,9 @@ class Tiers:
 
     # How often
 
-    def now_ns(self) -> int:
-        """The limiter's time."""
-        return round(self._clock.monotonic() * 1e9)
-
-    def _of_tier(self, tier: TierConfig) -> tuple[TierConfig, LimitPolicy | None, Accounts]:
-        """The policies of a user of this tier, and of the accounts it shares with others."""
-        found = self._policies.get(id(tier))
+    def _gate_of(self, tier: TierConfig) -> _Gate:
+        """Gives what a tier's requests must pass."""
+        found = self._gates.get(id(tier))
         if found is None:
             shared: list[tuple[str, LimitPolicy]] = []
             whole = policy_of(tier.tier_rate_limits, tier.tier_max_concurrency)
@@ -241,26 +266,22 @@ class Tiers:
                 shared.append((f"tier:{tier.name}", whole))
             if self._own is not None:
                 shared.append(("global", self._own))
-            user = policy_of(tier.rate_limits, tier.max_concurrency)
-            if len(self._policies) >= _MOST_REMEMBERED:
-                self._policies.clear()
-            # The tier is kept with it, so that its id is nobody else's.
-            found = self._policies[id(tier)] = (tier, user, tuple(shared))
+            leased = (tier.max_concurrency, tier.tier_max_concurrency, self._max_concurrency)
+            counted = (tier.rate_limits, tier.tier_rate_limits, self._rate_limits)
+            if len(self._gates) >= _MOST_REMEMBERED:
+                self._gates.clear()
+            found = self._gates[id(tier)] = _Gate(
+                tier,
+                policy_of(tier.rate_limits, tier.max_concurrency),
+                tuple(shared),
+                Entry if leased == (None, None, None) else _Lease,
+                any(limits and limits.tokens_per_minute is not None for limits in counted),
+            )
         return found
-
-    def _accounts_of(self, member: Membership) -> Accounts:
-        _, policy, shared = self._of_tier(member.tier)
-        if policy is None:
-            return shared
-        return ((f"user:{member.user_id or _ANONYMOUS}", policy), *shared)
 
     def counts_tokens(self, member: Membership) -> bool:
         """Whether any limit of a user's counts tokens."""
-        tier = member.tier
-        return any(
-            limits is not None and limits.tokens_per_minute is not None
-            for limits in (tier.rate_limits, tier.tier_rate_limits, self._rate_limits)
-        )
+        return self._gate_of(member.tier).counts_tokens
 
     def try_enter(self, member: Membership, tokens: int = 0) -> Entry | None:
         """Lets a request in at once; `None` where it may wait for its turn instead.
@@ -272,19 +293,23 @@ class Tiers:
         Raises:
             RateLimitError: it comes too soon, and its tier does not wait, or it never fits.
         """
-        accounts = self._accounts_of(member)
+        gate = self._gates.get(id(member.tier)) or self._gate_of(member.tier)
+        accounts = gate.shared
+        if gate.user is not None:
+            accounts = ((f"user:{member.user_id or _ANONYMOUS}", gate.user), *accounts)
         if not accounts:
-            return Entry(self, None, (), counts_tokens=False)
+            return Entry(self._queue, None, (), False, 0.0)  # noqa: FBT003 - counts no tokens
         got = self._queue.try_now(accounts, tokens)
         if type(got) is Permit:
-            if len(self._limiter) >= self._evict_at:
+            self._entered += 1
+            if not self._entered & _EVERY and len(self._limiter) >= self._evict_at:
                 self._evict()
-            return Entry(self, got, accounts, counts_tokens=tokens > 0)
+            return gate.entry(self._queue, got, accounts, gate.counts_tokens, 0.0)
         behind = got if isinstance(got, Behind) else None
         why = got.refusal if isinstance(got, Behind) else got
         if member.tier.on_limit == "wait" and (behind is not None or not why.permanent):
             return None
-        standings = self._limiter.standings(accounts, self.now_ns())
+        standings = self._limiter.standings(accounts, self._queue.now_ns())
         raise refused(why, member, standings, behind=behind)
 
     async def wait(
@@ -305,7 +330,10 @@ class Tiers:
             RateLimitError: its time was up, or there is no place to wait in.
         """
         tier = member.tier
-        accounts = self._accounts_of(member)
+        gate = self._gate_of(tier)
+        accounts = gate.shared
+        if gate.user is not None:
+            accounts = ((f"user:{member.user_id or _ANONYMOUS}", gate.user), *accounts)
         began = self._clock.monotonic()
         try:
             permit = await self._queue.wait(
@@ -320,16 +348,12 @@ class Tiers:
             raise refused(
                 error.refusal,
                 member,
-                self._limiter.standings(accounts, self.now_ns()),
+                self._limiter.standings(accounts, self._queue.now_ns()),
                 full=self._queue_size if isinstance(error, QueueFull) else None,
                 waited_ms=(self._clock.monotonic() - began) * 1000,
             ) from None
         waited_ms = (self._clock.monotonic() - began) * 1000
-        return Entry(self, permit, accounts, counts_tokens=tokens > 0, waited_ms=waited_ms)
-
-    def returned(self, accounts: Accounts) -> None:
-        """Somebody left, or used fewer tokens than were reserved: who waits may go on."""
-        self._queue.returned(accounts)
+        return gate.entry(self._queue, permit, accounts, gate.counts_tokens, waited_ms)
 
     def _evict(self) -> None:
         """Forgets, in a thread, users of whose limits nothing is used any more."""
@@ -339,17 +363,17 @@ class Tiers:
 
     def _evict_now(self) -> None:
         try:
-            self._limiter.evict(self.now_ns())
+            self._limiter.evict(self._queue.now_ns())
             self._evict_at = max(_EVICT_FROM, 2 * len(self._limiter))
         finally:
             self._evicting.release()
 
 
-_gates: Final[weakref.WeakSet[Tiers]] = weakref.WeakSet()
+_every: Final[weakref.WeakSet[Tiers]] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for gate in list(_gates):
+    for gate in list(_every):
         gate._renew()  # noqa: SLF001 - this module's own class
 
 

@@ -119,7 +119,8 @@ class FairQueue:
         """How many wait."""
         return self._line.count
 
-    def _now_ns(self) -> int:
+    def now_ns(self) -> int:
+        """The limiter's time, nanoseconds."""
         # Rounded: cut off, 3 % of all whole nanoseconds come back from a float as one less.
         return round(self._monotonic() * 1e9)
 
@@ -136,12 +137,12 @@ class FairQueue:
 
     def _try_beside(self, accounts: Accounts, tokens: int) -> Permit | LimitRefusal | Behind:
         """Tries with others waiting."""
-        if self._now_ns() >= self._due_ns or any(loop.is_closed() for loop in list(self._desks)):
+        if self.now_ns() >= self._due_ns or any(loop.is_closed() for loop in list(self._desks)):
             # Whose alarm it is may be busy, or gone with its loop.
             self._news.append(())
             self._attend()
         with self._lock:
-            now_ns = self._now_ns()
+            now_ns = self.now_ns()
             closure = self._line.closure([name for name, _ in accounts])
             answer: Permit | LimitRefusal | Behind | None
             if closure is None:
@@ -255,7 +256,7 @@ class FairQueue:
 
     def _step(self, newcomer: Waiter | None) -> tuple[list[Waiter], list[_Desk]]:
         """Gives who waits no longer, and whose alarm rings too late."""
-        now_ns, line = self._now_ns(), self._line
+        now_ns, line = self.now_ns(), self._line
         look = False
         for desk in list(self._desks.values()):
             if desk.loop.is_closed():
@@ -366,7 +367,7 @@ class FairQueue:
 
     async def _ring(self, desk: _Desk, due_ns: int) -> None:
         try:
-            await self._clock.sleep((due_ns - self._now_ns()) / 1e9)
+            await self._clock.sleep((due_ns - self.now_ns()) / 1e9)
         finally:
             # Unless another has been set since: also where the loop's end cancels every task.
             if desk.alarm is asyncio.current_task():
