@@ -21,6 +21,7 @@ from cascadeflow.agent_setup import (
     read_models,
     recall_of,
     tiers_of,
+    till_of,
     tracker_of,
 )
 from cascadeflow.clock import SystemClock
@@ -211,6 +212,7 @@ class CascadeAgent:
             clock=self._clock,
             tracker=tracker,
             tiers=tiers,
+            till=till_of(tracker, tiers),
             recall=recall_of(
                 cache,
                 cache_scope,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.events import Event
     from cascadeflow.pipeline.recall import Recall
     from cascadeflow.pipeline.steps import ToolLoop
+    from cascadeflow.pipeline.till import Till
     from cascadeflow.providers.protocols import Transport
     from cascadeflow.structured import OutputSchema
     from cascadeflow.tiers.config import TierConfig, UserProfile
@@ -55,6 +56,7 @@ __all__ = [
     "seconds",
     "spender_of",
     "tiers_of",
+    "till_of",
     "tracker_of",
 ]
 
@@ -305,6 +307,7 @@ def tracker_of(
         return tracker
     if tracker is None:
         if not tiers.has_budgets:
+            tiers.counts_no_money = True
             return None
         from cascadeflow.budgets.tracker import CostTracker  # noqa: PLC0415 - off costs nothing
 
@@ -314,6 +317,15 @@ def tracker_of(
         if tier.whole_budget is not None:
             tracker.declare_tier_budget(tier.name, tier.whole_budget)
     return tracker
+
+
+def till_of(tracker: CostTracker | None, tiers: Tiers | None) -> Till | None:
+    """Gives where requests wait for money that others hold; whether they do is their tier's."""
+    if tracker is None or tiers is None or not tracker.enforces:
+        return None
+    from cascadeflow.pipeline import till  # noqa: PLC0415 - off costs nothing
+
+    return till.till_of(tracker)
 
 
 def spender_of(

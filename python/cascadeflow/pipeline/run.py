@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.result import BudgetAction, CascadeResult, StepReport
     from cascadeflow.pipeline.route import Plan
     from cascadeflow.pipeline.steps import Finished, ToolLoop
+    from cascadeflow.pipeline.till import Till
     from cascadeflow.quality.validator import Validator
     from cascadeflow.structured import OutputSchema
     from cascadeflow.tiers.directory import Membership
@@ -73,6 +74,7 @@ class Engine:
         hedge_after: seconds after which a draft that has not come is asked for once more, elsewhere
             if there is another drafter; `None` waits.
         tiers: who may do what, and how often; `None` lets everybody do everything.
+        till: who waits for money that others hold; `None` where nobody may.
     """
 
     completer: Completer
@@ -85,6 +87,7 @@ class Engine:
     keep_rejected: bool
     hedge_after: float | None = None
     tiers: Tiers | None = None
+    till: Till | None = None
 
 
 @dataclass(slots=True)
@@ -306,6 +309,11 @@ class Run:
         if engine.recall is not None and engine.recall.always:
             self.cached = await engine.recall.look_up(self)
         if engine.tracker is not None and self.cached is None:
+            if engine.till is not None:
+                from cascadeflow.pipeline.till import reserve_in_turn  # noqa: PLC0415 - likewise
+
+                await reserve_in_turn(self, engine.tracker, engine.till)
+                return
             from cascadeflow.pipeline.reserve import reserve  # noqa: PLC0415 - off costs nothing
 
             await reserve(self, engine.tracker)
@@ -471,6 +479,8 @@ class Run:
             return None
         again = self.purse.outcome is not None
         outcome = self.purse.close()
+        if self.engine.till is not None and not again:
+            self.engine.till.returned()
         if self.heard and not again:
             for standing, state in outcome.crossed:
                 self.tell(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow._native import Permit, RateLimiter
 from cascadeflow.clock import SystemClock
+from cascadeflow.errors import ConfigurationError
 from cascadeflow.tiers import checks
-from cascadeflow.tiers.config import TierConfig
+from cascadeflow.tiers.config import INHERIT, TierConfig
 from cascadeflow.tiers.directory import Directory
 from cascadeflow.tiers.policies import policy_of
 from cascadeflow.tiers.queue import Behind, FairQueue, NotServed, QueueFull
@@ -183,6 +184,7 @@ class Tiers:
         self._max_concurrency = max_concurrency
         self._own = policy_of(rate_limits, max_concurrency)
         self._queue_size = checks.whole("queue_size", queue_size, 0)
+        self.counts_no_money = False  # said by an agent that has no tracker
         self._given_profiles = tuple(profiles or ())
         self._exceptions = resolver is not None or bool(profiles)
         self.default = default or ""
@@ -229,7 +231,18 @@ class Tiers:
         return self._directory.profile(user_id)
 
     def set_profile(self, user_id: str, profile: UserProfile | str | None) -> None:
-        """Sets one user's tier or exceptions from the next request on; `None` takes them back."""
+        """Sets one user's tier or exceptions from the next request on; `None` takes them back.
+
+        Raises:
+            ConfigurationError: there is no such tier, or the profile has a budget and there is an
+                agent of these tiers that nobody gave a tracker.
+        """
+        budget = getattr(profile, "budget", None)
+        if self.counts_no_money and budget not in {None, INHERIT}:
+            raise ConfigurationError(
+                "a budget was given to a user, and an agent with these tiers counts no money, for "
+                "no tier had a budget when it was made: give it cost_tracker=CostTracker(...)"
+            )
         self._directory.set_profile(user_id, profile)
 
     def forget(self, user_id: str | None = None) -> None:
