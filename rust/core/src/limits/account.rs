@@ -3,7 +3,7 @@
 //! An account is one pointer to a [`State`] that is never changed. A request on one account is one
 //! compare-and-swap of it. A request on several is a [`Claim`]: it has, for each account, the state
 //! that it found and the one that it wants, and its pointer is put in the place of each state found, in
-//! one order. When it stands in all of them, one compare-and-swap on its status decides it, and then
+//! the order of their names. When it stands in all of them, one compare-and-swap on its status decides it, and then
 //! each account gets the state that was wanted. Whoever finds an undecided claim brings it to its end
 //! himself, so nobody waits for a thread that was suspended. Until it is decided, the states found
 //! are what counts: so a claim that comes to nothing refuses nobody, and nothing has to be undone.
@@ -107,7 +107,7 @@ impl Account {
 
 /// Puts all states in their places, or none: then somebody else was faster.
 pub(super) fn replace_all(mut steps: Vec<Step>) -> bool {
-    steps.sort_unstable_by_key(|step| Arc::as_ptr(&step.account));
+    steps.sort_unstable_by(|one, other| one.account.name.cmp(&other.account.name));
     let claim = Arc::new(Node::Claim(Claim {
         status: AtomicU8::new(UNDECIDED),
         steps: steps.into_boxed_slice(),

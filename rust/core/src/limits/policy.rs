@@ -16,7 +16,7 @@ pub const MAX_ACCOUNTS: usize = 8;
 /// The last instant: 146 years. What is later counts as this one.
 pub const LATEST_NS: u64 = (1 << 62) - 1;
 
-/// How many times its limit a burst may be, so that no account is full for longer than 100 years.
+/// How many times its limit a minute's burst may be, so that no account is full for over 100 years.
 const MAX_BURSTS: u64 = 50_000_000;
 
 /// Which limit of an account.
@@ -64,9 +64,9 @@ pub enum LimitError {
         /// What was given.
         given: u64,
     },
-    /// A burst above [`MAX_LIMIT`], or too many times its limit.
+    /// A burst above [`MAX_LIMIT`], or one that takes more than 50,000,000 minutes to be over.
     #[error(
-        "a burst is at most 1,000,000,000 and at most 50,000,000 times its limit: {given} for {limit} is not",
+        "a burst is at most {MAX_LIMIT}, and in a minute {MAX_BURSTS} times its limit: {given} for {limit} is not",
         limit = limit.name()
     )]
     BurstTooLarge {
@@ -172,16 +172,15 @@ fn rate(limit: LimitName, given: Option<(u64, u64)>) -> Result<Option<Rate>, Lim
     let Some(number) = count(limit, Some(requests))? else {
         return Ok(None);
     };
+    let most = match limit {
+        LimitName::PerMinute if number > 0 => MAX_LIMIT.min(requests * MAX_BURSTS),
+        _ => MAX_LIMIT,
+    };
     match u32::try_from(burst) {
-        Ok(burst)
-            if u64::from(burst) <= MAX_LIMIT
-                && (number == 0 || u64::from(burst) <= requests * MAX_BURSTS) =>
-        {
-            Ok(Some(Rate {
-                limit: number,
-                burst,
-            }))
-        }
+        Ok(burst) if u64::from(burst) <= most => Ok(Some(Rate {
+            limit: number,
+            burst,
+        })),
         _ => Err(LimitError::BurstTooLarge {
             limit,
             given: burst,
