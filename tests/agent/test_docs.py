@@ -129,12 +129,13 @@ def test_every_block_of_the_tiers_page_runs_and_refuses_what_it_says(
     monkeypatch.chdir(tmp_path)
     (toml,) = re.findall(r"^```toml\n(.*?)^```", TIERS.read_text(), re.DOTALL | re.MULTILINE)
     (tmp_path / "tiers.toml").write_text(toml)
-    assert len(blocks(TIERS)) >= 9
+    assert len(blocks(TIERS)) >= 11
     namespace = asyncio.run(run_blocks(TIERS))
     namespace["tracker"].close()
     shown = capsys.readouterr().out
     assert "user:ann per_minute 5 " in shown
     assert "free feature tools" in shown
+    assert "pro resolver the resolver says 'pro'\nfree\n" in shown
     assert "['tier:free day', 'user:ann day']" in shown
     assert "user:eve total True" in shown
 
