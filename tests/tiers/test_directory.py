@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 from enum import StrEnum
@@ -161,15 +162,22 @@ def test_what_a_user_gets_is_made_once() -> None:
     assert known(directory, "ann").tier is first.tier
 
 
+def test_passers_by_take_no_memory() -> None:
+    directory = make(profiles={"ann": "pro"})
+    for number in range(100):
+        known(directory, f"user-{number}", "pro")
+    assert len(directory._kept) == 0
+
+
 def test_only_so_many_users_are_remembered_and_the_profiles_of_all() -> None:
-    directory = make(keep=2, profiles={"ann": "pro"})
+    directory = make(keep=2, profiles=dict.fromkeys(("ann", "bob", "cid", "dan", "eve"), "pro"))
     for user in ("ann", "bob", "cid", "dan"):
         known(directory, user)
     assert list(directory._kept) == ["cid", "dan"]
     known(directory, "cid")
     known(directory, "eve")
     assert list(directory._kept) == ["cid", "eve"]
-    assert known(directory, "ann").tier.name == "pro"
+    assert known(directory, "ann").source == "profile"
 
 
 def test_a_tier_is_called_what_its_key_says() -> None:
@@ -290,6 +298,7 @@ def test_a_forked_child_has_a_lock_of_its_own_and_keeps_the_profiles() -> None:
         child = os.fork()
         if child == 0:
             code = 1
+            signal.alarm(30)  # should it wait for the lock, it does not wait for ever
             try:
                 directory.set_profile("bob", "pro")
                 names = [known(directory, user).tier.name for user in ("ann", "bob", "cid")]

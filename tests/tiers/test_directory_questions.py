@@ -209,6 +209,18 @@ def test_the_least_recently_seen_are_asked_about_again() -> None:
     assert site.asked["bob"] == 2
 
 
+def test_who_was_asked_about_again_has_been_seen_last() -> None:
+    site = Site(keep=2, ttl=60)
+    site.find_now("ann")
+    site.clock.advance(30)
+    site.find_now("bob")
+    site.clock.advance(30)
+    site.find_now("ann")
+    site.find_now("cid")
+    assert site.directory.known("ann", None) is not None
+    assert site.directory.known("bob", None) is None
+
+
 class Stage:
     """Two event loops that ask about one user, and a resolver that each answers when it is told."""
 

@@ -270,14 +270,23 @@ def test_what_comes_too_late_is_neither_believed_nor_told(
     assert "hunter2" not in caplog.text
 
 
-def test_a_late_answer_that_came_in_the_same_moment_counts() -> None:
-    site = Site(slow=True, timeout=2.0)
+@pytest.mark.parametrize("turns_of_its_own", [0, 1])
+def test_an_answer_that_comes_in_the_moment_of_its_deadline_counts(turns_of_its_own: int) -> None:
+    gate = asyncio.Event()
+
+    async def resolver(_: str) -> str:
+        await gate.wait()
+        for _turn in range(turns_of_its_own):
+            await asyncio.sleep(0)
+        return "pro"
+
+    site = Site(resolver=resolver, timeout=2.0)
 
     async def main() -> Membership:
         asking = asyncio.create_task(site.find())
         await turns()
-        site.let_go()
         site.clock.advance(2)
+        gate.set()
         return await asking
 
     assert asyncio.run(main()).tier.name == "pro"
