@@ -66,6 +66,7 @@ class World:
         clock: turned by hand; the agent's and its tiers'.
         transport: what was really sent.
         events: what the agents told.
+        started: who was asked, answered or not yet.
         meanwhile: awaited before each answer, so that a call takes as long as a test wants.
         most_at_once: the most calls that were under way at one time.
     """
@@ -77,18 +78,24 @@ class World:
         self.clock = ManualClock()
         self.transport = RecordingTransport(respond=self._respond)
         self.events: list[Any] = []
+        self.names = tuple(scripts)
+        self.started: list[str] = []
         self.meanwhile: Callable[[], Awaitable[Any]] | None = None
         self.most_at_once = 0
 
-    def model(self, name: str, provider: str = "openai", **more: Any) -> ModelConfig:
-        """One of the models."""
+    def model(
+        self, name: str, provider: str = "openai", *, like: str | None = None, **more: Any
+    ) -> ModelConfig:
+        """One of the models, or another one at the price of one of them."""
         more = {"api_key": "sk-test", "base_url": "http://127.0.0.1:9/v1", **more}
-        price = Price(input=PRICES[name][0], output=PRICES[name][1])
+        price = Price(input=PRICES[like or name][0], output=PRICES[like or name][1])
         return ModelConfig(name, provider, price=price, **more)
 
     def agent(self, *names: str, **options: Any) -> CascadeAgent:
         """An agent over these models, or all but `spare`, which is a fallback where it is there."""
-        models = [self.model(name) for name in names or self._scripts if name != "spare"]
+        if "models" not in options:
+            names = names or tuple(name for name in self._scripts if name != "spare")
+            options["models"] = [self.model(name) for name in names]
         options = {
             "transport": self.transport,
             "validator": Validator(),
@@ -99,7 +106,7 @@ class World:
             "fallbacks": [self.model("spare")] if "spare" in self._scripts else [],
             **options,
         }
-        return CascadeAgent(options.pop("models", models), **options)
+        return CascadeAgent(options.pop("models"), **options)
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
@@ -118,6 +125,7 @@ class World:
     async def _respond(self, request: HttpRequest) -> CannedResponse | Exception:
         self.most_at_once = max(self.most_at_once, self.transport.open_exchanges)
         body = json.loads(request.body)
+        self.started.append(body["model"])
         behaviour = next(self._scripts[body["model"]])
         if self.meanwhile is not None:
             await self.meanwhile()
