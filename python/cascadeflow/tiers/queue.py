@@ -274,6 +274,8 @@ class FairQueue:
         if newcomer is not None:
             if self._admit(newcomer, now_ns):
                 look = line.add(newcomer) or look
+                if newcomer.deadline_ns is not None:
+                    self._due_ns = min(self._due_ns, newcomer.deadline_ns)
             else:
                 done.append(newcomer)
         if look or now_ns >= self._due_ns:
@@ -313,7 +315,7 @@ class FairQueue:
         Others may wait before it, so it must not be tried where it could pass.
         """
         for standing in self._limiter.standings(accounts, now_ns):
-            if standing.allowed < (tokens if standing.limit == "tokens_per_minute" else 1):
+            if standing.allowed < (max(1, tokens) if standing.limit == "tokens_per_minute" else 1):
                 answer = self._acquire(accounts, tokens, now_ns)
                 if isinstance(answer, LimitRefusal) and answer.permanent:
                     return answer

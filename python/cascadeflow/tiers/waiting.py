@@ -34,8 +34,9 @@ Outcome: TypeAlias = Permit | Literal["full", "late", "never"]
 """How waiting ended: it passed, there was no place, its time was up, or it fits no limit."""
 
 _USER: Final = "user:"
-_TURN: Final = 1 << 40
-"""What a turn costs a tier of weight 1, in virtual time: whole numbers do not drift."""
+_TURN: Final = 720_720 << 20
+"""What a turn costs a tier of weight 1, in virtual time: whole numbers do not drift. Every weight
+up to 16 divides it, and the larger ones nearly do."""
 
 _SLACK: Final = 64
 """How many entries that count no more a heap may hold besides as many as count."""

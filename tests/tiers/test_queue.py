@@ -1,0 +1,758 @@
+"""Who waits for a rate limit, in which order they pass, and how waiting ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from cascadeflow._native import LimitPolicy, LimitRefusal, Permit, RateLimiter
+from cascadeflow.errors import ConfigurationError, InvalidRequestError
+from cascadeflow.testing import ManualClock
+from cascadeflow.tiers.queue import Behind, FairQueue, NeverFits, QueueFull, TimedOut
+
+Accounts = tuple[tuple[str, LimitPolicy], ...]
+
+ONE_A_SECOND = LimitPolicy(per_second=(1, 0))
+TWO_A_SECOND = LimitPolicy(per_second=(2, 0))
+TWELVE_A_MINUTE = LimitPolicy(per_minute=(12, 0))
+PLENTY = LimitPolicy(per_second=(1_000_000, 1_000_000))
+ONE_AT_ONCE = LimitPolicy(concurrent=1)
+A_HUNDRED_TOKENS = LimitPolicy(tokens_per_minute=100)
+NOTHING = LimitPolicy(per_second=(0, 5))
+
+
+class CountingLimiter:
+    """The limiter, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.limiter = RateLimiter()
+        self.standings = self.limiter.standings
+        self.asked = 0
+
+    def acquire(self, accounts: Accounts, tokens: int, now_ns: int) -> Any:
+        self.asked += 1
+        return self.limiter.acquire(accounts, tokens, now_ns)
+
+
+class Scene:
+    """A queue on a clock turned by hand, and who passed it."""
+
+    def __init__(self, size: int = 1000) -> None:
+        self.clock = ManualClock()
+        self.limiter = CountingLimiter()
+        limiter: Any = self.limiter
+        self.queue = FairQueue(limiter, self.clock, size=size)
+        self.passed: list[str] = []
+        self.permits: list[Permit] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def take(self, name: str, accounts: Accounts, tokens: int, **options: Any) -> None:
+        options = {"tier": "t", "weight": 1, "deadline": None, **options}
+        self.permits.append(await self.queue.wait(accounts, tokens, **options))
+        self.passed.append(name)
+
+    async def come(
+        self, name: str, accounts: Accounts, tokens: int = 0, **options: Any
+    ) -> asyncio.Task[None]:
+        task = asyncio.create_task(self.take(name, accounts, tokens, **options))
+        self.tasks.append(task)
+        await settle()
+        return task
+
+    async def second(self, count: int = 1) -> None:
+        for _ in range(count):
+            await self.clock.run_for(1)
+
+    def fill(self, *accounts: tuple[str, LimitPolicy], tokens: int = 0) -> Permit:
+        permit = self.queue.try_now(accounts, tokens)
+        assert isinstance(permit, Permit)
+        return permit
+
+    def leases(self, name: str, policy: LimitPolicy) -> int:
+        """How many are held on an account."""
+        (standing,) = [
+            standing
+            for standing in self.limiter.standings([(name, policy)], 0)
+            if standing.limit == "concurrent"
+        ]
+        return standing.allowed - standing.remaining
+
+    async def end(self) -> None:
+        """Everybody leaves, and nothing stays behind."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await settle()
+        assert len(self.queue) == 0
+        assert self.clock.sleepers == 0
+        assert not self.queue._desks
+
+
+async def settle() -> None:
+    for _ in range(8):
+        await asyncio.sleep(0)
+
+
+def user(name: str, *shared: tuple[str, LimitPolicy], own: LimitPolicy = PLENTY) -> Accounts:
+    return ((f"user:{name}", own), *shared)
+
+
+def test_with_nobody_waiting_the_limiter_is_asked_and_nothing_else() -> None:
+    scene = Scene()
+    accounts = user("u", ("global", ONE_A_SECOND))
+    assert isinstance(scene.queue.try_now(accounts, 0), Permit)
+    refusal = scene.queue.try_now(accounts, 0)
+    assert isinstance(refusal, LimitRefusal)
+    assert refusal.retry_ns == 10**9
+    assert scene.limiter.asked == 2
+
+
+def test_who_waits_passes_in_the_very_moment_that_the_limit_allows() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", ONE_A_SECOND)
+        scene.fill(shared)
+        for name in "abc":
+            await scene.come(name, user(name, shared))
+        await scene.clock.run_for(0.999999999)
+        assert scene.passed == []
+        await scene.clock.run_for(0.000000001)
+        assert scene.passed == ["a"]
+        await scene.clock.run_for(2)
+        assert scene.passed == ["a", "b", "c"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("heavy", "light"), [(10, 1), (3, 2), (1, 1), (1000, 7)])
+def test_tiers_that_wait_for_one_limit_pass_by_their_weights(heavy: int, light: int) -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", TWO_A_SECOND)
+        scene.fill(shared)
+        for number in range(120):
+            for tier, weight in (("heavy", heavy), ("light", light)):
+                accounts = user(f"{tier}{number % 3}", shared)
+                await scene.come(tier, accounts, tier=tier, weight=weight)
+        served: Counter[str] = Counter()
+        await scene.second(60)
+        assert len(scene.passed) == 120
+        for name in scene.passed[:119]:
+            served[name] += 1
+            share = served["heavy"] / heavy - served["light"] / light
+            assert abs(share) <= 1 / heavy + 1 / light
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_a_tier_that_was_idle_has_saved_up_nothing() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", ONE_A_SECOND)
+        scene.fill(shared)
+        await scene.come("b", user("b", shared), tier="b")
+        for _ in range(40):
+            await scene.come("a", user("a", shared), tier="a")
+        await scene.second(21)
+        assert scene.passed == ["b"] + ["a"] * 20
+        for _ in range(10):
+            await scene.come("b", user("b", shared), tier="b")
+        await scene.second(10)
+        assert Counter(scene.passed[21:]) == {"a": 5, "b": 5}
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_a_tier_held_back_by_its_own_limit_has_saved_up_nothing() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", ONE_A_SECOND)
+        own = ("tier:b", LimitPolicy(concurrent=1))
+        lease = scene.fill(own)
+        scene.fill(shared)
+        for _ in range(40):
+            await scene.come("b", user("b", own, shared), tier="b")
+            await scene.come("a", user("a", shared), tier="a")
+        await scene.second(20)
+        assert scene.passed == ["a"] * 20
+        lease.release()
+        scene.queue.returned((own,))
+        for _ in range(10):
+            await scene.second()
+            scene.permits.pop().release()
+            scene.queue.returned((own,))
+        assert Counter(scene.passed[20:]) == {"a": 5, "b": 5}
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_users_of_a_tier_take_turns_and_each_ones_requests_keep_their_order() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", ONE_A_SECOND)
+        scene.fill(shared)
+        for name in ("a1", "a2", "a3", "b1", "c1", "c2"):
+            await scene.come(name, user(name[0], shared))
+        await scene.second(2)
+        await scene.come("d1", user("d", shared))
+        await scene.second(5)
+        assert scene.passed == ["a1", "b1", "c1", "a2", "d1", "c2", "a3"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_users_without_limits_of_their_own_take_turns_by_their_name() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", ONE_A_SECOND)
+        scene.fill(shared)
+        for name in ("a1", "a2", "b1"):
+            await scene.come(name, (shared,), user=name[0])
+        await scene.second(3)
+        assert scene.passed == ["a1", "b1", "a2"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_who_waits_for_its_own_limit_holds_nobody_back() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", TWO_A_SECOND)
+        slow = user("slow", shared, own=TWELVE_A_MINUTE)
+        scene.fill(*slow)
+        await scene.come("slow", slow)
+        for number in range(6):
+            await scene.come(f"{number}", user("quick", shared))
+        await scene.second(3)
+        assert scene.passed == [f"{number}" for number in range(6)]
+        assert isinstance(scene.queue.try_now(user("new", shared), 0), LimitRefusal)
+        await scene.second(2)
+        assert scene.passed[6:] == ["slow"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_one_that_cannot_pass_for_its_own_limit_does_not_close_a_shared_one() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", A_HUNDRED_TOKENS)
+        greedy = user("greedy", shared, own=LimitPolicy(per_hour=1))
+        scene.fill(*greedy, tokens=50)
+        await scene.come("greedy", greedy, 90)  # both refuse it, its own for an hour
+        assert isinstance(scene.queue.try_now(user("other", shared), 40), Permit)
+        await scene.come("another", user("another", shared), 10)
+        assert scene.passed == ["another"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_a_large_request_is_not_overtaken_by_small_ones() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", A_HUNDRED_TOKENS)
+        scene.fill(shared, tokens=60)
+        await scene.clock.run_for(30)
+        scene.fill(shared, tokens=10)
+        await scene.come("large", user("a", shared), 80)
+        for number in range(5):
+            await scene.come(f"{number}", user("b", shared), 2)
+            behind = scene.queue.try_now(user("c", shared), 1)
+            assert isinstance(behind, Behind)
+            assert behind.refusal.account == "global"
+            assert behind.refusal.requested == 80
+            assert behind.retry_ns == 30 * 10**9
+        await scene.clock.run_for(30)
+        assert scene.passed == ["large", "0", "1", "2", "3", "4"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_a_small_request_of_a_tier_whose_turn_is_next_need_not_wait_for_a_large_one() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", A_HUNDRED_TOKENS)
+        scene.fill(shared, tokens=50)
+        scene.fill(("user:busy", ONE_A_SECOND))
+        await scene.come("busy", user("busy", own=ONE_A_SECOND), tier="a")
+        await scene.come("a", user("a", shared), 10, tier="a")
+        await scene.come("large", user("a", shared), 80, tier="a")
+        await scene.come("small", user("b", shared), 10, tier="b")
+        assert scene.passed == ["a", "small"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_only_what_a_waiter_waits_for_is_closed_to_others() -> None:
+    async def main() -> None:
+        scene = Scene()
+        tier = ("tier:a", ONE_AT_ONCE)
+        scene.permits.append(scene.fill(tier))
+        await scene.come("a", user("a", tier, ("global", PLENTY)), tier="a")
+        behind = scene.queue.try_now(user("b", tier, ("global", PLENTY)), 0)
+        assert isinstance(behind, Behind)
+        assert behind.refusal.account == "tier:a"
+        assert behind.retry_ns is None
+        assert isinstance(scene.queue.try_now(user("b", ("global", PLENTY)), 0), Permit)
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_one_user_in_two_tiers_waits_for_one_account() -> None:
+    async def main() -> None:
+        scene = Scene()
+        own = LimitPolicy(concurrent=1)
+        lease = scene.fill(("user:u", own))
+        await scene.come("1", user("u", own=own), tier="a")
+        await scene.come("2", user("u", own=own), tier="b")
+        await scene.come("3", user("v", ("user:u", own)), tier="c")
+        assert scene.passed == []
+        lease.release()
+        for expected in (["1"], ["1", "2"], ["1", "2", "3"]):
+            scene.queue.returned((("user:u", own),))
+            await settle()
+            assert scene.passed == expected
+            scene.permits[-1].release()
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_requests_of_one_user_may_need_different_accounts() -> None:
+    async def main() -> None:
+        scene = Scene()
+        narrow = ("tier:t", ONE_AT_ONCE)
+        lease = scene.fill(narrow)
+        await scene.come("1", user("u", narrow))
+        await scene.come("2", user("u", ("global", PLENTY)))
+        gone = await scene.come("3", user("w", narrow))
+        await scene.come("4", user("w", ("global", PLENTY)))
+        assert scene.passed == []  # each user's requests keep their order
+        gone.cancel()
+        await settle()
+        assert scene.passed == ["4"]
+        lease.release()
+        scene.queue.returned((narrow,))
+        await settle()
+        assert scene.passed == ["4", "1", "2"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+# How waiting ends
+
+
+def test_no_more_wait_than_may_and_the_next_one_is_told_at_once() -> None:
+    async def main() -> None:
+        scene = Scene(size=2)
+        shared = ("global", ONE_A_SECOND)
+        scene.fill(shared)
+        await scene.come("a", user("a", shared))
+        await scene.come("b", user("b", shared))
+        with pytest.raises(QueueFull) as caught:
+            await scene.take("c", user("c", shared), 0)
+        assert caught.value.refusal is not None
+        assert caught.value.refusal.account == "global"
+        # What is blocked by no one in line is asked for itself.
+        other = user("d", own=ONE_AT_ONCE)
+        await scene.take("d", other, 0)
+        with pytest.raises(QueueFull) as caught:
+            await scene.take("d", other, 0)
+        assert caught.value.refusal is not None
+        assert caught.value.refusal.limit == "concurrent"
+        assert len(scene.queue) == 2
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_at_its_deadline_one_gives_up_and_just_then_may_still_pass() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", ONE_A_SECOND)
+        scene.fill(shared)
+        first = await scene.come("first", user("a", shared), deadline=1.0)
+        second = await scene.come("second", user("b", shared), deadline=1.9)
+        third = await scene.come("third", user("c", shared), deadline=2.0)
+        await scene.clock.run_for(1)
+        assert first.done()
+        await scene.clock.run_for(0.899999999)
+        assert not second.done()
+        await scene.clock.run_for(0.000000001)
+        with pytest.raises(TimedOut) as caught:
+            second.result()
+        assert caught.value.refusal is not None
+        assert caught.value.refusal.limit == "per_second"
+        await scene.clock.run_for(0.1)
+        assert third.done()
+        assert scene.passed == ["first", "third"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_a_deadline_that_has_passed_is_not_waited_for() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", ONE_A_SECOND)
+        scene.fill(shared)
+        scene.clock.advance(0.5)
+        for deadline in (0.5, 0.25):
+            with pytest.raises(TimedOut):
+                await scene.take("a", user("a", shared), 0, deadline=deadline)
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_whoever_gives_up_makes_room_for_the_next() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", A_HUNDRED_TOKENS)
+        scene.fill(shared, tokens=50)
+        await scene.come("large", user("a", shared), 60, deadline=5.0)
+        await scene.come("small", user("b", shared), 40)
+        assert scene.passed == []
+        await scene.clock.run_for(5)
+        assert scene.passed == ["small"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("policy", "tokens"), [(A_HUNDRED_TOKENS, 101), (NOTHING, 0), (LimitPolicy(concurrent=0), 0)]
+)
+def test_what_never_fits_never_waits_not_even_behind_others(
+    policy: LimitPolicy, tokens: int
+) -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", ONE_AT_ONCE)
+        for _ in range(2):
+            with pytest.raises(NeverFits) as caught:
+                await scene.take("never", user("a", shared, own=policy), tokens)
+            assert caught.value.refusal is not None
+            assert caught.value.refusal.permanent
+            refusal = scene.queue.try_now(user("a", shared, own=policy), tokens)
+            assert isinstance(refusal, LimitRefusal)
+            assert refusal.permanent
+            if not len(scene.queue):
+                scene.permits.append(scene.fill(shared))
+                await scene.come("b", user("b", shared))
+        assert len(scene.queue) == 1
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_the_most_tokens_of_a_request_are_those_of_the_limiter() -> None:
+    async def main() -> None:
+        scene = Scene()
+        await scene.take("a", user("a"), 10**15)
+        with pytest.raises(InvalidRequestError):
+            RateLimiter().acquire(user("a"), 10**15 + 1, 0)
+        for tokens in (10**15 + 1, -1):
+            with pytest.raises(InvalidRequestError):
+                await scene.take("a", user("a"), tokens)
+        with pytest.raises(ConfigurationError):
+            await scene.take("a", user("a"), 0, weight=0)
+        with pytest.raises(ConfigurationError):
+            FairQueue(RateLimiter(), scene.clock, size=-1)
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_waiter_leaves_at_once_and_lets_the_next_one_pass() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", A_HUNDRED_TOKENS)
+        scene.fill(shared, tokens=50)
+        large = await scene.come("large", user("a", shared), 60)
+        behind = await scene.come("behind", user("b", shared), 60)
+        await scene.come("small", user("c", shared), 40)
+        behind.cancel()
+        await settle()
+        assert len(scene.queue) == 2
+        assert scene.passed == []
+        large.cancel()
+        await settle()
+        assert scene.passed == ["small"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_what_was_granted_as_it_was_cancelled_goes_to_the_next() -> None:
+    async def main() -> None:
+        scene = Scene()
+        both = LimitPolicy(concurrent=1, per_hour=2)
+        shared = ("global", both)
+        lease = scene.fill(shared)
+        first = await scene.come("first", user("a", shared))
+        await scene.come("second", user("b", shared))
+        lease.release()
+        scene.queue.returned((shared,))
+        assert len(scene.queue) == 1  # it has passed, and does not know it yet
+        first.cancel()
+        await settle()
+        assert first.cancelled()
+        assert scene.passed == ["second"]
+        assert scene.leases("global", both) == 1
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_a_permit_that_nobody_holds_is_not_held_by_the_queue() -> None:
+    async def main() -> None:
+        scene = Scene()
+        own = LimitPolicy(concurrent=1)
+        lease = scene.fill(("user:a", own))
+        await scene.come("a", user("a", own=own))
+        lease.release()
+        scene.queue.returned()
+        await settle()
+        assert scene.leases("user:a", own) == 1
+        scene.tasks.clear()
+        scene.permits.clear()
+        assert scene.leases("user:a", own) == 0
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_one_that_waits_is_told_what_for_and_one_that_passes_is_not() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", ONE_A_SECOND)
+        told: list[LimitRefusal | None] = []
+        await scene.take("a", user("a", shared), 0, on_wait=told.append)
+        assert told == []
+        for number in range(3):
+            await scene.come("b", user(f"{number // 2}", shared), on_wait=told.append)
+        assert [(one.account, one.limit) for one in told if one] == [("global", "per_second")] * 3
+
+        def fail(_: LimitRefusal | None) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await scene.take("c", user("c", shared), 0, on_wait=fail)
+        assert len(scene.queue) == 3
+        await scene.end()
+
+    asyncio.run(main())
+
+
+# Waking
+
+
+def test_a_lease_that_ends_wakes_one_waiter_and_asks_for_no_other() -> None:
+    async def main() -> None:
+        scene = Scene(size=20_000)
+        shared = ("global", LimitPolicy(concurrent=1))
+        lease = scene.fill(shared)
+        for number in range(2_000):
+            scene.tasks.append(asyncio.create_task(scene.take("", user(f"{number}", shared), 0)))
+        await settle()
+        scene.limiter.asked = 0
+        for count in range(1, 11):
+            lease.release()
+            scene.queue.returned((shared,))
+            await settle()
+            assert len(scene.passed) == count
+            assert scene.limiter.asked == 2 * count  # who passes, and who then does not
+            lease = scene.permits[-1]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_users_whose_time_has_not_come_are_not_asked_for() -> None:
+    async def main() -> None:
+        scene = Scene(size=20_000)
+        own = LimitPolicy(per_second=(1, 0), concurrent=1)
+        leases = [scene.fill((f"user:{number}", own)) for number in range(500)]
+        for number in range(500):
+            name = f"{number}"
+            scene.tasks.append(asyncio.create_task(scene.take(name, user(name, own=own), 0)))
+        await settle()
+        scene.limiter.asked = 0
+        leases[7].release()
+        scene.queue.returned((("user:7", own),))
+        await scene.clock.run_for(1)
+        assert scene.passed == ["7"]
+        assert scene.limiter.asked == 2
+        for lease in leases:
+            lease.release()
+        scene.queue.returned()
+        await settle()
+        assert len(scene.passed) == 500
+        assert scene.clock.sleepers == 0
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_nothing_is_polled_while_nothing_can_pass() -> None:
+    async def main() -> None:
+        scene = Scene()
+        own = LimitPolicy(per_hour=1)
+        scene.fill(*user("a", own=own))
+        await scene.come("a", user("a", own=own))
+        asked = scene.limiter.asked
+        await scene.clock.run_for(3_599)
+        assert scene.limiter.asked == asked
+        assert scene.clock.sleepers == 1
+        await scene.clock.run_for(1)
+        assert scene.passed == ["a"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_an_earlier_moment_sets_the_alarm_anew() -> None:
+    async def main() -> None:
+        scene = Scene()
+        scene.fill(("user:a", TWELVE_A_MINUTE))
+        scene.fill(("user:b", ONE_A_SECOND))
+        await scene.come("a", user("a", own=TWELVE_A_MINUTE))
+        assert scene.clock.next_deadline == 5
+        await scene.come("b", user("b", own=ONE_A_SECOND))
+        assert scene.clock.next_deadline == 1
+        assert scene.clock.sleepers == 1
+        await scene.clock.run_for(5)
+        assert scene.passed == ["b", "a"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_what_comes_back_in_the_midst_of_a_step_is_not_lost() -> None:
+    """As a finaliser may bring it back, which can run whenever memory is collected."""
+
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", LimitPolicy(concurrent=1))
+        leases = [scene.fill(shared)]
+        asked = 0
+
+        class Interrupted(CountingLimiter):
+            def acquire(self, accounts: Accounts, tokens: int, now_ns: int) -> Any:
+                nonlocal asked
+                asked += 1
+                answer = scene.limiter.acquire(accounts, tokens, now_ns)
+                if leases:
+                    leases.pop().release()
+                    queue.returned((shared,))
+                return answer
+
+        limiter: Any = Interrupted()
+        queue = FairQueue(limiter, scene.clock)
+        permit = await queue.wait(
+            user("a", shared), 0, tier="t", weight=1, deadline=None
+        )  # refused at first
+        assert asked == 2
+        permit.release()
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_a_waiter_that_is_collected_in_the_midst_of_a_step_leaves() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", LimitPolicy(concurrent=1))
+        scene.permits.append(scene.fill(shared))
+        abandoned: list[Any] = []
+
+        class Interrupted(CountingLimiter):
+            def acquire(self, accounts: Accounts, tokens: int, now_ns: int) -> Any:
+                if abandoned:
+                    abandoned.pop().close()
+                return scene.limiter.acquire(accounts, tokens, now_ns)
+
+        limiter: Any = Interrupted()
+        queue = FairQueue(limiter, scene.clock)
+        waiting = queue.wait(user("a", shared), 0, tier="a", weight=1, deadline=None)
+        waiting.send(None)  # it waits
+        assert len(queue) == 1
+        abandoned.append(waiting)
+        task = asyncio.create_task(
+            queue.wait(user("b", shared), 0, tier="b", weight=1, deadline=None)
+        )
+        await settle()
+        assert len(queue) == 1
+        scene.permits.pop().release()
+        queue.returned((shared,))
+        (await task).release()
+        assert len(queue) == 0
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_a_late_alarm_does_not_let_others_overtake() -> None:
+    """The clock has moved on, and the loop was too busy to notice."""
+
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", ONE_A_SECOND)
+        scene.fill(shared)
+        waiting = await scene.come("waiting", user("a", shared))
+        scene.clock.advance(1)
+        assert isinstance(scene.queue.try_now(user("b", shared), 0), LimitRefusal)
+        await settle()
+        assert waiting.done()
+        assert scene.passed == ["waiting"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
+def test_who_comes_and_goes_leaves_nothing_behind() -> None:
+    async def main() -> None:
+        scene = Scene()
+        shared = ("global", ONE_AT_ONCE)
+        scene.permits.append(scene.fill(shared))
+        own = LimitPolicy(per_hour=1)
+        scene.fill(("user:full", own))
+        await scene.come("first", user("first", shared))
+        for number in range(1_000):
+            for accounts in (user(f"{number}", shared), user("full", own=own)):
+                task = asyncio.create_task(scene.take("", accounts, 0, deadline=10.0 + number))
+                await asyncio.sleep(0)
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        line = scene.queue._line
+        (group,) = line._groups.values()
+        assert line.count == 1
+        assert len(group.ring) < 100
+        assert len(line._deadlines) < 100
+        assert len(line._unparkings) < 100
+        assert len(line._flows) == 1
+        assert not line._parked
+        scene.permits.pop().release()
+        scene.queue.returned((shared,))
+        await settle()
+        assert scene.passed == ["first"]
+        assert not line._deadlines
+        assert not line._unparkings
+        await scene.end()
+
+    asyncio.run(main())
