@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,10 +12,18 @@ from queue_reference import PlainQueue, Waiting
 
 from cascadeflow._native import LimitPolicy, LimitRefusal, Permit, RateLimiter
 from cascadeflow.testing import ManualClock
-from cascadeflow.tiers.queue import Behind, FairQueue, NeverFits, QueueFull, TimedOut
+from cascadeflow.tiers.queue import (
+    Behind,
+    FairQueue,
+    NeverFits,
+    NotServed,
+    QueueFull,
+    TimedOut,
+)
 
 TICK_NS = 250_000_000
 WEIGHTS = {"a": 1, "b": 3, "c": 10}
+ENDS = {Permit: "passed", TimedOut: "late", QueueFull: "full", NeverFits: "never"}
 USERS = ("u1", "u2", "u3", None)
 
 # Every interval is a whole number of ticks.
@@ -84,7 +91,6 @@ class World:
     seen: list[tuple[int, str]] = field(default_factory=list)
     expected: list[tuple[int, str]] = field(default_factory=list)
     permits: dict[int, Permit] = field(default_factory=dict)
-    passed_at: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     asked: dict[int, Waiting] = field(default_factory=dict)
 
@@ -119,33 +125,28 @@ class World:
 
     def took(self, waiting: Waiting, permit: Permit) -> None:
         self.permits[waiting.number] = permit
-        for name in waiting.names:
-            self.passed_at[name].append((self.now_ns(), waiting.number))
 
     async def wait(self, waiting: Waiting) -> None:
+        ended: Permit | NotServed
         try:
-            permit = await self.queue.wait(
+            ended = await self.queue.wait(
                 waiting.accounts,
                 waiting.tokens,
                 tier=waiting.tier,
                 weight=waiting.weight,
                 deadline=None if waiting.deadline_ns is None else waiting.deadline_ns / 1e9,
             )
-        except TimedOut as error:
-            assert error.refusal is not None
-            assert error.refusal.account in waiting.names
+        except NotServed as error:
+            ended = error
+        self.seen.append((waiting.number, ENDS[type(ended)]))
+        if isinstance(ended, Permit):
+            self.took(waiting, ended)
+            return
+        assert ended.refusal is not None
+        assert ended.refusal.account in waiting.names
+        assert ended.refusal.permanent == isinstance(ended, NeverFits)
+        if isinstance(ended, TimedOut):
             assert self.now_ns() == waiting.deadline_ns
-            self.seen.append((waiting.number, "late"))
-        except QueueFull as error:
-            assert error.refusal is not None
-            self.seen.append((waiting.number, "full"))
-        except NeverFits as error:
-            assert error.refusal is not None
-            assert error.refusal.permanent
-            self.seen.append((waiting.number, "never"))
-        else:
-            self.took(waiting, permit)
-            self.seen.append((waiting.number, "passed"))
 
     async def do(self, deed: Do) -> None:
         match deed.what:
