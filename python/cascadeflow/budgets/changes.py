@@ -190,7 +190,10 @@ class Changes:
                 return account
         if scope not in self._books.accounts:
             self._writer.load([scope], 0).result()
-        return self._books.accounts.get(scope)
+        account = self._books.accounts.get(scope)
+        if account is not None and account.unread:
+            self._writer.read_late([account]).result()
+        return account
 
     def _event(
         self,

@@ -110,9 +110,15 @@ class Clerk(Desk):
                     await self._wait(wait, must=self._enforces)
                     continue
             found = self._books.route(spender, models, now_ms)
-            if not isinstance(found, Opening) or self._writer is None or self._writer.failing:
+            if self._writer is None or self._writer.failing:
                 return
-            await self._wait(self._writer.load(found.scopes, 0), must=self._enforces)
+            if isinstance(found, Opening):
+                await self._wait(self._writer.load(found.scopes, 0), must=self._enforces)
+                continue
+            if found.unread():
+                late = self._writer.read_late(found.accounts)
+                await self._wait(late, must=self._enforces)
+            return
 
     @staticmethod
     async def _wait(future: Future[None], *, must: bool) -> None:

@@ -20,10 +20,10 @@ from cascadeflow.money import MAX_NANODOLLARS
 from cascadeflow.types import EMPTY
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from cascadeflow.budgets.books import Books, Crossing
+    from cascadeflow.budgets.books import Account, Books, Crossing
     from cascadeflow.budgets.charges import ChargeBook
     from cascadeflow.budgets.records import AccountStanding
     from cascadeflow.budgets.writer import Writer
@@ -60,6 +60,8 @@ class Holds(Bookkeeper):
         self._writer = writer
         self._enforces = enforces
         self._serials = itertools.count(1)
+        self.on_return: Callable[[Sequence[Account] | None], None] | None = None
+        """Is told whenever money came back: to which accounts, or `None` for any."""
         self.renew_after_fork()
 
     def renew_after_fork(self) -> None:
@@ -267,6 +269,8 @@ class Holds(Bookkeeper):
             part = sum(c.nanodollars or 0 for c in charges if c.model == model)
             ledger.settle(other, part if model in left else 0, now_ms)
             left.discard(model)
+        if self.on_return is not None:
+            self.on_return([*route.accounts, *[account for _, account in hold.beside]])
         return done.outcome != "already"
 
     def _crossed(self, hold: Hold) -> tuple[Crossing, ...]:

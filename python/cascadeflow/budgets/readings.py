@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cascadeflow.budgets.accounts import Budgets
     from cascadeflow.budgets.books import Books
     from cascadeflow.budgets.changes import Changes
+    from cascadeflow.budgets.clerk import Clerk
     from cascadeflow.budgets.records import AccountStanding, LogEvent, Scope
     from cascadeflow.budgets.writer import Writer
     from cascadeflow.config import BudgetConfig
@@ -33,6 +34,7 @@ class Readings(Summary):
     _books: Books
     _budgets: Budgets
     _changes: Changes
+    _desk: Clerk
     _lock: threading.Lock
     _writer: Writer | None
 
@@ -131,7 +133,9 @@ class Readings(Summary):
 
         It holds over the configured one, with a store after a restart too. Only amounts are
         changed: time zone and thresholds stay those of the configured budget. Without a store, a
-        period that had no limit is counted from now; with one, too, until it is opened again.
+        period that had no limit is counted from now; with one, too, until it is opened again. Where
+        users are in tiers, theirs are counted from before, and a user's budget by hand holds
+        whatever tier the user comes to be in.
 
         Args:
             scope: whose: `"global"`, `"user:u1"`, `"team:*"` …
@@ -147,6 +151,7 @@ class Readings(Summary):
         """
         with self._lock:
             self._changes.set_budget(scope, config, actor=actor, reason=reason)
+        self._tell_of_return()
 
     def adjust(self, scope: str | Scope, amount: Amount, *, actor: str, reason: str) -> Decimal:
         """Books an amount on one scope by hand, in all its current periods.
@@ -168,6 +173,7 @@ class Readings(Summary):
         with self._lock:
             nanodollars = signed(amount, "amount")
             event = self._changes.adjust(scope, nanodollars, actor=actor, reason=reason)
+        self._tell_of_return()
         return to_usd(event.nanodollars or 0)
 
     def reset(
@@ -189,3 +195,9 @@ class Readings(Summary):
         self._catch_up()
         with self._lock:
             self._changes.reset(actor=actor, reason=reason)
+        self._tell_of_return()
+
+    def _tell_of_return(self) -> None:
+        """Says to who waits for money that there may be more on any account."""
+        if self._desk.on_return is not None:
+            self._desk.on_return(None)

@@ -231,6 +231,10 @@ class Reservation:
         """As `extend`, for threads without an event loop."""
         return self._books.extend_sync(self._hold, calls, force=force)
 
+    def confirm(self) -> None:
+        """Ends what was tentative about it: an extension that is refused alerts again."""
+        self._hold.tentative = False
+
     def renew(self) -> bool:
         """Says that the request is still under way; `False` when the hold has ended."""
         return self._books.renew(self._hold)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cascadeflow.budgets.accounts import ANONYMOUS, UNASSIGNED
+from cascadeflow.budgets.accounts import ANONYMOUS, UNASSIGNED, scopes_of
+from cascadeflow.budgets.books import Route
 from cascadeflow.budgets.readings import Readings
 from cascadeflow.budgets.records import Scope
 from cascadeflow.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
+    from cascadeflow.budgets.books import Account
     from cascadeflow.budgets.clerk import Clerk
+    from cascadeflow.budgets.records import AccountStanding, Spender
     from cascadeflow.clock import Clock
     from cascadeflow.config import BudgetConfig
 
@@ -39,7 +42,12 @@ class TierBudgets(Readings):
 
         The account stays the same: what was spent and is held counts on the new limits. A period
         that the tiers before did not have was counted all the same if its budget was declared
-        (`declare_tiers`); else it starts with what this process, or its store, knows of it.
+        (`declare_tiers`); else it starts with what the store knows of it, and without one with what
+        was spent since the account was opened, or what the log in memory has.
+
+        It is forgotten when the account is dropped, which is when nothing that it counts is left
+        and nobody used it for a quarter of an hour; so `remaining` then shows what would hold for a
+        user whom nobody assigned anything.
 
         Args:
             user_id: whose; `None` is the anonymous user.
@@ -50,12 +58,12 @@ class TierBudgets(Readings):
             ConfigurationError: this user would be counted in more than 64 different periods and
                 time zones.
         """
-        user = user_id or ANONYMOUS
-        if self._assigned.get(user, UNASSIGNED) is config:
+        if self._assigned.get(user_id or ANONYMOUS, UNASSIGNED) is config:
             return
-        account = self._books.assign(user, config, self._moment_ms)
+        account = self._books.assign(user_id or ANONYMOUS, config, self._moment_ms)
         if account is not None:
             self._books.crossings([account], self._now_ms())
+            self._tell_of_return()
 
     def declare_tiers(self, user_budgets: Iterable[BudgetConfig]) -> None:
         """Says which budgets users may be assigned, so that each is counted before it holds.
@@ -92,6 +100,41 @@ class TierBudgets(Readings):
             if self._budgets.add(Scope("tier", name), config):
                 now_ms = self._moment_ms()
                 self._books.crossings(self._books.set_limits(now_ms), now_ms)
+
+    def unlimited(self, spender: Spender, models: Iterable[str] = ()) -> bool:
+        """Whether no budget limits what this spender's calls of these models may cost.
+
+        Args:
+            spender: for whom.
+            models: ids of the models that may be called.
+        """
+        return not any(
+            limit.nanodollars is not None
+            for scope in scopes_of(spender, models)
+            for limit in self._budgets.limits(scope)
+        )
+
+    def standings(self, spender: Spender, models: Iterable[str] = ()) -> Sequence[AccountStanding]:
+        """How the accounts that a request touches stand now, as far as they are open; never waits.
+
+        Args:
+            spender: for whom.
+            models: ids of the models that may be called.
+        """
+        now_ms = self._now_ms()
+        route = self._books.route(spender, tuple(models), now_ms, partial=True)
+        assert type(route) is Route  # noqa: S101 - for mypy: a partial one never waits
+        return self._books.standings(route.accounts, now_ms)
+
+    def on_return(self, call: Callable[[Sequence[Account] | None], None]) -> None:
+        """Has somebody told whenever there may be more money than before; one may be.
+
+        Args:
+            call: is given the accounts that money came back to, or `None` where it may be any. It
+                must not wait, and not call the tracker: it is called wherever a hold ends, from
+                finalisers too.
+        """
+        self._desk.on_return = call
 
     def _moment_ms(self) -> int:
         return self._desk.moment(self._clock.now())[1]

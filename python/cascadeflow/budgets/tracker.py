@@ -144,6 +144,8 @@ class CostTracker(TierBudgets):
         self.verbose = verbose
         self._default_max_output = default_max_output
         self._min_output = min_output
+        self.mode_stated = enforcement_mode is not None
+        """Whether somebody said what a budget does when it runs out."""
         if enforcement_mode is None:
             newer = global_budget is not None or default_user_budget is not None
             enforcement_mode = "block" if newer or user_budgets or budgets else "warn"

@@ -169,6 +169,10 @@ class Writer:
             self._hurry()
         return future
 
+    def read_late(self, accounts: Sequence[Account]) -> Future[None]:
+        """Reads what was spent in windows that came while the accounts were open."""
+        return self.call(lambda: self._vault.read_late(accounts))
+
     def flush(self) -> Future[None]:
         """Writes what is queued so far, at once."""
         return self.call(_nothing)
