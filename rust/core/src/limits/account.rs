@@ -3,10 +3,10 @@
 //! An account is one pointer to a [`State`] that is never changed. A request on one account is one
 //! compare-and-swap of it. A request on several is a [`Claim`]: it has, for each account, the state
 //! that it found and the one that it wants, and its pointer is put in the place of each state found, in
-//! the order of their names. When it stands in all of them, one compare-and-swap on its status decides it, and then
-//! each account gets the state that was wanted. Whoever finds an undecided claim brings it to its end
-//! himself, so nobody waits for a thread that was suspended. Until it is decided, the states found
-//! are what counts: so a claim that comes to nothing refuses nobody, and nothing has to be undone.
+//! the order of their names. When it stands in all of them, one compare-and-swap on its status decides
+//! it, and then each account gets the state that was wanted. Whoever finds an undecided claim brings it
+//! to its end himself, so nobody waits for a thread that was suspended. Until it is decided, the states
+//! found are what counts: so a claim that comes to nothing refuses nobody, and nothing is ever undone.
 //! (Harris, Fraser, Pratt: A practical multi-word compare-and-swap operation, 2002. Their conditional
 //! swap is not needed here: a state is a value of its own that never comes back once a wanted one
 //! took its place, so a claim that is put in late, after its end, can only be one that has failed, and
@@ -16,12 +16,16 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use super::state::State;
-use super::sync::{AtomicU8, Cell, Ordering};
+use super::sync::{AtomicU8, AtomicU32, Cell, Ordering};
 
 /// Whose requests are counted.
 pub(super) struct Account {
     name: Box<str>,
     cell: Cell<Node>,
+    /// How many leases have ended, round and round. It only grows: so whoever reads it after a state
+    /// sees no fewer under way than there were when he read it, and who puts a state in the place of
+    /// that one no more.
+    ended: AtomicU32,
 }
 
 /// What an account's pointer points to.
@@ -64,6 +68,7 @@ impl Account {
         Self {
             name: name.into(),
             cell: Cell::new(Node::State(state)),
+            ended: AtomicU32::new(0),
         }
     }
 
@@ -85,6 +90,15 @@ impl Account {
     /// Puts a state in the place of the one that was found, if that is still there.
     pub(super) fn replace(&self, old: &Arc<Node>, new: State) -> bool {
         self.cell.replace(old, Arc::new(Node::State(new)))
+    }
+
+    /// How many leases have ended; to be read after the state.
+    pub(super) fn ended(&self) -> u32 {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(super) fn end_lease(&self) {
+        self.ended.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Puts another state in the place of whatever is there.

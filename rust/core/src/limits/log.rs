@@ -1,4 +1,5 @@
-//! Logs of what was admitted: words, the oldest first.
+//! Logs of what was admitted: words, the oldest first, and the newest apart, so that one more request
+//! in the newest slot copies nothing.
 //!
 //! A log of requests has a word for each instant. An instant of its own is the word itself; a slot has
 //! the highest bit, its number in 28 bits, and in 32 bits how many were admitted in it. What is in a
@@ -112,71 +113,177 @@ fn until(word: u64, window: &Window) -> u64 {
     instant(word, window) + window.span
 }
 
-/// How many words count no more, and how many requests they are.
-pub(super) fn expired(words: &[u64], window: &Window, now: u64) -> (usize, u64) {
-    let mut gone = (0, 0);
-    for &word in words {
-        if until(word, window) > now {
-            break;
-        }
-        gone.0 += 1;
-        gone.1 += count(word);
-    }
-    gone
+/// Of a log, how many words count no more, and how many of what it counts they are.
+type Gone = (usize, u64);
+
+/// A log of requests, as it is at an instant.
+#[derive(Clone, Copy)]
+pub(super) struct Log<'words> {
+    pub(super) older: &'words [u64],
+    /// The newest word, `NONE` of a log that is empty.
+    pub(super) last: u64,
 }
 
-/// From when on nothing counts.
-pub(super) fn last(words: &[u64], window: &Window) -> u64 {
-    words.last().map_or(0, |&word| until(word, window))
+/// What becomes of a log.
+#[derive(Clone, Copy)]
+pub(super) struct Change<Last> {
+    pub(super) older: Splice,
+    pub(super) last: Last,
 }
 
-/// One more request, and by what it is found again.
-pub(super) fn add(words: &[u64], window: &Window, limit: u32, now: u64) -> (Splice, u64) {
-    let mark = if limit <= FINE {
-        now
-    } else {
-        SLOT | (now.div_ceil(window.slot) << COUNT_BITS)
+impl<'words> Log<'words> {
+    pub(super) const EMPTY: Self = Self {
+        older: &[],
+        last: NONE,
     };
-    let moment = instant(mark, window);
-    // Nearly always it is the last: only a slot's end, or another limit, may be later than now.
-    for (place, &word) in words.iter().enumerate().rev() {
-        if mark & SLOT != 0 && word & !COUNT == mark && word & SLOT != 0 {
-            return (Splice::one(place, 1, word + 1), mark);
+
+    /// What still counts of it, and how many requests do no more.
+    pub(super) fn at(self, window: &Window, now: u64) -> (Self, u64) {
+        let mut gone: Gone = (0, 0);
+        for &word in self.older {
+            if until(word, window) > now {
+                break;
+            }
+            gone.0 += 1;
+            gone.1 += count(word);
         }
-        if instant(word, window) < moment {
-            return (Splice::one(place + 1, 0, first(mark)), mark);
+        let older = self.older.get(gone.0..).unwrap_or_default();
+        let over = older.is_empty() && self.last != NONE && until(self.last, window) <= now;
+        if over {
+            (Self::EMPTY, gone.1 + count(self.last))
+        } else {
+            (Self { older, ..self }, gone.1)
         }
     }
-    (Splice::one(0, 0, first(mark)), mark)
+
+    fn words(self) -> impl Iterator<Item = u64> + 'words {
+        let last = (self.last != NONE).then_some(self.last);
+        self.older.iter().copied().chain(last)
+    }
+
+    pub(super) fn is_empty(self) -> bool {
+        self.last == NONE
+    }
+
+    pub(super) fn unchanged(self) -> Change<u64> {
+        Change {
+            older: Splice::default(),
+            last: self.last,
+        }
+    }
+
+    /// From when on nothing counts.
+    pub(super) fn until(self, window: &Window) -> u64 {
+        if self.is_empty() {
+            0
+        } else {
+            until(self.last, window)
+        }
+    }
+
+    /// One more request, and by what it is found again.
+    pub(super) fn add(self, window: &Window, limit: u32, now: u64) -> (Change<u64>, u64) {
+        let mark = if limit <= FINE {
+            now
+        } else {
+            SLOT | (now.div_ceil(window.slot) << COUNT_BITS)
+        };
+        let moment = instant(mark, window);
+        let change = if self.is_empty() {
+            Change {
+                older: Splice::default(),
+                last: first(mark),
+            }
+        } else if is_slot(self.last, mark) {
+            Change {
+                older: Splice::default(),
+                last: self.last + 1,
+            }
+        } else if instant(self.last, window) < moment {
+            Change {
+                older: Splice::one(self.older.len(), 0, self.last),
+                last: first(mark),
+            }
+        } else {
+            // A slot's end is later than now, or another request is of the same instant.
+            Change {
+                older: insert(self.older, window, mark, moment),
+                last: self.last,
+            }
+        };
+        (change, mark)
+    }
+
+    /// Without a request that was added under a mark, if it is still there.
+    pub(super) fn take_back(self, mark: u64) -> Option<Change<u64>> {
+        let is_it = |word| word == mark || is_slot(word, mark);
+        let fewer = |word| (mark & SLOT != 0 && word & COUNT > 1).then(|| word - 1);
+        if !is_it(self.last) {
+            let place = self.older.iter().rposition(|&word| is_it(word))?;
+            let word = self.older.get(place).copied().and_then(fewer);
+            return Some(Change {
+                older: word.map_or(Splice::without(place, 1), |word| {
+                    Splice::one(place, 1, word)
+                }),
+                last: self.last,
+            });
+        }
+        Some(match (fewer(self.last), self.older.split_last()) {
+            (Some(last), _) => Change {
+                older: Splice::default(),
+                last,
+            },
+            (None, Some((&last, rest))) => Change {
+                older: Splice::without(rest.len(), 1),
+                last,
+            },
+            (None, None) => Self::EMPTY.unchanged(),
+        })
+    }
+
+    /// From when on `used` are fewer than the limit, which is above 0.
+    pub(super) fn free(self, window: &Window, mut used: u64, limit: u64) -> u64 {
+        for word in self.words() {
+            used = used.saturating_sub(count(word));
+            if used < limit {
+                return until(word, window);
+            }
+        }
+        0
+    }
 }
 
 fn first(mark: u64) -> u64 {
     if mark & SLOT == 0 { mark } else { mark + 1 }
 }
 
-/// Without a request that was added under a mark, if it is still there.
-pub(super) fn take_back(words: &[u64], mark: u64) -> Option<Splice> {
-    if mark & SLOT == 0 {
-        let place = words.iter().rposition(|&word| word == mark)?;
-        return Some(Splice::without(place, 1));
-    }
-    let same = |&word: &u64| word & SLOT != 0 && word & !COUNT == mark;
-    let place = words.iter().rposition(same)?;
-    match words.get(place) {
-        Some(&word) if word & COUNT > 1 => Some(Splice::one(place, 1, word - 1)),
-        _ => Some(Splice::without(place, 1)),
-    }
+/// Whether a word is the slot that a mark names.
+fn is_slot(word: u64, mark: u64) -> bool {
+    mark & SLOT != 0 && word != NONE && word & !COUNT == mark
 }
 
-/// From when on `used` are fewer than the limit, which is above 0.
-pub(super) fn free(words: &[u64], window: &Window, mut used: u64, limit: u64) -> u64 {
-    for &word in words {
-        used = used.saturating_sub(count(word));
-        if used < limit {
-            return until(word, window);
+fn insert(words: &[u64], window: &Window, mark: u64, moment: u64) -> Splice {
+    for (place, &word) in words.iter().enumerate().rev() {
+        if is_slot(word, mark) {
+            return Splice::one(place, 1, word + 1);
+        }
+        if instant(word, window) < moment {
+            return Splice::one(place + 1, 0, first(mark));
         }
     }
-    0
+    Splice::one(0, 0, first(mark))
+}
+
+/// A slot of tokens: its end, and how many.
+pub(super) type Slot = [u64; 2];
+
+pub(super) const NO_SLOT: Slot = [NONE, 0];
+
+/// A log of tokens, as it is at an instant.
+#[derive(Clone, Copy)]
+pub(super) struct TokenLog<'words> {
+    pub(super) older: &'words [u64],
+    pub(super) last: Slot,
 }
 
 /// The end of the slot that tokens of now are in.
@@ -189,62 +296,118 @@ pub(super) fn counts(end: u64, now: u64) -> bool {
     end + TOKENS_NS > now
 }
 
-/// How many words count no more, and how many tokens they are.
-pub(super) fn expired_tokens(words: &[u64], now: u64) -> (usize, u64) {
-    let mut gone = (0, 0);
-    for pair in words.as_chunks::<2>().0 {
-        let [end, tokens] = *pair;
-        if counts(end, now) {
-            break;
+/// A slot with so many more tokens and so many fewer; and how many there are more and fewer indeed.
+fn shifted([end, had]: Slot, more: u64, less: u64) -> (Option<Slot>, u64, u64) {
+    let added = had.saturating_add(more);
+    let left = added.saturating_sub(less);
+    ((left > 0).then_some([end, left]), added - had, added - left)
+}
+
+impl TokenLog<'_> {
+    pub(super) const EMPTY: Self = Self {
+        older: &[],
+        last: NO_SLOT,
+    };
+
+    /// What still counts of it, and how many tokens do no more.
+    pub(super) fn at(self, now: u64) -> (Self, u64) {
+        let mut gone: Gone = (0, 0);
+        for &[end, tokens] in self.older.as_chunks::<2>().0 {
+            if counts(end, now) {
+                break;
+            }
+            gone.0 += 2;
+            gone.1 += tokens;
         }
-        gone.0 += 2;
-        gone.1 += tokens;
+        let older = self.older.get(gone.0..).unwrap_or_default();
+        let [end, tokens] = self.last;
+        if older.is_empty() && end != NONE && !counts(end, now) {
+            (Self::EMPTY, gone.1 + tokens)
+        } else {
+            (Self { older, ..self }, gone.1)
+        }
     }
-    gone
-}
 
-/// From when on no tokens count.
-pub(super) fn last_tokens(words: &[u64]) -> u64 {
-    let last = words.as_chunks::<2>().0.last();
-    last.map_or(0, |[end, _]| end + TOKENS_NS)
-}
+    pub(super) fn is_empty(self) -> bool {
+        self.last == NO_SLOT
+    }
 
-/// From when on so many more tokens fit; they are no more than the limit.
-pub(super) fn free_tokens(words: &[u64], mut used: u64, more: u64, limit: u64) -> u64 {
-    for [end, tokens] in words.as_chunks::<2>().0 {
-        used = used.saturating_sub(*tokens);
-        if used.saturating_add(more) <= limit {
-            return end + TOKENS_NS;
+    pub(super) fn unchanged(self) -> Change<Slot> {
+        Change {
+            older: Splice::default(),
+            last: self.last,
         }
     }
-    0
-}
 
-/// A slot's tokens, `tokens` more and `less` fewer; and how many there are more and fewer indeed.
-pub(super) fn shift_tokens(words: &[u64], end: u64, tokens: u64, less: u64) -> (Splice, u64, u64) {
-    let slots = words.as_chunks::<2>().0;
-    let place = slots.iter().rposition(|[other, _]| *other <= end);
-    let found = place.and_then(|place| slots.get(place).map(|slot| (place, *slot)));
-    match found {
-        Some((place, [other, had])) if other == end => {
-            let added = had.saturating_add(tokens);
-            let left = added.saturating_sub(less);
-            let splice = if left == 0 {
-                Splice::without(place * 2, 2)
-            } else {
-                Splice::two(place * 2, 2, [end, left])
-            };
-            (splice, added - had, added - left)
+    /// From when on no tokens count.
+    pub(super) fn until(self) -> u64 {
+        if self.is_empty() {
+            0
+        } else {
+            self.last[0] + TOKENS_NS
         }
-        _ => {
-            let left = tokens.saturating_sub(less);
-            let at = place.map_or(0, |place| place * 2 + 2);
-            let splice = if left == 0 {
-                Splice::default()
-            } else {
-                Splice::two(at, 0, [end, left])
-            };
-            (splice, left, 0)
+    }
+
+    /// From when on so many more tokens fit; they are no more than the limit.
+    pub(super) fn free(self, mut used: u64, more: u64, limit: u64) -> u64 {
+        let last = (!self.is_empty()).then_some(&self.last);
+        for [end, tokens] in self.older.as_chunks::<2>().0.iter().chain(last) {
+            used = used.saturating_sub(*tokens);
+            if used.saturating_add(more) <= limit {
+                return end + TOKENS_NS;
+            }
         }
+        0
+    }
+
+    /// A slot with so many more tokens and so many fewer; and how many there are more and fewer indeed.
+    pub(super) fn shift(self, end: u64, more: u64, less: u64) -> (Change<Slot>, u64, u64) {
+        let slots = self.older.as_chunks::<2>().0;
+        let is_newer = self.is_empty() || self.last[0] < end;
+        if is_newer {
+            let (slot, added, taken) = shifted([end, 0], more, less);
+            let change = match slot {
+                Some(last) if self.is_empty() => Change {
+                    older: Splice::default(),
+                    last,
+                },
+                Some(last) => Change {
+                    older: Splice::two(self.older.len(), 0, self.last),
+                    last,
+                },
+                None => self.unchanged(),
+            };
+            return (change, added, taken);
+        }
+        if self.last[0] == end {
+            let (slot, added, taken) = shifted(self.last, more, less);
+            let change = match (slot, slots.split_last()) {
+                (Some(last), _) => Change {
+                    older: Splice::default(),
+                    last,
+                },
+                (None, Some((&last, rest))) => Change {
+                    older: Splice::without(rest.len() * 2, 2),
+                    last,
+                },
+                (None, None) => TokenLog::EMPTY.unchanged(),
+            };
+            return (change, added, taken);
+        }
+        let place = slots.partition_point(|[other, _]| *other < end);
+        let (had, removed) = match slots.get(place) {
+            Some(&[other, had]) if other == end => (had, 2),
+            _ => (0, 0),
+        };
+        let (slot, added, taken) = shifted([end, had], more, less);
+        let older = match slot {
+            Some(slot) => Splice::two(place * 2, removed, slot),
+            None => Splice::without(place * 2, removed),
+        };
+        let change = Change {
+            older,
+            last: self.last,
+        };
+        (change, added, taken)
     }
 }

@@ -73,16 +73,32 @@ pub struct RateLimiter {
     forgotten: AtomicU64,
 }
 
+impl Known {
+    fn state(&self) -> Option<(&State, u32)> {
+        match &*self.node {
+            Node::State(state) => Some((state, self.ended)),
+            Node::Closed | Node::Claim(_) => None,
+        }
+    }
+}
+
 impl Default for RateLimiter {
     fn default() -> Self {
         Self::new()
     }
 }
 
-/// What a request finds on one of its accounts.
+/// An account as a request finds it.
+struct Known {
+    account: Arc<Account>,
+    node: Arc<Node>,
+    /// How many of its leases had ended.
+    ended: u32,
+}
+
+/// What a request finds on one of its accounts, and what it would make of it.
 struct Found {
-    /// None of one that is not known.
-    account: Option<(Arc<Account>, Arc<Node>)>,
+    known: Option<Known>,
     next: Option<(State, Marks)>,
 }
 
@@ -130,13 +146,14 @@ impl RateLimiter {
             let mut found: [Option<Found>; ROOM] = array::from_fn(|place| {
                 let &(name, policy) = accounts.get(place)?;
                 let account = self.find(name);
-                let next = match account.as_ref().map(|(_, node)| &**node) {
-                    Some(Node::State(state)) => state.admit(policy, tokens, now),
-                    _ => self.unused().admit(policy, tokens, now),
+                let next = match account.as_ref().and_then(Known::state) {
+                    Some((state, ended)) => state.admit(policy, ended, tokens, now),
+                    None => self.unused().admit(policy, 0, tokens, now),
                 };
                 fits = fits && next.is_some();
                 known = known && account.is_some();
-                Some(Found { account, next })
+                let known = account;
+                Some(Found { known, next })
             });
             if !fits {
                 let found = found.iter().flatten();
@@ -147,7 +164,7 @@ impl RateLimiter {
             }
             if !known {
                 for ((name, _), found) in accounts.iter().zip(found.iter().flatten()) {
-                    if found.account.is_none() {
+                    if found.known.is_none() {
                         self.open(name);
                     }
                 }
@@ -171,9 +188,9 @@ impl RateLimiter {
         let mut refusing = Refusing::default();
         for (&(name, policy), found) in accounts.iter().zip(found) {
             let see = |full| refusing.see(name, full);
-            match found.account.as_ref().map(|(_, node)| &**node) {
-                Some(Node::State(state)) => state.full(policy, tokens, now, see),
-                _ => self.unused().full(policy, tokens, now, see),
+            match found.known.as_ref().and_then(Known::state) {
+                Some((state, ended)) => state.full(policy, ended, tokens, now, see),
+                None => self.unused().full(policy, 0, tokens, now, see),
             }
         }
         refusing.refusal()
@@ -184,8 +201,8 @@ impl RateLimiter {
         State::since(self.forgotten.load(Ordering::Acquire))
     }
 
-    /// An account and its state, if it is known.
-    fn find(&self, name: &str) -> Option<(Arc<Account>, Arc<Node>)> {
+    /// An account, if it is known.
+    fn find(&self, name: &str) -> Option<Known> {
         let pinned = self.accounts.pin();
         let account = Arc::clone(&pinned.get_key_value(name)?.0.0);
         let node = account.current();
@@ -194,7 +211,12 @@ impl RateLimiter {
             self.take_out(&account);
             return None;
         }
-        Some((account, node))
+        let ended = account.ended();
+        Some(Known {
+            account,
+            node,
+            ended,
+        })
     }
 
     fn open(&self, name: &str) {
@@ -223,11 +245,11 @@ impl RateLimiter {
         let now = now_ns.min(LATEST_NS);
         let mut standings = Vec::new();
         for &(name, policy) in accounts {
-            let mut add = |state: &State| permit::stand(name, state, policy, now, &mut standings);
-            match self.find(name).as_ref().map(|(_, node)| &**node) {
-                Some(Node::State(state)) => add(state),
-                _ => add(&self.unused()),
-            }
+            let known = self.find(name);
+            let unused = self.unused();
+            let state = known.as_ref().and_then(Known::state);
+            let (state, ended) = state.unwrap_or((&unused, 0));
+            permit::stand(name, state, policy, ended, now, &mut standings);
         }
         Ok(standings)
     }
@@ -244,7 +266,9 @@ impl RateLimiter {
             // A permit took hold of the account before it put its state in: so one that is alive is
             // seen here, or else the state is not the one that was found.
             let idle = match &*node {
-                Node::State(state) => Arc::strong_count(account) == 1 && state.is_idle(now),
+                Node::State(state) => {
+                    Arc::strong_count(account) == 1 && state.is_idle(account.ended(), now)
+                }
                 Node::Closed | Node::Claim(_) => false,
             };
             if idle && account.close(&node) {
@@ -271,8 +295,8 @@ impl RateLimiter {
 /// Puts the states in their places, all or none.
 fn commit(accounts: &[(&str, &Policy)], found: &mut [Option<Found>]) -> Option<Parts> {
     if let [(_, policy)] = accounts {
-        let Found { account, next } = found.first_mut()?.take()?;
-        let ((account, node), (state, marks)) = (account?, next?);
+        let Found { known, next } = found.first_mut()?.take()?;
+        let (Known { account, node, .. }, (state, marks)) = (known?, next?);
         return account.replace(&node, state).then(|| {
             Parts::One(Part {
                 account,
@@ -284,8 +308,8 @@ fn commit(accounts: &[(&str, &Policy)], found: &mut [Option<Found>]) -> Option<P
     let mut parts = Vec::with_capacity(accounts.len());
     let mut steps = Vec::with_capacity(accounts.len());
     for ((_, policy), found) in accounts.iter().zip(found) {
-        let Found { account, next } = found.take()?;
-        let ((account, node), (state, marks)) = (account?, next?);
+        let Found { known, next } = found.take()?;
+        let (Known { account, node, .. }, (state, marks)) = (known?, next?);
         steps.push(Step::new(&account, &node, state));
         parts.push(Part {
             account,

@@ -176,7 +176,7 @@ impl Permit {
         }
         for part in self.parts.get() {
             if part.policy.concurrent.is_some() {
-                part.account.update(super::state::State::end_lease);
+                part.account.end_lease();
             }
         }
     }
@@ -188,13 +188,8 @@ impl Permit {
         let mut standings = Vec::new();
         for part in self.parts.get() {
             if let Node::State(state) = &*part.account.current() {
-                stand(
-                    part.account.name(),
-                    state,
-                    &part.policy,
-                    now,
-                    &mut standings,
-                );
+                let (name, ended) = (part.account.name(), part.account.ended());
+                stand(name, state, &part.policy, ended, now, &mut standings);
             }
         }
         standings
@@ -248,11 +243,12 @@ pub(super) fn stand(
     name: &str,
     state: &super::state::State,
     policy: &Policy,
+    ended: u32,
     now: u64,
     standings: &mut Vec<Standing>,
 ) {
     let account: Arc<str> = name.into();
-    state.stand(policy, now, |one| {
+    state.stand(policy, ended, now, |one| {
         standings.push(Standing {
             account: Arc::clone(&account),
             limit: one.limit,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::flow::Flow;
-use super::log::{self, DAY, HOUR, NONE, Splice};
+use super::log::{self, Change, DAY, HOUR, Log, NO_SLOT, NONE, Slot, TokenLog};
 use super::policy::{LimitName, Policy};
 
 pub(super) const SECOND_NS: u64 = 1_000_000_000;
@@ -48,39 +48,52 @@ pub(super) struct Marks {
 }
 
 /// What is used of an account.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     /// The latest instant at which something was counted.
     clock: u64,
     second: Flow,
     minute: Flow,
+    hour_last: u64,
+    day_last: u64,
+    tokens_last: Slot,
     tokens_used: u64,
     hour_used: u32,
     day_used: u32,
+    /// How many leases were ever given, round and round; the account knows how many have ended.
     leases: u32,
     hour_words: u16,
     day_words: u16,
-    /// The logs of the hour, of the day and of tokens, one behind the other.
+    /// What is older in the logs of the hour, of the day and of tokens, one behind the other.
     words: Option<Arc<[u64]>>,
 }
 
 /// What still counts at an instant.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Live<'state> {
-    hour: &'state [u64],
-    day: &'state [u64],
-    tokens: &'state [u64],
+    hour: Log<'state>,
+    day: Log<'state>,
+    tokens: TokenLog<'state>,
     hour_used: u32,
     day_used: u32,
     tokens_used: u64,
 }
 
-/// Changes of the logs, as they are at an instant.
-#[derive(Default)]
-struct Edits {
-    hour: Splice,
-    day: Splice,
-    tokens: Splice,
+/// What becomes of the logs.
+struct Changes {
+    hour: Change<u64>,
+    day: Change<u64>,
+    tokens: Change<Slot>,
+}
+
+impl Live<'_> {
+    fn unchanged(&self) -> Changes {
+        Changes {
+            hour: self.hour.unchanged(),
+            day: self.day.unchanged(),
+            tokens: self.tokens.unchanged(),
+        }
+    }
 }
 
 impl State {
@@ -88,80 +101,119 @@ impl State {
     pub(super) fn since(clock: u64) -> Self {
         Self {
             clock,
-            ..Self::default()
+            second: Flow::default(),
+            minute: Flow::default(),
+            hour_last: NONE,
+            day_last: NONE,
+            tokens_last: NO_SLOT,
+            tokens_used: 0,
+            hour_used: 0,
+            day_used: 0,
+            leases: 0,
+            hour_words: 0,
+            day_words: 0,
+            words: None,
         }
     }
 
     /// The instant that now is: a clock that goes back stands still.
-    pub(super) fn now(&self, now: u64) -> u64 {
+    fn now(&self, now: u64) -> u64 {
         now.max(self.clock)
+    }
+
+    /// How many leases are under way, of which so many have ended.
+    fn under_way(&self, ended: u32) -> u32 {
+        self.leases.wrapping_sub(ended)
     }
 
     /// What still counts at an instant that is not before the clock.
     fn live(&self, now: u64) -> Live<'_> {
-        let Some(words) = &self.words else {
-            return Live::default();
-        };
+        let words = self.words.as_deref().unwrap_or_default();
         let (hour, rest) = words.split_at(usize::from(self.hour_words).min(words.len()));
         let (day, tokens) = rest.split_at(usize::from(self.day_words).min(rest.len()));
-        let (hour_gone, hour_less) = log::expired(hour, &HOUR, now);
-        let (day_gone, day_less) = log::expired(day, &DAY, now);
-        let (tokens_gone, tokens_less) = log::expired_tokens(tokens, now);
+        let hour = Log {
+            older: hour,
+            last: self.hour_last,
+        };
+        let day = Log {
+            older: day,
+            last: self.day_last,
+        };
+        let tokens = TokenLog {
+            older: tokens,
+            last: self.tokens_last,
+        };
+        let (hour, hour_gone) = hour.at(&HOUR, now);
+        let (day, day_gone) = day.at(&DAY, now);
+        let (tokens, tokens_gone) = tokens.at(now);
         Live {
-            hour: hour.get(hour_gone..).unwrap_or_default(),
-            day: day.get(day_gone..).unwrap_or_default(),
-            tokens: tokens.get(tokens_gone..).unwrap_or_default(),
-            hour_used: less(self.hour_used, hour_less),
-            day_used: less(self.day_used, day_less),
-            tokens_used: self.tokens_used.saturating_sub(tokens_less),
+            hour,
+            day,
+            tokens,
+            hour_used: less(self.hour_used, hour_gone),
+            day_used: less(self.day_used, day_gone),
+            tokens_used: self.tokens_used.saturating_sub(tokens_gone),
         }
     }
 
     /// The same, with these logs.
-    fn with(&self, now: u64, live: &Live<'_>, edits: &Edits) -> Self {
+    fn with(&self, now: u64, live: &Live<'_>, changes: &Changes) -> Self {
         let (hour, day, tokens) = (
-            edits.hour.cut(live.hour),
-            edits.day.cut(live.day),
-            edits.tokens.cut(live.tokens),
+            &changes.hour.older,
+            &changes.day.older,
+            &changes.tokens.older,
         );
-        let kept = live.hour.len() + live.day.len() + live.tokens.len();
         let had = self.words.as_ref().map_or(0, |words| words.len());
-        let untouched = edits.hour.is_none() && edits.day.is_none() && edits.tokens.is_none();
-        let words = if untouched && kept == had {
-            self.words.clone()
-        } else {
-            let all = (hour.0.iter().chain(hour.1).chain(hour.2))
-                .chain(day.0.iter().chain(day.1).chain(day.2))
-                .chain(tokens.0.iter().chain(tokens.1).chain(tokens.2))
-                .copied();
-            let some = all.size_hint().0 > 0;
-            some.then(|| all.collect())
-        };
-        let words_of = |log: (&[u64], &[u64], &[u64])| {
-            // A log has a few hundred words at most.
-            u16::try_from(log.0.len() + log.1.len() + log.2.len()).unwrap_or(u16::MAX)
-        };
-        Self {
+        let kept = live.hour.older.len() + live.day.older.len() + live.tokens.older.len();
+        let mut next = Self {
             clock: now,
             second: self.second,
             minute: self.minute,
+            hour_last: changes.hour.last,
+            day_last: changes.day.last,
+            tokens_last: changes.tokens.last,
             tokens_used: live.tokens_used,
             hour_used: live.hour_used,
             day_used: live.day_used,
             leases: self.leases,
-            hour_words: words_of(hour),
-            day_words: words_of(day),
-            words,
+            hour_words: self.hour_words,
+            day_words: self.day_words,
+            words: None,
+        };
+        if kept == had && hour.is_none() && day.is_none() && tokens.is_none() {
+            next.words.clone_from(&self.words);
+            return next;
         }
+        let hour = hour.cut(live.hour.older);
+        let day = day.cut(live.day.older);
+        let tokens = tokens.cut(live.tokens.older);
+        let all = (hour.0.iter().chain(hour.1).chain(hour.2))
+            .chain(day.0.iter().chain(day.1).chain(day.2))
+            .chain(tokens.0.iter().chain(tokens.1).chain(tokens.2))
+            .copied();
+        let some = all.size_hint().0 > 0;
+        next.words = some.then(|| all.collect());
+        // A log has a few hundred words at most.
+        let words_of = |log: (&[u64], &[u64], &[u64])| {
+            u16::try_from(log.0.len() + log.1.len() + log.2.len()).unwrap_or(u16::MAX)
+        };
+        next.hour_words = words_of(hour);
+        next.day_words = words_of(day);
+        next
     }
 
     /// What it is after one more request, unless a limit refuses it.
-    pub(super) fn admit(&self, policy: &Policy, tokens: u64, now: u64) -> Option<(Self, Marks)> {
+    pub(super) fn admit(
+        &self,
+        policy: &Policy,
+        ended: u32,
+        tokens: u64,
+        now: u64,
+    ) -> Option<(Self, Marks)> {
         let now = self.now(now);
-        let live = self.live(now);
-        let mut edits = Edits::default();
+        let mut live = self.live(now);
+        let mut changes = live.unchanged();
         let (mut second, mut minute, mut leases) = (self.second, self.minute, self.leases);
-        let mut counted = live;
         let mut marks = Marks {
             hour: NONE,
             day: NONE,
@@ -177,36 +229,32 @@ impl State {
             if live.hour_used >= limit {
                 return None;
             }
-            (edits.hour, marks.hour) = log::add(live.hour, &HOUR, limit, now);
-            counted.hour_used += 1;
+            (changes.hour, marks.hour) = live.hour.add(&HOUR, limit, now);
+            live.hour_used += 1;
         }
         if let Some(limit) = policy.day {
             if live.day_used >= limit {
                 return None;
             }
-            (edits.day, marks.day) = log::add(live.day, &DAY, limit, now);
-            counted.day_used += 1;
+            (changes.day, marks.day) = live.day.add(&DAY, limit, now);
+            live.day_used += 1;
         }
         if let Some(limit) = policy.tokens {
             if limit == 0 || live.tokens_used.saturating_add(tokens) > limit {
                 return None;
             }
             marks.tokens = log::token_slot(now);
-            (edits.tokens, _, _) = log::shift_tokens(live.tokens, marks.tokens, tokens, 0);
-            counted.tokens_used += tokens;
+            (changes.tokens, _, _) = live.tokens.shift(marks.tokens, tokens, 0);
+            live.tokens_used += tokens;
         }
         if let Some(limit) = policy.concurrent {
-            if leases >= limit {
+            if self.under_way(ended) >= limit {
                 return None;
             }
-            leases += 1;
+            leases = leases.wrapping_add(1);
         }
-        let next = Self {
-            second,
-            minute,
-            leases,
-            ..self.with(now, &counted, &edits)
-        };
+        let mut next = self.with(now, &live, &changes);
+        (next.second, next.minute, next.leases) = (second, minute, leases);
         Some((next, marks))
     }
 
@@ -214,6 +262,7 @@ impl State {
     pub(super) fn full(
         &self,
         policy: &Policy,
+        ended: u32,
         tokens: u64,
         given: u64,
         mut seen: impl FnMut(Full),
@@ -251,7 +300,7 @@ impl State {
             ),
             (LimitName::PerDay, policy.day, live.day_used, live.day, DAY),
         ];
-        for (name, limit, used, words, window) in logs {
+        for (name, limit, used, log, window) in logs {
             let Some(limit) = limit.filter(|&limit| used >= limit) else {
                 continue;
             };
@@ -259,14 +308,17 @@ impl State {
             let wait = if limit == 0 {
                 Wait::Never
             } else {
-                Wait::For(log::free(words, &window, u64::from(used), limit) - given)
+                Wait::For(log.free(&window, u64::from(used), limit) - given)
             };
             see(name, limit, 1, wait);
         }
         if let Some(full) = self.full_of_tokens(policy, tokens, given) {
             see(full.limit, full.allowed, full.requested, full.wait);
         }
-        if let Some(limit) = policy.concurrent.filter(|&limit| self.leases >= limit) {
+        if let Some(limit) = policy
+            .concurrent
+            .filter(|&limit| self.under_way(ended) >= limit)
+        {
             let wait = if limit == 0 { Wait::Never } else { Wait::Lease };
             see(LimitName::Concurrent, u64::from(limit), 1, wait);
         }
@@ -284,7 +336,7 @@ impl State {
             wait: if limit == 0 || tokens > limit {
                 Wait::Never
             } else {
-                let free = log::free_tokens(live.tokens, live.tokens_used, tokens, limit);
+                let free = live.tokens.free(live.tokens_used, tokens, limit);
                 Wait::For(free - given)
             },
         })
@@ -299,69 +351,53 @@ impl State {
             return None;
         }
         let end = log::token_slot(now);
-        let (splice, _, _) = log::shift_tokens(live.tokens, end, tokens, 0);
-        let edits = Edits {
-            tokens: splice,
-            ..Edits::default()
-        };
-        let words = live;
+        let mut changes = live.unchanged();
+        (changes.tokens, _, _) = live.tokens.shift(end, tokens, 0);
         live.tokens_used += tokens;
-        Some((
-            self.with(
-                now,
-                &Live {
-                    tokens: words.tokens,
-                    ..live
-                },
-                &edits,
-            ),
-            end,
-        ))
+        Some((self.with(now, &live, &changes), end))
     }
 
     /// What it is with `more` tokens in a slot and `less` fewer, if that still counts.
     pub(super) fn correct(&self, end: u64, more: u64, less: u64, now: u64) -> Self {
         let now = self.now(now);
         let mut live = self.live(now);
-        let mut edits = Edits::default();
+        let mut changes = live.unchanged();
         if log::counts(end, now) {
-            let (splice, added, taken) = log::shift_tokens(live.tokens, end, more, less);
-            edits.tokens = splice;
-            live.tokens_used = live.tokens_used.saturating_add(added).saturating_sub(taken);
+            let (change, added, taken) = live.tokens.shift(end, more, less);
+            changes.tokens = change;
+            live.tokens_used = (live.tokens_used.saturating_add(added)).saturating_sub(taken);
         }
-        self.with(now, &live, &edits)
+        self.with(now, &live, &changes)
     }
 
     /// What it is without a request's place in the hour and the day.
     pub(super) fn take_back(&self, marks: Marks, now: u64) -> Self {
         let now = self.now(now);
         let mut live = self.live(now);
-        let mut edits = Edits::default();
+        let mut changes = live.unchanged();
         if marks.hour != NONE
-            && let Some(splice) = log::take_back(live.hour, marks.hour)
+            && let Some(change) = live.hour.take_back(marks.hour)
         {
-            edits.hour = splice;
+            changes.hour = change;
             live.hour_used = live.hour_used.saturating_sub(1);
         }
         if marks.day != NONE
-            && let Some(splice) = log::take_back(live.day, marks.day)
+            && let Some(change) = live.day.take_back(marks.day)
         {
-            edits.day = splice;
+            changes.day = change;
             live.day_used = live.day_used.saturating_sub(1);
         }
-        self.with(now, &live, &edits)
-    }
-
-    /// What it is with one lease less.
-    pub(super) fn end_lease(&self) -> Self {
-        Self {
-            leases: self.leases.saturating_sub(1),
-            ..self.clone()
-        }
+        self.with(now, &live, &changes)
     }
 
     /// How each limit stands.
-    pub(super) fn stand(&self, policy: &Policy, given: u64, mut seen: impl FnMut(Stand)) {
+    pub(super) fn stand(
+        &self,
+        policy: &Policy,
+        ended: u32,
+        given: u64,
+        mut seen: impl FnMut(Stand),
+    ) {
         let now = self.now(given);
         let live = self.live(now);
         let mut see = |limit, allowed, remaining, until: Option<u64>| {
@@ -388,13 +424,13 @@ impl State {
                 LimitName::PerHour,
                 policy.hour,
                 live.hour_used,
-                log::last(live.hour, &HOUR),
+                live.hour.until(&HOUR),
             ),
             (
                 LimitName::PerDay,
                 policy.day,
                 live.day_used,
-                log::last(live.day, &DAY),
+                live.day.until(&DAY),
             ),
         ];
         for (name, limit, used, until) in logs {
@@ -404,11 +440,11 @@ impl State {
         }
         if let Some(limit) = policy.tokens {
             let remaining = limit.saturating_sub(live.tokens_used);
-            let until = log::last_tokens(live.tokens);
+            let until = live.tokens.until();
             see(LimitName::TokensPerMinute, limit, remaining, Some(until));
         }
         if let Some(limit) = policy.concurrent {
-            let remaining = limit.saturating_sub(self.leases);
+            let remaining = limit.saturating_sub(self.under_way(ended));
             see(
                 LimitName::Concurrent,
                 u64::from(limit),
@@ -419,10 +455,10 @@ impl State {
     }
 
     /// Whether nothing of it is used any more.
-    pub(super) fn is_idle(&self, now: u64) -> bool {
+    pub(super) fn is_idle(&self, ended: u32, now: u64) -> bool {
         let now = self.now(now);
         let live = self.live(now);
-        self.leases == 0
+        self.under_way(ended) == 0
             && self.second.until() <= now
             && self.minute.until() <= now
             && live.hour.is_empty()

@@ -1,14 +1,16 @@
 //! What threads share, in one place, so that loom can take over all of it.
 
 #[cfg(not(loom))]
-pub(super) use self::real::{AtomicBool, AtomicU8, AtomicU64, Cell, Ordering};
+pub(super) use self::real::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Cell, Ordering};
 
 #[cfg(loom)]
-pub(super) use self::modelled::{AtomicBool, AtomicU8, AtomicU64, Cell, Ordering};
+pub(super) use self::modelled::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Cell, Ordering};
 
 #[cfg(not(loom))]
 mod real {
-    pub(in crate::limits) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+    pub(in crate::limits) use std::sync::atomic::{
+        AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering,
+    };
 
     use std::sync::Arc;
 
@@ -38,7 +40,9 @@ mod modelled {
     use std::mem;
     use std::sync::{Arc, PoisonError};
 
-    pub(in crate::limits) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+    pub(in crate::limits) use loom::sync::atomic::{
+        AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering,
+    };
 
     /// The crate that does this without a lock is not known to loom.
     pub(in crate::limits) struct Cell<T>(loom::sync::Mutex<Arc<T>>);
