@@ -498,6 +498,21 @@ def test_a_cancelled_waiter_leaves_at_once_and_lets_the_next_one_pass() -> None:
     asyncio.run(main())
 
 
+def test_a_users_next_request_does_not_wait_for_one_that_left() -> None:
+    async def main() -> None:
+        scene = Scene()
+        scene.fill(("user:a", A_HUNDRED_TOKENS), tokens=50)
+        large = await scene.come("large", user("a", own=A_HUNDRED_TOKENS), 60)
+        await scene.come("small", user("a", own=A_HUNDRED_TOKENS), 40)
+        assert scene.passed == []
+        large.cancel()
+        await settle()
+        assert scene.passed == ["small"]
+        await scene.end()
+
+    asyncio.run(main())
+
+
 def test_what_was_granted_as_it_was_cancelled_goes_to_the_next() -> None:
     async def main() -> None:
         scene = Scene()
