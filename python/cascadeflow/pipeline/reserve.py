@@ -61,11 +61,16 @@ class _Step:
     """The largest `max_tokens` on this rung; `None` leaves it."""
 
 
-async def reserve(run: Run, tracker: CostTracker) -> None:
+async def reserve(run: Run, tracker: CostTracker, *, tentative: bool = False) -> None:
     """Holds the money of a run, and lowers its plan where the budget says so.
 
     Afterwards `run.purse`, `run.plan`, `run.output_cap` … and `run.budget_action` stand; with
     `run.cached` set, the answer is that one and nothing may be asked.
+
+    Args:
+        run: whose money.
+        tracker: who holds it.
+        tentative: a refusal is not the last word: it alerts nobody, which is the caller's to do.
 
     Raises:
         BudgetExceededError: the request does not fit, in any way that its mode allows.
@@ -78,10 +83,11 @@ async def reserve(run: Run, tracker: CostTracker) -> None:
         try:
             await _descend(run, tracker, reckoner)
         except BudgetExceededError as error:
-            tracker.announce(error)
+            if not tentative:
+                tracker.announce(error)
             raise
     else:
-        await _fill(run, tracker, reckoner, _Step(run.plan, "none"))
+        await _fill(run, tracker, reckoner, _Step(run.plan, "none"), tentative=tentative)
 
 
 async def _descend(run: Run, tracker: CostTracker, reckoner: Reckoner) -> None:
@@ -170,12 +176,14 @@ async def _fits(
     return True
 
 
-async def _fill(run: Run, tracker: CostTracker, reckoner: Reckoner, step: _Step) -> None:
+async def _fill(
+    run: Run, tracker: CostTracker, reckoner: Reckoner, step: _Step, *, tentative: bool = False
+) -> None:
     """Holds what a rung can cost, and makes its plan the run's."""
     plan = step.plan
     planned = {model.id: reckoner.worst(model, step.output) for model in _first(plan)}
     try:
-        reservation = await _hold(run, tracker, planned)
+        reservation = await _hold(run, tracker, planned, tentative=tentative)
     except InvalidRequestError:
         if tracker.enforces:
             raise
@@ -183,6 +191,8 @@ async def _fill(run: Run, tracker: CostTracker, reckoner: Reckoner, step: _Step)
         reckoner.unknown.update(planned)
         planned = dict.fromkeys(planned, 0)
         reservation = await _hold(run, tracker, planned)
+    if tentative:
+        reservation.confirm()
     run.plan = plan
     run.budget_action = step.action
     run.output_default, run.output_cap = reckoner.default_output, step.output
@@ -224,14 +234,16 @@ async def reserve_step(run: Run, plan: Plan) -> Plan | None:
     return None
 
 
-async def _hold(run: Run, tracker: CostTracker, planned: dict[str, int]) -> Reservation:
+async def _hold(
+    run: Run, tracker: CostTracker, planned: dict[str, int], *, tentative: bool = False
+) -> Reservation:
     return await tracker.reserve(
         run.spender,
         list(planned.items()),
         request_id=run.request_id,
         at=run.created,
         force=not tracker.enforces,
-        tentative=tracker.mode == "degrade",  # a lower rung may follow
+        tentative=tentative or tracker.mode == "degrade",  # a lower rung may follow
     )
 
 

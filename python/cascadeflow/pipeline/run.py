@@ -336,7 +336,7 @@ class Run:
 
     def _waits_for(self) -> str:
         if self.engine.tiers is None or self.entry is not None:
-            return "the budget's store"
+            return "the money of its budget"
         return "its user's tier" if self.member is None else "its turn under the rate limits"
 
     def leave(self, *, under_way: bool = False) -> None:
@@ -479,8 +479,6 @@ class Run:
             return None
         again = self.purse.outcome is not None
         outcome = self.purse.close()
-        if self.engine.till is not None and not again:
-            self.engine.till.returned()
         if self.heard and not again:
             for standing, state in outcome.crossed:
                 self.tell(

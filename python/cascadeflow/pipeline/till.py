@@ -1,137 +1,260 @@
 """Waiting for money that others hold: what a request holds is a worst case, and most comes back.
 
 A request whose tier waits (`on_limit="wait"`) and that would fit its budgets if what others hold
-came back is not refused: it waits until a request of this tracker ends. Who waits for the same
-account is served in the order of coming, and nobody who waits too overtakes; requests of tiers that
-do not wait are not held back by those that do.
+came back, or once a period ends, is not refused: it waits, for an account at a time, and tries
+again when money comes back to that account or its period is over. Those who wait pass in the order
+in which they came, as far as they need the same account; requests of tiers that do not wait are
+not held back by them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import threading
 import weakref
-from collections import deque
-from typing import TYPE_CHECKING, Final
+from collections import OrderedDict, deque
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cascadeflow.budgets.accounts import scopes_of
 from cascadeflow.errors import BudgetExceededError
+from cascadeflow.money import from_usd, to_usd
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.reserve import reserve
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from cascadeflow.budgets.books import Account
     from cascadeflow.budgets.tracker import CostTracker
     from cascadeflow.clock import Clock
     from cascadeflow.pipeline.run import Run
+    from cascadeflow.tiers.config import TierConfig
+    from cascadeflow.tiers.gate import Entry
 
 __all__ = ["Till", "reserve_in_turn", "till_of"]
 
+_FAR_OFF: Final = 1e9
+"""Seconds: thirty years, which a calendar can still add."""
+
+_INSTANT: Final = 1e-9
+"""Seconds: what a sum of floats may be short of a moment."""
+
 
 class _Place:
-    """A request that waits, and the account it waits for."""
+    """A request that waits.
 
-    __slots__ = ("account", "future", "loop", "tried")
+    Attributes:
+        number: how many came before it.
+        account: whose money it waits for; `None` while it waits for none.
+        called: whether it may fit since it was refused last.
+    """
 
-    def __init__(self, account: str, tried: int) -> None:
-        self.account = account
-        self.tried = tried  # which return of money it knew when it was refused last
+    __slots__ = ("account", "called", "future", "loop", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.account: str | None = None
+        self.called = False
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[None] | None = None
 
 
+_Line: TypeAlias = "OrderedDict[_Place, None]"
+"""Who waits for one account's money, in the order of their numbers; never empty."""
+
+_News: TypeAlias = "_Place | tuple[str, ...] | None"
+"""Who left, which accounts money came back to, or that it may be any."""
+
+
 class Till:
-    """Who waits for one tracker's money. Serves any number of threads and event loops."""
+    """Who waits for one tracker's money. Serves any number of threads and event loops.
+
+    The lock is held for single steps, never while anybody waits. Whoever brings money back or
+    leaves must not block, for a garbage collection may make it do so in the midst of a step: it
+    leaves a note instead, and whoever holds the lock reads the notes afterwards.
+    """
 
     def __init__(self) -> None:
-        self.returns = 0
-        """How often money came back."""
+        self._numbers = itertools.count()
         self.renew()
 
     def renew(self) -> None:
         """Begins with nobody waiting: at the start, and in a forked child."""
         self._lock = threading.Lock()
-        self._lines: dict[str, deque[_Place]] = {}
+        self._lines: dict[str, _Line] = {}
+        self._news: deque[_News] = deque()
+        self._waiting = 0
 
-    def returned(self) -> None:
-        """Money came back: the first in each line tries again."""
+    def __len__(self) -> int:
+        """How many wait."""
+        return self._waiting
+
+    # Coming and going
+
+    def arrive(self) -> _Place:
+        """Gives the next place in the order of coming; nobody waits in it yet."""
+        return _Place(next(self._numbers))
+
+    def ahead(self, place: _Place, accounts: Collection[str]) -> str | None:
+        """Gives one of these accounts that somebody who came before waits for."""
         if not self._lines:
-            self.returns += 1
+            return None
+        with self._lock:
+            found = None
+            for account in accounts:
+                first = self._first(account)
+                if first is not None and first.number < place.number:
+                    found = account
+                    break
+        self._read()
+        return found
+
+    def wait_for(self, place: _Place, account: str) -> None:
+        """Puts a place into an account's line, and takes it out of another one's.
+
+        Who comes to be the first of a line may try at once: what comes back while nobody waits for
+        it is told to nobody.
+        """
+        if place.account == account:
             return
         with self._lock:
-            self.returns += 1
-            for line in list(self._lines.values()):
-                self._call_first(line)
-
-    def closed_to(self, accounts: set[str]) -> str | None:
-        """Gives one of these accounts that somebody waits for."""
-        return next((each for each in self._lines if each in accounts), None)
-
-    def join(self, account: str, tried: int) -> _Place:
-        """Takes the last place in an account's line.
-
-        Args:
-            account: whose money is waited for.
-            tried: `returns` before the request was refused; -1 if it was not tried yet.
-        """
-        place = _Place(account, tried)
-        with self._lock:
-            self._lines.setdefault(account, deque()).append(place)
-        return place
-
-    def move(self, place: _Place, account: str, tried: int) -> None:
-        """Notes a refusal: another account may be short now, and its line is then joined."""
-        with self._lock:
-            place.tried = tried
-            if account != place.account:
-                self._remove(place)
-                place.account = account
-                self._lines.setdefault(account, deque()).append(place)
+            self._remove(place)
+            place.account = account
+            line = self._lines.setdefault(account, OrderedDict())
+            last = next(reversed(line), place)
+            line[place] = None
+            if last.number > place.number:
+                for other in [each for each in line if each.number > place.number]:
+                    line.move_to_end(other)
+            self._waiting += 1
+            place.called = self._first(account) is place
+        self._read()
 
     def leave(self, place: _Place) -> None:
-        """Ends a wait: who is first now tries."""
-        with self._lock:
-            self._remove(place)
+        """Ends a wait: who comes next may try. Never blocks."""
+        if place.account is not None:
+            self._news.append(place)
+            self._read()
 
-    async def turn(self, place: _Place, clock: Clock, seconds: float) -> bool:
-        """Waits until a place may try again; `False` when the time was up before."""
+    def returned(self, accounts: Collection[Account] | None = None) -> None:
+        """Money came back: whoever is first in line for it may try. Never blocks.
+
+        Args:
+            accounts: to which; without them, to any.
+        """
+        # Who joins a line after this look tries after it too, and finds the money.
+        if self._lines:
+            back = None if accounts is None else tuple([str(each.scope) for each in accounts])
+            self._news.append(back)
+            self._read()
+
+    # Waiting
+
+    def take_turn(self, place: _Place, *, uncalled: bool) -> bool:
+        """Whether a place is the first of its line and may try now.
+
+        Args:
+            place: whose.
+            uncalled: it may, even if nothing came back since it tried last.
+        """
         with self._lock:
-            if self._is_next(place):
-                return True
-            place.future = place.loop.create_future()
+            account = place.account
+            first = account is not None and self._first(account) is place
+            called = place.called
+            place.called = False  # who is not the first is called when that changes
+        self._read()
+        return first and (called or uncalled)
+
+    async def pause(self, place: _Place, clock: Clock, seconds: float) -> None:
+        """Waits until a place may try, so many seconds at most."""
+        with self._lock:
+            if place.called:
+                return  # in this very moment
+            future = place.future = place.loop.create_future()
+        self._read()
         alarm = asyncio.ensure_future(clock.sleep(seconds))
         try:
-            await asyncio.wait({place.future, alarm}, return_when=asyncio.FIRST_COMPLETED)
-            return place.future.done()
+            await asyncio.wait({future, alarm}, return_when=asyncio.FIRST_COMPLETED)
+            if alarm.done():
+                alarm.result()
         finally:
-            alarm.cancel()
             place.future = None
+            alarm.cancel()
 
-    def _is_next(self, place: _Place) -> bool:
-        return self._lines[place.account][0] is place and place.tried < self.returns
+    # One step; whoever calls holds the lock
+
+    def _read(self) -> None:
+        """Reads the notes, unless somebody else is about to. Called without the lock."""
+        while self._news and self._lock.acquire(blocking=False):
+            try:
+                while self._news:
+                    self._heed(self._news.popleft())
+            finally:
+                self._lock.release()
+
+    def _heed(self, news: _News) -> None:
+        if isinstance(news, _Place):
+            self._remove(news)
+            return
+        for account in list(self._lines) if news is None else news:
+            self._call(account)
 
     def _remove(self, place: _Place) -> None:
-        line = self._lines[place.account]
-        first = line[0] is place
-        line.remove(place)
+        account, place.account = place.account, None
+        line = None if account is None else self._lines.get(account)
+        if account is None or line is None or place not in line:
+            return  # its loop was closed, or this process was forked
+        before = itertools.takewhile(lambda each: each is not place, line)
+        was_first = not any(each.loop.is_running() for each in before)
+        self._drop(account, line, place)
+        if was_first:
+            self._call(account)
+
+    def _drop(self, account: str, line: _Line, place: _Place) -> None:
+        del line[place]
+        self._waiting -= 1
         if not line:
-            del self._lines[place.account]
-        elif first:
-            line[0].tried = -1  # it was behind another one, and may fit
-            self._call_first(line)
+            del self._lines[account]
 
-    def _call_first(self, line: deque[_Place]) -> None:
-        while line:
-            place = line[0]
-            if not place.loop.is_closed():
-                future = place.future
-                if future is not None and place.tried < self.returns:
-                    place.loop.call_soon_threadsafe(_wake, future)
-                return
-            line.popleft()  # its loop is gone, and its request with it
+    def _first(self, account: str) -> _Place | None:
+        """Whose turn is next: the first whose loop can take it."""
+        line = self._lines.get(account, ())
+        return next((place for place in line if place.loop.is_running()), None)
+
+    def _call(self, account: str) -> None:
+        """Tells the first in line to try, and those before it, should their loops run again."""
+        line = self._lines.get(account)
+        if line is None:
+            return
+        gone = []
+        for place in line:
+            if place.loop.is_closed():
+                gone.append(place)
+                continue
+            place.called = True
+            _wake(place)
+            if place.loop.is_running():
+                break
+        for place in gone:
+            self._drop(account, line, place)
 
 
-def _wake(future: asyncio.Future[None]) -> None:
+def _wake(place: _Place) -> None:
+    future = place.future
+    if future is None:
+        return  # it is not waiting just now, and looks before it does
+    try:
+        place.loop.call_soon_threadsafe(_resolve, future)
+    except RuntimeError:
+        if not place.loop.is_closed():
+            raise
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
 
@@ -150,7 +273,11 @@ if hasattr(os, "register_at_fork"):
 
 def till_of(tracker: CostTracker) -> Till:
     """Gives the tracker's till; agents that share a tracker share it."""
-    return _tills.setdefault(tracker, Till())
+    till = _tills.get(tracker)
+    if till is None:
+        till = _tills.setdefault(tracker, Till())
+        tracker.on_return(till.returned)
+    return till
 
 
 async def reserve_in_turn(run: Run, tracker: CostTracker, till: Till) -> None:
@@ -164,66 +291,190 @@ async def reserve_in_turn(run: Run, tracker: CostTracker, till: Till) -> None:
     if member is None or entry is None or member.tier.on_limit != "wait" or not tracker.enforces:
         await reserve(run, tracker)
         return
-    seen = till.returns
-    refusal: BudgetExceededError | None = None
-    account = till.closed_to({str(scope) for scope in scopes_of(run.spender)})
-    if account is None:
-        try:
-            await reserve(run, tracker)
-        except BudgetExceededError as error:
-            if not _may_fit(error):
-                raise
-            refusal, account = error, _account(error)
-        else:
-            return
-    place = till.join(account, -1 if refusal is None else seen)
-    clock = run.engine.clock
-    began = clock.monotonic()
+    wait = _Wait(run, tracker, till, member.tier, entry)
     try:
+        await wait.until_held()
+    except BudgetExceededError as error:
+        tracker.announce(error)
+        raise
+    finally:
+        wait.end()
+
+
+class _Wait:
+    """One request at the till."""
+
+    def __init__(
+        self, run: Run, tracker: CostTracker, till: Till, tier: TierConfig, entry: Entry
+    ) -> None:
+        self._run = run
+        self._tracker = tracker
+        self._till = till
+        self._tier = tier
+        self._entry = entry
+        self._clock = run.engine.clock
+        self._place = till.arrive()
+        self._until = self._clock.monotonic() + tier.max_wait - entry.waited_ms / 1000
+        self._began: float | None = None  # when it joined a line
+        self._models = [model.id for model in (*run.plan.drafters[:1], run.plan.verifiers[0])]
+        self._accounts: list[str] | None = None  # those that it needs
+        self._short = ""  # the account that it has to wait for
+        self._refusal: BudgetExceededError | None = None
+        self._try_at: datetime | None = None  # when a period ends that has no room for it
+
+    async def until_held(self) -> None:
+        """Returns once the money is held.
+
+        Raises:
+            BudgetExceededError: that does not come to be in time.
+        """
+        if await self._hold():
+            return
+        tiers, till, place = self._run.engine.tiers, self._till, self._place
+        if tiers is not None and len(till) >= tiers.queue_size:
+            raise self._noted(f"as many wait as may: {tiers.queue_size} (queue_size=)")
+        now = self._began = self._clock.monotonic()
+        till.wait_for(place, self._short)
+        told = False
+        while True:
+            late = now >= self._until - _INSTANT
+            due = self._try_at is not None and self._clock.now() >= self._try_at
+            if due:
+                self._try_at = None
+            if till.take_turn(place, uncalled=late or due) or late:
+                if self._is_behind() and not late:
+                    till.wait_for(place, self._short)
+                elif await self._hold():
+                    return
+                elif late:
+                    raise self._noted(f"it waited for its turn, {self._tier.max_wait:g} s in all")
+                else:
+                    till.wait_for(place, self._short)
+            else:
+                if not told:
+                    told = True
+                    self._tell()
+                await till.pause(place, self._clock, self._seconds(now))
+            now = self._clock.monotonic()
+
+    def end(self) -> None:
+        """Leaves, and notes how long it was there."""
+        if self._began is not None:
+            self._till.leave(self._place)
+            self._entry.waited_ms += (self._clock.monotonic() - self._began) * 1000
+
+    # Trying
+
+    async def _hold(self) -> bool:
+        """Tries to hold the money; what is lacking is noted.
+
+        It is tried although others are before it, to know whether waiting helps: what it then gets
+        it gives back.
+
+        Raises:
+            BudgetExceededError: waiting does not help.
+        """
+        run, plan = self._run, self._run.plan
+        behind = self._is_behind()
+        if self._entry.waited_ms or self._began is not None:
+            run.created = self._clock.now()  # another period may have begun, with other prices
+        try:
+            await reserve(run, self._tracker, tentative=True)
+        except BudgetExceededError as error:
+            self._refusal = error
+            self._short = _account(error)
+            if not self._may_fit(error):
+                raise
+            return False
+        self._refusal = self._try_at = None
+        purse = run.purse
+        if not behind or purse is None or not purse.held:
+            return True
+        purse.close()
+        run.purse, run.plan, run.budget_action = None, plan, "none"
+        self._refusal = self._others_first(purse.held)
+        return False
+
+    def _is_behind(self) -> bool:
+        """Whether somebody who came before waits for an account that it needs; which is noted."""
+        if not len(self._till):
+            return False
+        if self._accounts is None:
+            scopes = scopes_of(self._run.spender, self._models)
+            self._accounts = [str(scope) for scope in scopes]
+        account = self._till.ahead(self._place, self._accounts)
+        if account is not None:
+            self._short = account
+        return account is not None
+
+    def _may_fit(self, error: BudgetExceededError) -> bool:
+        """Whether it may come to fit in time: when others' money comes back, or a period ends."""
+        if error.permanent:
+            return False
+        now = self._clock.now()
+        left = max(0.0, self._until - self._clock.monotonic())
+        last = now + timedelta(seconds=min(_FAR_OFF, left))
+        requested = from_usd(error.requested)
+        ends = []
+        models = [error.name] if error.scope == "model" else []
+        for each in self._tracker.standings(self._run.spender, models):
+            limit = each.limit
+            if limit is None or each.spent + each.held + requested <= limit:
+                continue
+            end = each.resets_at if each.resets_at is not None and each.resets_at > now else None
+            if requested > limit or (
+                each.spent + requested > limit and (end is None or end > last)
+            ):
+                return False
+            if end is not None:
+                ends.append(end)
+        self._try_at = min(ends, default=None)
+        return True
+
+    def _seconds(self, now: float) -> float:
+        """How long to wait until there is something to look at, whatever others do."""
+        left = min(_FAR_OFF, self._until - now)
+        if self._try_at is None:
+            return left
+        return min(left, (self._try_at - self._clock.now()).total_seconds())
+
+    # Telling
+
+    def _tell(self) -> None:
+        run = self._run
         if run.heard:
             run.tell(
                 events.RequestQueued(
-                    request_id=run.request_id, tier=member.tier.name, limit=f"{account} budget"
+                    request_id=run.request_id, tier=self._tier.name, limit=f"{self._short} budget"
                 )
             )
-        until = began + member.tier.max_wait - entry.waited_ms / 1000
-        await _wait(run, tracker, till, place, refusal=refusal, until=until)
-    finally:
-        till.leave(place)
-        entry.waited_ms += (clock.monotonic() - began) * 1000
 
+    def _others_first(self, requested: int) -> BudgetExceededError:
+        """The refusal of a request that would fit, if others did not wait before it."""
+        account = self._short
+        standings = self._tracker.standings(self._run.spender, self._models)
+        full = [each for each in standings if str(each.scope) == account and each.limit is not None]
+        found = min(full, key=lambda each: each.remaining or 0, default=None)
+        kind, _, name = account.partition(":")
+        return BudgetExceededError(
+            f"this request would fit, but others wait before it for the budget of {account[:80]!r}:"
+            " raise that, or the tier's max_wait",
+            scope=kind,
+            name=name,
+            period="total" if found is None else found.period,
+            limit=to_usd(0 if found is None or found.limit is None else found.limit),
+            spent=to_usd(0 if found is None else found.spent),
+            held=to_usd(0 if found is None else found.held),
+            requested=to_usd(requested),
+            resets_at=None if found is None else found.resets_at,
+            permanent=False,
+        )
 
-async def _wait(
-    run: Run,
-    tracker: CostTracker,
-    till: Till,
-    place: _Place,
-    *,
-    refusal: BudgetExceededError | None,
-    until: float,
-) -> None:
-    """Tries whenever it is a place's turn, until the time is up."""
-    clock = run.engine.clock
-    while True:
-        left = until - clock.monotonic()
-        in_time = left > 0 and await till.turn(place, clock, left)
-        if not in_time and refusal is not None:
-            raise refusal
-        seen = till.returns
-        try:
-            await reserve(run, tracker)
-        except BudgetExceededError as error:
-            if not in_time or not _may_fit(error):
-                raise
-            refusal = error
-            till.move(place, _account(error), seen)
-        else:
-            return
-
-
-def _may_fit(error: BudgetExceededError) -> bool:
-    """Whether it would fit if what others hold came back."""
-    return not error.permanent and error.held > 0 and error.spent + error.requested <= error.limit
+    def _noted(self, why: str) -> BudgetExceededError:
+        """The last refusal, and why it stands."""
+        assert self._refusal is not None  # noqa: S101 - for mypy: what was not held was refused
+        self._refusal.add_note(why)
+        return self._refusal
 
 
 def _account(error: BudgetExceededError) -> str:

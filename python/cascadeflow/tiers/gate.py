@@ -183,7 +183,8 @@ class Tiers:
         self._rate_limits = rate_limits
         self._max_concurrency = max_concurrency
         self._own = policy_of(rate_limits, max_concurrency)
-        self._queue_size = checks.whole("queue_size", queue_size, 0)
+        self.queue_size = checks.whole("queue_size", queue_size, 0)
+        """How many requests may wait for their turn; and as many more for money."""
         self.counts_no_money = False  # said by an agent that has no tracker
         self._given_profiles = tuple(profiles or ())
         self._exceptions = resolver is not None or bool(profiles)
@@ -197,7 +198,7 @@ class Tiers:
     def _renew(self) -> None:
         """Begins with nothing counted: the leases that a forked child finds are its parent's."""
         self._limiter = RateLimiter()
-        self._queue = FairQueue(self._limiter, self._clock, size=self._queue_size)
+        self._queue = FairQueue(self._limiter, self._clock, size=self.queue_size)
         self._gates: dict[int, _Gate] = {}
         self._entered = 0
         self._evict_at = _EVICT_FROM
@@ -362,7 +363,7 @@ class Tiers:
                 error.refusal,
                 member,
                 self._limiter.standings(accounts, self._queue.now_ns()),
-                full=self._queue_size if isinstance(error, QueueFull) else None,
+                full=self.queue_size if isinstance(error, QueueFull) else None,
                 waited_ms=(self._clock.monotonic() - began) * 1000,
             ) from None
         waited_ms = (self._clock.monotonic() - began) * 1000
