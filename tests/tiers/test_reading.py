@@ -162,7 +162,7 @@ def test_what_a_preset_limits_can_be_lifted(lifted: Any) -> None:
     )
     assert within == TierConfig.free(
         rate_limits=RateLimits(per_minute=5, per_day=200, tokens_per_minute=20_000),
-        budget=BudgetConfig(monthly=1),
+        budget=replace(TierConfig.free().user_budget or BudgetConfig(total=0), daily=None),
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["PRESETS", "preset"]
 
 _FREE: Final[TierFields] = {
-    "budget": BudgetConfig(daily=Decimal("0.10"), monthly=Decimal(1)),
+    "budget": BudgetConfig(daily=Decimal("0.25"), monthly=Decimal("2.50")),
     "rate_limits": RateLimits(per_minute=5, per_hour=50, per_day=200, tokens_per_minute=20_000),
     "max_concurrency": 2,
     "max_tokens": 1_024,
