@@ -179,3 +179,24 @@ def test_what_is_assigned_is_dropped_with_accounts_that_the_store_keeps() -> Non
         assert set(made._budgets.assigned) == {"ann"}
         made.assign("u3", BudgetConfig(total=9))
         assert {s.period: s.spent for s in made.accounts("user:u3")} == {"day": CENT, "total": CENT}
+
+
+def test_a_limit_by_hand_alerts_of_an_idle_account_that_it_finds_spent() -> None:
+    heard: list[tuple[str, str]] = []
+    site = Site()
+    with site.tracker(
+        enforcement_mode="block",
+        global_budget=BudgetConfig(total=9),
+        alert_channels=[lambda alert: heard.append((str(alert.scope), alert.state))],
+    ) as made:
+        made.assign("ann", None)
+        hold(made, 50 * CENT, ANN).settle(paid(50 * CENT))
+        made.flush()
+        site.clock.advance(1_000)
+        now = site.clock.now()
+        bob = Spender(user_id="bob")
+        made.reserve_sync(bob, [(MODEL, 0)], request_id="r", at=now, force=True).release()
+        made.flush()
+        assert "user:ann" not in map(str, made._books.accounts)  # dropped: nobody used it
+        made.set_budget("user:ann", BudgetConfig(total="0.55"), **ME)
+    assert heard == [("user:ann", "warned"), ("user:ann", "degraded")]

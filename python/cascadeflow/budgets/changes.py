@@ -66,6 +66,11 @@ class Changes:
         """Sets every limit of a scope; see `CostTracker.set_budget`."""
         found = as_scope(scope)
         who, why = said(actor, "actor"), said(reason, "reason")
+        if self._writer is not None and found.name != "*":
+            # What the new limits are the first to reach is seen on an account that is open: one
+            # that is opened afterwards counts as reported. So it must not be dropped meanwhile.
+            self._writer.flush().result()
+            self.opened(found)
         old = self._budgets.amounts(found)
         new: dict[PeriodKind, int | None] = dict.fromkeys(old)
         if self._budgets.tiered and found.kind == "user" and found.name != "*":
