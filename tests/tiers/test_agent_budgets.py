@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from agent_world import QUESTION, World, ask, read
@@ -20,6 +20,9 @@ from cascadeflow import (
     UserProfile,
 )
 from cascadeflow.money import to_usd
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CALL = Decimal("0.0002")
 """What one answer of `small` costs: 100 tokens in, 50 out, at 1 and 2 US dollars a million."""
@@ -111,10 +114,9 @@ def test_a_tier_without_a_budget_runs_beside_one_that_has_one() -> None:
     assert len(world.asked) == 7
 
 
-def test_without_any_budget_no_tracker_is_made() -> None:
+def test_without_any_budget_nothing_is_held_and_nothing_changed() -> None:
     world = World(small=["small says"])
     agent = world.agent(tier_config={"free": TierConfig("free")})
-    assert agent.cost_tracker is None
     result = ask(agent, user_id="ann")
     assert result.budget.mode == "off"
     assert "max_completion_tokens" not in world.bodies[0]
@@ -261,6 +263,27 @@ def test_what_was_spent_in_one_tier_counts_in_the_periods_of_the_next() -> None:
     assert count_until_refused(agent, user_id="ann", user_tier="pro")[0] == 1
     world.clock.advance(31 * DAY)
     assert count_until_refused(agent, user_id="ann", user_tier="pro")[0] == 2
+
+
+def test_so_it_does_when_the_process_began_anew_in_between(tmp_path: Path) -> None:
+    world = World(small=["small says"])
+    config = {
+        "free": TierConfig("free", budget=BudgetConfig(daily=1)),
+        "pro": TierConfig("pro", budget=BudgetConfig(monthly=TWO_CALLS)),
+    }
+    counts = []
+    for tier, days in (("free", 1), ("pro", 40), ("pro", 0)):
+        tracker = CostTracker(
+            store=f"sqlite:///{tmp_path}/budgets.db", enforcement_mode="block", clock=world.clock
+        )
+        agent = world.agent(tier_config=config, cost_tracker=tracker)
+        if tier == "free":
+            ask(agent, user_id="ann", user_tier=tier, **SHORT)
+        else:
+            counts.append(count_until_refused(agent, user_id="ann", user_tier=tier)[0])
+        tracker.close()
+        world.clock.advance(days * DAY)
+    assert counts == [1, 2]
 
 
 def test_two_tiers_at_once_of_one_user_spend_one_account() -> None:

@@ -248,19 +248,24 @@ def test_a_models_own_smaller_limit_holds() -> None:
     assert world.bodies[0]["max_completion_tokens"] == 30
 
 
-def test_extra_that_states_more_is_refused_and_less_is_sent() -> None:
+@pytest.mark.parametrize("field", ["max_completion_tokens", "max_tokens", "n"])
+def test_extra_that_asks_for_more_than_the_tier_lets_is_refused_and_less_is_sent(
+    field: str,
+) -> None:
     world = World(small=["small says"])
     config = TierConfig("free", max_tokens=100, rate_limits=RateLimits(per_hour=5))
-    agent = world.agent(tier_config={"free": config})
-    for field in ("max_completion_tokens", "max_tokens"):
-        with pytest.raises(TierForbiddenError) as caught:
-            ask(agent, extra={field: 101}, user_id="u")
-        assert caught.value.what == "max_tokens"
-        assert caught.value.value == "101"
+    agent = world.agent(tier_config={"free": config, "pro": TierConfig("pro")})
+    with pytest.raises(TierForbiddenError) as caught:
+        ask(agent, extra={field: 101}, user_id="u")
+    assert (caught.value.what, caught.value.value) == ("max_tokens", "101")
     assert world.asked == []
-    result = ask(agent, extra={"max_completion_tokens": 40}, user_id="u")
-    assert world.bodies[0]["max_completion_tokens"] == 40
-    assert result.budget.max_tokens_sent == {"openai:small": 40}
+    assert ask(agent, extra={field: 101}, user_id="u", user_tier="pro").content
+    assert world.bodies[0][field] == 101
+    less = ask(agent, extra={"max_completion_tokens": 40}, user_id="v")
+    assert world.bodies[1]["max_completion_tokens"] == 40
+    assert less.budget.max_tokens_sent == {"openai:small": 40}
+    result = ask(agent, extra={"seed": 7}, user_id="u")
+    assert world.bodies[2]["max_completion_tokens"] == 100
     assert result.tier.headers["X-RateLimit-Remaining"] == "4"
 
 

@@ -341,6 +341,29 @@ def test_a_stream_whose_loop_is_gone_gives_its_place_back() -> None:
     assert ask(agent, user_id="u").content
 
 
+def test_who_waits_for_the_place_of_a_forgotten_stream_gets_it() -> None:
+    world = World(small=["small says at length"])
+    config = tiers_of(max_concurrency=1, on_limit="wait", max_wait=3600)
+    agent = world.agent(tier_config=config)
+    loop = asyncio.new_event_loop()
+    streams = [agent.stream(QUESTION, user_id="u", show_draft=True)]
+    loop.run_until_complete(anext(streams[0]))
+    loop.close()
+
+    async def main() -> None:
+        async with agent:
+            task = asyncio.create_task(agent.run(QUESTION, user_id="u"))
+            await until(lambda: "RequestQueued" in world.kinds())
+            assert not task.done()
+            streams.clear()
+            world.events.clear()
+            gc.collect()
+            await until(task.done)
+            assert task.result().tier.waited_ms == 0  # no time passed
+
+    asyncio.run(main())
+
+
 def test_a_hedged_request_has_one_place() -> None:
     world = World(small=["small says"], middle=["middle says"], big=["big says"])
     world.clock = ManualClock(autojump=True)

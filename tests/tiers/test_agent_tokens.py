@@ -120,6 +120,22 @@ def test_after_retry_after_it_passes() -> None:
     asyncio.run(main())
 
 
+def test_who_waits_for_tokens_passes_within_the_minute() -> None:
+    world = World(small=[{"text": "small says", "input_tokens": 10, "output_tokens": 990}])
+
+    async def main() -> None:
+        config = tier(on_limit="wait", max_wait=600)
+        async with world.agent(tier_config=config) as agent:
+            tasks = [asyncio.create_task(agent.run(QUESTION, user_id="u")) for _ in range(12)]
+            await world.clock.run_for(150)
+            waits = sorted([(await task).tier.waited_ms for task in tasks])
+            # Nine are reckoned at some 1,020 tokens each, and use 1,000: a tenth does not fit.
+            assert waits[:9] == [0] * 9
+            assert all(0 < wait <= 60_000 for wait in waits[9:])
+
+    asyncio.run(main())
+
+
 def test_a_request_larger_than_the_whole_limit_never_passes() -> None:
     world = World(small=["small says"])
     agent = world.agent(tier_config=tier(max_tokens=None))
@@ -201,8 +217,12 @@ async def is_cancelled(agent: CascadeAgent) -> None:
 
 
 async def is_out_of_money(agent: CascadeAgent) -> None:
+    # What an image costs at this provider nobody can say, so it is what the caller says.
+    image = {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}
     with pytest.raises(BudgetExceededError):
-        await agent.run(QUESTION, user_id="u", max_extra_cost=1_000, extra={"web": 1})
+        await agent.run(
+            messages=[{"role": "user", "content": [image]}], user_id="u", max_extra_cost=1_000
+        )
 
 
 async def is_left(agent: CascadeAgent) -> None:
