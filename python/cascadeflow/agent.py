@@ -23,6 +23,7 @@ from cascadeflow.agent_setup import (
     tiers_of,
     till_of,
     tracker_of,
+    warn_of_patterns,
 )
 from cascadeflow.clock import SystemClock
 from cascadeflow.errors import InvalidRequestError
@@ -195,6 +196,7 @@ class CascadeAgent:
             profiles=user_profiles,
             clock=self._clock,
         )
+        warn_of_patterns(tiers, (*configs, *spare))
         tracker = tracker_of(cost_tracker, tiers, clock=self._clock)
         judge = validator or RuleValidator()
         self._completer = completer_of(

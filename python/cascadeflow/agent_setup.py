@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, get_args
@@ -58,7 +59,10 @@ __all__ = [
     "tiers_of",
     "till_of",
     "tracker_of",
+    "warn_of_patterns",
 ]
+
+_logger: Final = logging.getLogger(__name__)
 
 CacheOption: TypeAlias = "str | bool | ResponseCache | None"
 DEFAULT_BREAKER: Final = BreakerPolicy()
@@ -242,17 +246,16 @@ def asked_quality(
 
 
 def domain_of(domain: Any, tiers: Tiers | None) -> str | None:
-    """Reads what a request is said to be about.
+    """Reads what a request is said to be about; tiers may have domains of their own.
 
     Raises:
         InvalidRequestError: there is no such domain.
     """
-    known = DOMAINS if tiers is None else tiers.domains
-    if domain is not None and (not isinstance(domain, str) or domain not in known):
-        raise InvalidRequestError(
-            f"domain must be one of {', '.join(sorted(known))}; not {domain!r:.80}"
-        )
-    return domain
+    if domain is None or (isinstance(domain, str) and (tiers is not None or domain in DOMAINS)):
+        return domain
+    raise InvalidRequestError(
+        f"domain must be one of {', '.join(sorted(DOMAINS))}; not {domain!r:.80}"
+    )
 
 
 def tiers_of(
@@ -293,25 +296,47 @@ def tiers_of(
     return Tiers(tier_config, default=default, resolver=resolver, profiles=profiles, clock=clock)
 
 
+def warn_of_patterns(tiers: Tiers | None, models: Sequence[ModelConfig]) -> None:
+    """Logs patterns of the tiers that match none of the models: a slip there blocks nothing."""
+    if tiers is None:
+        return
+    from cascadeflow.tiers.checks import matches  # noqa: PLC0415 - it is loaded already
+
+    for tier in tiers.tiers.values():
+        for field, patterns in (("models", tier.models), ("blocked_models", tier.blocked_models)):
+            for pattern in patterns or ():
+                if not any(matches((pattern,), model.id, model.name) for model in models):
+                    _logger.warning(
+                        "tier %s: %r in %s matches none of the agent's models",
+                        *(tier.name, pattern, field),
+                    )
+
+
 def tracker_of(
     tracker: CostTracker | None, tiers: Tiers | None, *, clock: Clock
 ) -> CostTracker | None:
-    """Gives who counts the money; where tiers have budgets and there is none, one that refuses.
+    """Gives who counts the money; where there are tiers and there is none, one that refuses.
 
     Raises:
-        ConfigurationError: it is no tracker, or two budgets are given to one tier.
+        ConfigurationError: it is no tracker, it warns of the tiers' budgets without having been
+            told so, or two budgets are given to one tier.
     """
     if tracker is not None:
         must_have("cost_tracker", tracker, "a CostTracker", "reserve", "mode")
     if tiers is None:
         return tracker
     if tracker is None:
-        if not tiers.has_budgets:
-            tiers.counts_no_money = True
-            return None
         from cascadeflow.budgets.tracker import CostTracker  # noqa: PLC0415 - off costs nothing
 
-        tracker = CostTracker(enforcement_mode="block", clock=clock)
+        # Shared by the agents that share the tiers. Nobody who has no budget is held to it.
+        tracker = tiers.own_tracker
+        if tracker is None:
+            tracker = tiers.own_tracker = CostTracker(enforcement_mode="block", clock=clock)
+    if tiers.has_budgets and not (tracker.enforces or tracker.mode_stated):
+        raise ConfigurationError(
+            "the tiers have budgets, and this CostTracker only warns of them, for nobody told it "
+            'what to do: give it enforcement_mode="block" (or "degrade"; "warn" if that is meant)'
+        )
     tracker.declare_tiers(tiers.user_budgets)
     for tier in tiers.tiers.values():
         if tier.whole_budget is not None:

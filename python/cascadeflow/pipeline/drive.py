@@ -94,9 +94,7 @@ async def stream(run: Run, *, show_draft: bool) -> AsyncGenerator[events.Event]:
     clock = run.engine.clock.monotonic
     run.take_up()
     try:
-        await run.admit()
-        if run.cached is not None:
-            driver.recall(run.cached)
+        await driver.begin()
         while True:
             for event in run.drain():
                 before = clock()
@@ -128,6 +126,18 @@ class _Pieces:
         self._replaced_because = ""
         self._work: asyncio.Future[Any] | None = None  # what may tell events before it ends
         self._then: Callable[[Any], Awaitable[None]] | None = None  # takes what it gave
+
+    async def begin(self) -> None:
+        """Takes the request on. Where it may have to wait for its turn, its reader is told so."""
+        if self._run.engine.tiers is not None:
+            self._start(self._run.admit(), self._admitted)
+            return
+        await self._run.admit()
+        await self._admitted(None)
+
+    async def _admitted(self, _: None) -> None:
+        if self._run.cached is not None:
+            self.recall(self._run.cached)
 
     async def advance(self) -> None:
         """Takes the next piece of what is under way, or the course's next decision."""

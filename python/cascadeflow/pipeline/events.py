@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from cascadeflow.types import EMPTY
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cascadeflow.models.completer import Attempt
     from cascadeflow.models.completion import Completion
     from cascadeflow.models.usage import Usage
@@ -59,7 +63,11 @@ class RequestQueued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
-    """A plan was made: which route, which models, why."""
+    """A plan was made: which route, which models, why.
+
+    `headers` are the `X-RateLimit-*` values as the request was let in: a stream's response may be
+    begun with them.
+    """
 
     request_id: str
     route: str
@@ -67,6 +75,7 @@ class Routed:
     complexity: str
     draft_model: str | None
     verifier_model: str | None
+    headers: Mapping[str, str] = EMPTY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

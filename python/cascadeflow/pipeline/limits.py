@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.pipeline.request import Request
     from cascadeflow.providers.registry import Provider
+    from cascadeflow.types import JsonObject
 
-__all__ = ["output_limit", "stated_limit", "thinking_tokens"]
+__all__ = ["capped_extra", "output_limit", "stated_limit", "thinking_tokens"]
 
 _LIMITS: Final = {
     "openai-responses": ("max_output_tokens",),
@@ -64,17 +65,43 @@ def stated_limit(request: Request, model: ModelConfig) -> int | None:
     if not (request.extra or model.extra):
         return None
     fields: Mapping[str, Any] = {**model.extra, **request.extra}
-    provider = _provider(model)
-    names: tuple[str, ...] = _LIMITS.get(provider.protocol if provider else "", ("max_tokens",))
-    if provider is not None and provider.protocol == "openai":
-        names = (provider.quirks.max_tokens_field, "max_tokens")
-    for name in names:
+    for name in _names(model):
         where, _, inner = name.rpartition(".")
         found: Any = fields.get(where) if where else fields
         limit = found.get(inner) if isinstance(found, Mapping) else None
         if type(limit) is int and limit > 0:
             return limit
     return None
+
+
+def capped_extra(extra: JsonObject, model: ModelConfig, most: int) -> JsonObject:
+    """Gives what to send beside a request, so that no limit of the model's own `extra` is larger.
+
+    Args:
+        extra: the request's own fields, which win over the model's.
+        model: whom it is sent to.
+        most: the largest limit that may be sent.
+    """
+    capped: dict[str, Any] = dict(extra)
+    fields: Mapping[str, Any] = {**model.extra, **extra}
+    for name in _names(model):
+        where, _, inner = name.rpartition(".")
+        found: Any = fields.get(where) if where else fields
+        if not isinstance(found, Mapping) or inner not in found:
+            continue
+        if where:
+            capped[where] = {**found, **capped.get(where, {}), inner: most}
+        else:
+            capped[inner] = most
+    return capped
+
+
+def _names(model: ModelConfig) -> tuple[str, ...]:
+    """The fields that limit what a model answers with."""
+    provider = _provider(model)
+    if provider is not None and provider.protocol == "openai":
+        return (provider.quirks.max_tokens_field, "max_tokens")
+    return _LIMITS.get(provider.protocol if provider else "", ("max_tokens",))
 
 
 def thinking_tokens(request: Request, model: ModelConfig) -> int:

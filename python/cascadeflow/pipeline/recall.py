@@ -38,7 +38,7 @@ class Recall:
     request goes its way.
     """
 
-    __slots__ = ("_cache", "_configuration", "_owned", "_scope", "always")
+    __slots__ = ("_cache", "_configuration", "_default_output", "_owned", "_scope", "always")
 
     def __init__(
         self,
@@ -66,6 +66,7 @@ class Recall:
         self._owned = owned
         self._cache = cache
         self._scope = scope
+        self._default_output = default_output
         self._configuration = fingerprint(
             {
                 "models": [
@@ -81,7 +82,6 @@ class Recall:
                     for model in models
                 ],
                 "validator": f"{type(validator).__module__}.{type(validator).__qualname__}",
-                "default_output": default_output,
             }
         )
 
@@ -103,10 +103,11 @@ class Recall:
         lines = (plan.drafters, plan.verifiers, plan.fallbacks)
         line = [[model.id for model in line] for line in lines]
         quality = [run.quality.mode, run.quality.threshold]
+        default = self._default_output if run.enforces else None
         try:
             return cache_key(
                 chat,
-                configuration=f"{self._configuration} {plan.route} {line} {quality}",
+                configuration=f"{self._configuration} {plan.route} {line} {quality} {default}",
                 scope=scope_of(
                     run.cache_scope or self._scope, user_id=spender.user_id, team=spender.team
                 ),

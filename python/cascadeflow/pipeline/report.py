@@ -139,7 +139,7 @@ def _routing(run: Run, failures: list[Failure], answer: Call, *, escalated: bool
 
 def budget_report(run: Run, outcome: Outcome | None) -> BudgetReport:
     """Says what the budgets had to say; `outcome` is how its money was settled, if any was held."""
-    tracker, purse = run.engine.tracker, run.purse
+    tracker, purse = run.tracker, run.purse
     if tracker is None:
         return BudgetReport(max_tokens_sent=run.max_tokens_sent)
     if purse is None or outcome is None:

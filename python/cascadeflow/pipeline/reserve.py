@@ -79,7 +79,7 @@ async def reserve(run: Run, tracker: CostTracker, *, tentative: bool = False) ->
         StoreError: the budget's store cannot be written.
     """
     reckoner = run.reckoner = Reckoner(run, tracker)
-    if tracker.mode == "degrade":
+    if tracker.mode == "degrade" and run.enforces:
         try:
             await _descend(run, tracker, reckoner)
         except BudgetExceededError as error:
@@ -185,7 +185,7 @@ async def _fill(
     try:
         reservation = await _hold(run, tracker, planned, tentative=tentative)
     except InvalidRequestError:
-        if tracker.enforces:
+        if run.enforces:
             raise
         # More than can be counted. What only warns lets it through all the same.
         reckoner.unknown.update(planned)
@@ -202,7 +202,7 @@ async def _fill(
         planned=planned,
         budgeted_models=tracker.budgeted_models,
         unknown=reckoner.unknown,
-        enforced=tracker.enforces,
+        enforced=run.enforces,
     )
 
 
@@ -216,7 +216,7 @@ async def reserve_step(run: Run, plan: Plan) -> Plan | None:
     Returns:
         What the budget pays for: the plan, or in mode `degrade` a cheaper one; `None` for nothing.
     """
-    purse, reckoner, tracker = run.purse, run.reckoner, run.engine.tracker
+    purse, reckoner, tracker = run.purse, run.reckoner, run.tracker
     if purse is None or reckoner is None or tracker is None:
         return plan
     plans: list[tuple[Plan, BudgetAction]] = [(plan, run.budget_action)]
@@ -242,7 +242,7 @@ async def _hold(
         list(planned.items()),
         request_id=run.request_id,
         at=run.created,
-        force=not tracker.enforces,
+        force=not run.enforces,
         tentative=tentative or tracker.mode == "degrade",  # a lower rung may follow
     )
 
@@ -261,7 +261,7 @@ class Reckoner:
         self._counts: Counts = {}
         self.unknown: set[str] = set()
         """Models whose calls nobody can say the most of; only where nothing is enforced."""
-        self.default_output: int | None = tracker.default_max_output if tracker.enforces else None
+        self.default_output: int | None = tracker.default_max_output if run.enforces else None
 
     def output(self, model: ModelConfig, cap: int | None) -> int:
         """The output tokens a model's call is reckoned with: what it is sent, when one is."""
@@ -297,7 +297,7 @@ class Reckoner:
                     counts=self._counts,
                 ).nanodollars
             except (InvalidRequestError, UnknownPriceError):
-                if self._tracker.enforces:
+                if self._run.enforces:
                     raise
                 self.unknown.add(model.id)
                 found = 0

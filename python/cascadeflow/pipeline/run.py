@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from asyncio import CancelledError, timeout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cascadeflow.errors import (
@@ -20,9 +20,10 @@ from cascadeflow.errors import (
 from cascadeflow.models.completion import Completion
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.cascade import course
-from cascadeflow.pipeline.limits import output_limit, stated_limit, thinking_tokens
+from cascadeflow.pipeline.limits import capped_extra, output_limit, stated_limit, thinking_tokens
 from cascadeflow.pipeline.partial import settle_partial
 from cascadeflow.pipeline.settle import Call, Failure, settle
+from cascadeflow.types import EMPTY
 
 if TYPE_CHECKING:
     from asyncio import Future
@@ -127,7 +128,7 @@ class Asking:
 class Run:
     """One request's books. A driver calls its methods in the order of the course."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0915 - what is true so far has many parts
         self,
         engine: Engine,
         request: Request,
@@ -186,6 +187,9 @@ class Run:
         self.domain = domain
         self.asked_quality = quality
         self.quality = engine.quality if quality is None or quality == "strict" else quality
+        self.most_tokens: int | None = None  # what its tier lets a call answer with
+        self.tracker = engine.tracker
+        self.enforces = engine.tracker is not None and engine.tracker.enforces
         self.member: Membership | None = None  # whose request it is, where there are tiers
         self.entry: Entry | None = None  # its place at the gate, once it was let in
         self.stopped_by: str | None = None  # the limit that ended a tool loop early
@@ -290,6 +294,7 @@ class Run:
                     complexity=self.plan.complexity,
                     draft_model=self.plan.draft_model,
                     verifier_model=self.plan.verifier_model,
+                    headers=EMPTY if self.entry is None else self.entry.headers(),
                 )
             )
 
@@ -308,15 +313,15 @@ class Run:
             await admit(self, engine.tiers)
         if engine.recall is not None and engine.recall.always:
             self.cached = await engine.recall.look_up(self)
-        if engine.tracker is not None and self.cached is None:
+        if self.tracker is not None and self.cached is None:
             if engine.till is not None:
                 from cascadeflow.pipeline.till import reserve_in_turn  # noqa: PLC0415 - likewise
 
-                await reserve_in_turn(self, engine.tracker, engine.till)
+                await reserve_in_turn(self, self.tracker, engine.till)
                 return
             from cascadeflow.pipeline.reserve import reserve  # noqa: PLC0415 - off costs nothing
 
-            await reserve(self, engine.tracker)
+            await reserve(self, self.tracker)
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Waits for what a store or a queue may delay, at most until the request's time-out.
@@ -393,6 +398,9 @@ class Run:
         chat = self.request.for_model(model, max_tokens=limit)
         # What `extra` says wins over ours in the body.
         stated = stated_limit(self.request, model)
+        most = self.most_tokens
+        if most is not None and stated is not None and stated > most:
+            chat, stated = replace(chat, extra=capped_extra(chat.extra, model, most)), most
         self.max_tokens_sent[model.id] = limit if stated is None else stated
         if self.heard:
             self.tell(

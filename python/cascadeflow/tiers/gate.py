@@ -11,19 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow._native import Permit, RateLimiter
 from cascadeflow.clock import SystemClock
-from cascadeflow.errors import ConfigurationError
 from cascadeflow.tiers import checks
 from cascadeflow.tiers.config import INHERIT, TierConfig
 from cascadeflow.tiers.directory import Directory
 from cascadeflow.tiers.policies import policy_of
-from cascadeflow.tiers.queue import Behind, FairQueue, NotServed, QueueFull
+from cascadeflow.tiers.queue import Behind, FairQueue, NotServed, QueueFull, TimedOut
 from cascadeflow.tiers.refusals import headers_of, name_of, refused
 from cascadeflow.types import DOMAINS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cascadeflow._native import LimitPolicy, LimitStanding
+    from cascadeflow._native import LimitPolicy, LimitRefusal, LimitStanding
     from cascadeflow.clock import Clock
     from cascadeflow.config import BudgetConfig
     from cascadeflow.tiers.config import UserProfile
@@ -91,9 +90,9 @@ class Entry:
         """How every limit that it passed stands."""
         return [] if self._permit is None else self._permit.standings(self._queue.now_ns())
 
-    def headers(self, standings: Sequence[LimitStanding]) -> dict[str, str]:
-        """Gives the `X-RateLimit-*` values of these standings."""
-        return headers_of(standings)
+    def headers(self, standings: Sequence[LimitStanding] | None = None) -> dict[str, str]:
+        """Gives the `X-RateLimit-*` values of these standings, or of how they stand now."""
+        return headers_of(self.standings() if standings is None else standings)
 
 
 class _Lease(Entry):
@@ -185,7 +184,8 @@ class Tiers:
         self._own = policy_of(rate_limits, max_concurrency)
         self.queue_size = checks.whole("queue_size", queue_size, 0)
         """How many requests may wait for their turn; and as many more for money."""
-        self.counts_no_money = False  # said by an agent that has no tracker
+        self.own_tracker: Any = None
+        """Counts the money of agents that were given no tracker of their own."""
         self._given_profiles = tuple(profiles or ())
         self._exceptions = resolver is not None or bool(profiles)
         self.default = default or ""
@@ -235,16 +235,11 @@ class Tiers:
         """Sets one user's tier or exceptions from the next request on; `None` takes them back.
 
         Raises:
-            ConfigurationError: there is no such tier, or the profile has a budget and there is an
-                agent of these tiers that nobody gave a tracker.
+            ConfigurationError: there is no such tier.
         """
-        budget = getattr(profile, "budget", None)
-        if self.counts_no_money and budget not in {None, INHERIT}:
-            raise ConfigurationError(
-                "a budget was given to a user, and an agent with these tiers counts no money, for "
-                "no tier had a budget when it was made: give it cost_tracker=CostTracker(...)"
-            )
         self._directory.set_profile(user_id, profile)
+        if getattr(profile, "budget", None) not in {None, INHERIT}:
+            self._exceptions = True
 
     def forget(self, user_id: str | None = None) -> None:
         """Asks the resolver anew, about one user or about everybody."""
@@ -350,7 +345,7 @@ class Tiers:
             accounts = ((f"user:{member.user_id or _ANONYMOUS}", gate.user), *accounts)
         began = self._clock.monotonic()
         try:
-            permit = await self._queue.wait(
+            got: Permit | LimitRefusal | Behind | None = await self._queue.wait(
                 accounts,
                 tokens,
                 tier=tier.name,
@@ -358,16 +353,23 @@ class Tiers:
                 deadline=began + tier.max_wait,
                 on_wait=None if on_wait is None else lambda why: on_wait(name_of(why)),
             )
+            full = None
+        except TimedOut:
+            got, full = self._queue.try_now(accounts, tokens), None  # how long it would still take
         except NotServed as error:
-            raise refused(
-                error.refusal,
-                member,
-                self._limiter.standings(accounts, self._queue.now_ns()),
-                full=self.queue_size if isinstance(error, QueueFull) else None,
-                waited_ms=(self._clock.monotonic() - began) * 1000,
-            ) from None
+            got = error.refusal
+            full = self.queue_size if isinstance(error, QueueFull) else None
         waited_ms = (self._clock.monotonic() - began) * 1000
-        return gate.entry(self._queue, permit, accounts, gate.counts_tokens, waited_ms)
+        if isinstance(got, Permit):
+            return gate.entry(self._queue, got, accounts, gate.counts_tokens, waited_ms)
+        raise refused(
+            got.refusal if isinstance(got, Behind) else got,
+            member,
+            self._limiter.standings(accounts, self._queue.now_ns()),
+            behind=got if isinstance(got, Behind) else None,
+            full=full,
+            waited_ms=waited_ms,
+        )
 
     def _evict(self) -> None:
         """Forgets, in a thread, users of whose limits nothing is used any more."""

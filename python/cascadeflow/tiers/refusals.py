@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["headers_of", "name_of", "refused", "words_of"]
 
+_LONG: Final = 100
+"""From so many seconds on, nobody wants to read parts of them."""
+
 _WORDS: Final = {
     "per_second": "{n} requests a second",
     "per_minute": "{n} requests a minute",
@@ -32,7 +35,10 @@ def words_of(limit: str, allowed: int) -> str:
     >>> words_of("per_hour", 10)
     '10 requests an hour'
     """
-    return _WORDS[limit].format(n=f"{allowed:,}")
+    words = _WORDS[limit].format(n=f"{allowed:,}")
+    return (
+        words.replace("requests", "request").replace("tokens", "token") if allowed == 1 else words
+    )
 
 
 def name_of(why: LimitRefusal | None) -> str:
@@ -83,7 +89,7 @@ def refused(
     elif after is None:
         advice = "try again when another one has ended"
     else:
-        advice = f"try again in {after:.3g} s"
+        advice = f"try again in {after:,.0f} s" if after >= _LONG else f"try again in {after:.3g} s"
     return RateLimitError(
         f"{text}: {advice}",
         account="" if why is None else why.account,
