@@ -513,22 +513,23 @@ def test_a_users_next_request_does_not_wait_for_one_that_left() -> None:
     asyncio.run(main())
 
 
-def test_what_was_granted_as_it_was_cancelled_goes_to_the_next() -> None:
+@pytest.mark.parametrize("account", ["global", "user:a"])
+def test_what_was_granted_as_it_was_cancelled_goes_to_the_next(account: str) -> None:
     async def main() -> None:
         scene = Scene()
         both = LimitPolicy(concurrent=1, per_hour=2)
-        shared = ("global", both)
-        lease = scene.fill(shared)
-        first = await scene.come("first", user("a", shared))
-        await scene.come("second", user("b", shared))
+        one = (account, both)
+        lease = scene.fill(one)
+        first = await scene.come("first", (one,))
+        await scene.come("second", (one,))
         lease.release()
-        scene.queue.returned((shared,))
+        scene.queue.returned((one,))
         assert len(scene.queue) == 1  # it has passed, and does not know it yet
         first.cancel()
         await settle()
         assert first.cancelled()
         assert scene.passed == ["second"]
-        assert scene.leases("global", both) == 1
+        assert scene.leases(account, both) == 1
         await scene.end()
 
     asyncio.run(main())
@@ -748,24 +749,32 @@ def test_who_comes_and_goes_leaves_nothing_behind() -> None:
         own = LimitPolicy(per_hour=1)
         scene.fill(("user:full", own))
         await scene.come("first", user("first", shared))
+        late = await scene.come("late", user("late", shared), deadline=5_000.0)
+        scene.fill(("user:kept", own))
+        await scene.come("kept", user("kept", own=own))
         for number in range(1_000):
             for accounts in (user(f"{number}", shared), user("full", own=own)):
-                task = asyncio.create_task(scene.take("", accounts, 0, deadline=10.0 + number))
+                task = asyncio.create_task(scene.take("", accounts, 0, deadline=6_000.0 + number))
                 await asyncio.sleep(0)
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
         line = scene.queue._line
         (group,) = line._groups.values()
-        assert line.count == 1
+        assert line.count == 3
         assert len(group.ring) < 100
         assert len(line._deadlines) < 100
         assert len(line._unparkings) < 100
-        assert len(line._flows) == 1
-        assert not line._parked
-        scene.permits.pop().release()
+        assert len(line._flows) == 3
+        assert list(line._parked) == ["user:kept"]
+        await scene.clock.run_for(3_600)
+        assert scene.passed == ["kept"]
+        await scene.clock.run_for(1_400)
+        with pytest.raises(TimedOut):
+            late.result()
+        scene.permits.pop(0).release()
         scene.queue.returned((shared,))
         await settle()
-        assert scene.passed == ["first"]
+        assert scene.passed == ["kept", "first"]
         assert not line._deadlines
         assert not line._unparkings
         await scene.end()
