@@ -183,7 +183,8 @@ class Till:
                 alarm.result()
         finally:
             place.future = None
-            alarm.cancel()
+            if not place.loop.is_closed():  # else its tasks have ended with it
+                alarm.cancel()
 
     # One step; whoever calls holds the lock
 
