@@ -257,19 +257,7 @@ class FairQueue:
     def _step(self, newcomer: Waiter | None) -> tuple[list[Waiter], list[_Desk]]:
         """Gives who waits no longer, and whose alarm rings too late."""
         now_ns, line = self.now_ns(), self._line
-        look = False
-        for desk in list(self._desks.values()):
-            if desk.loop.is_closed():
-                self._desks.pop(desk.loop, None)
-                while desk.waiters:
-                    look = self._forsake(desk.waiters.pop(), now_ns) or look
-        while self._news:
-            item = self._news.popleft()
-            if isinstance(item, Waiter):
-                look = self._forsake(item, now_ns) or look
-            elif item != ():
-                line.reopen(item)
-                look = True
+        look = self._catch_up(now_ns)
         done = []
         if newcomer is not None:
             if self._admit(newcomer, now_ns):
@@ -289,6 +277,23 @@ class FairQueue:
         for desk in late:
             desk.armed_ns = self._due_ns
         return done, late
+
+    def _catch_up(self, now_ns: int) -> bool:
+        """Takes in what has happened since the last step; gives whether others may pass now."""
+        look = False
+        for desk in list(self._desks.values()):
+            if desk.loop.is_closed():
+                self._desks.pop(desk.loop, None)
+                while desk.waiters:
+                    look = self._forsake(desk.waiters.pop(), now_ns) or look
+        while self._news:
+            item = self._news.popleft()
+            if isinstance(item, Waiter):
+                look = self._forsake(item, now_ns) or look
+            elif item != ():
+                self._line.reopen(item)
+                look = True
+        return look
 
     def _admit(self, waiter: Waiter, now_ns: int) -> bool:
         """Whether somebody may join the line."""
