@@ -274,7 +274,7 @@ def test_who_did_not_get_a_turn_in_time_is_told_that_others_wait_before_it() -> 
 
 
 def test_who_waits_for_one_account_does_not_overtake_on_another() -> None:
-    """Ann's second waits for her own money, and then for everybody's, behind Bob, who came first."""
+    """Ann's second waits for her own money, then behind Bob, who came first, for everybody's."""
     world, calls = site()
 
     async def main() -> None:
