@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,13 @@ ROOT = Path(__file__).parents[1]
 
 # Before anything of ours is used: no test may reach a real provider.
 os.environ["CASCADEFLOW_FORBID_REQUESTS"] = "1"
+
+
+# How long a busy machine takes is no property of the code.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 def shared_folder(variable: str, name: str) -> Path:
