@@ -350,6 +350,7 @@ class Tiers:
                 tokens,
                 tier=tier.name,
                 weight=tier.priority,
+                user=f"user:{member.user_id or _ANONYMOUS}",
                 deadline=began + tier.max_wait,
                 on_wait=None if on_wait is None else lambda why: on_wait(name_of(why)),
             )
