@@ -56,10 +56,10 @@ test-python: dev
 test-rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it (rustup.rs or your system's rust package), then run this again."; exit 1; }
 	cargo test --quiet --locked --workspace
-	@# Every order in which the ledger's atomic steps can fall, in small cases: built apart, since all
-	@# of the crate's atomics are loom's then.
+	@# Every order in which the ledger's and the limiter's atomic steps can fall, in small cases: built
+	@# apart, since all of the crate's atomics are loom's then.
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
-	  cargo test --quiet --locked --release -p cascadeflow-core --test ledger_loom
+	  cargo test --quiet --locked --release -p cascadeflow-core --test ledger_loom --test limits_loom
 
 lint: dev ## Formatting, clippy, ruff
 	cargo fmt --all --check
