@@ -36,6 +36,13 @@ pub(super) enum Node {
     Claim(Claim),
 }
 
+impl Node {
+    #[inline]
+    pub(super) fn state(state: State) -> Arc<Self> {
+        Arc::new(Self::State(state))
+    }
+}
+
 const UNDECIDED: u8 = 0;
 const MADE: u8 = 1;
 const FAILED: u8 = 2;
@@ -54,11 +61,11 @@ pub(super) struct Step {
 }
 
 impl Step {
-    pub(super) fn new(account: &Arc<Account>, old: &Arc<Node>, new: State) -> Self {
+    pub(super) fn new(account: &Arc<Account>, old: Arc<Node>, new: Arc<Node>) -> Self {
         Self {
             account: Arc::clone(account),
-            old: Arc::clone(old),
-            new: Arc::new(Node::State(new)),
+            old,
+            new,
         }
     }
 }
@@ -88,8 +95,8 @@ impl Account {
     }
 
     /// Puts a state in the place of the one that was found, if that is still there.
-    pub(super) fn replace(&self, old: &Arc<Node>, new: State) -> bool {
-        self.cell.replace(old, Arc::new(Node::State(new)))
+    pub(super) fn replace(&self, old: &Arc<Node>, new: Arc<Node>) -> bool {
+        self.cell.replace(old, new)
     }
 
     /// How many leases have ended; to be read after the state.
@@ -107,7 +114,7 @@ impl Account {
             let found = self.current();
             // Only an account that nobody holds is closed, and who updates holds it.
             let Node::State(state) = &*found else { return };
-            if self.replace(&found, change(state)) {
+            if self.replace(&found, Node::state(change(state))) {
                 return;
             }
         }

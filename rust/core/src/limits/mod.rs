@@ -99,7 +99,7 @@ struct Known {
 /// What a request finds on one of its accounts, and what it would make of it.
 struct Found {
     known: Option<Known>,
-    next: Option<(State, Marks)>,
+    next: Option<(Arc<Node>, Marks)>,
 }
 
 impl RateLimiter {
@@ -152,8 +152,10 @@ impl RateLimiter {
                 };
                 fits = fits && next.is_some();
                 known = known && account.is_some();
-                let known = account;
-                Some(Found { known, next })
+                Some(Found {
+                    known: account,
+                    next: next.map(|(state, marks)| (Node::state(state), marks)),
+                })
             });
             if !fits {
                 let found = found.iter().flatten();
@@ -296,8 +298,8 @@ impl RateLimiter {
 fn commit(accounts: &[(&str, &Policy)], found: &mut [Option<Found>]) -> Option<Parts> {
     if let [(_, policy)] = accounts {
         let Found { known, next } = found.first_mut()?.take()?;
-        let (Known { account, node, .. }, (state, marks)) = (known?, next?);
-        return account.replace(&node, state).then(|| {
+        let (Known { account, node, .. }, (next, marks)) = (known?, next?);
+        return account.replace(&node, next).then(|| {
             Parts::One(Part {
                 account,
                 policy: **policy,
@@ -309,8 +311,8 @@ fn commit(accounts: &[(&str, &Policy)], found: &mut [Option<Found>]) -> Option<P
     let mut steps = Vec::with_capacity(accounts.len());
     for ((_, policy), found) in accounts.iter().zip(found) {
         let Found { known, next } = found.take()?;
-        let (Known { account, node, .. }, (state, marks)) = (known?, next?);
-        steps.push(Step::new(&account, &node, state));
+        let (Known { account, node, .. }, (next, marks)) = (known?, next?);
+        steps.push(Step::new(&account, node, next));
         parts.push(Part {
             account,
             policy: **policy,

@@ -78,36 +78,25 @@ impl Permit {
         check_tokens(more)?;
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let mut found: Vec<(&Part, Arc<Node>)> = Vec::new();
-            let mut steps = Vec::new();
+            let mut steps = Vec::with_capacity(self.parts.get().len());
             let mut ends = [NONE; MAX_ACCOUNTS];
-            let mut fits = true;
-            for (part, slot) in self.parts.get().iter().zip(&mut ends) {
+            let mut refusing = Refusing::default();
+            for (slot, part) in ends.iter_mut().zip(self.parts.get()) {
                 if part.policy.tokens.is_none() {
                     continue;
                 }
                 let node = part.account.current();
-                if let Node::State(state) = &*node {
-                    match state.reserve(&part.policy, more, now) {
-                        Some((next, end)) => {
-                            *slot = end;
-                            steps.push(Step::new(&part.account, &node, next));
-                        }
-                        None => fits = false,
-                    }
+                let Node::State(state) = &*node else { continue };
+                if let Some((next, end)) = state.reserve(&part.policy, more, now) {
+                    *slot = end;
+                    let next = Node::state(next);
+                    steps.push(Step::new(&part.account, Arc::clone(&node), next));
+                } else if let Some(full) = state.full_of_tokens(&part.policy, more, now) {
+                    refusing.see(part.account.name(), full);
                 }
-                found.push((part, node));
             }
-            if !fits {
-                let mut refusing = Refusing::default();
-                for (part, node) in &found {
-                    if let Node::State(state) = &**node
-                        && let Some(full) = state.full_of_tokens(&part.policy, more, now)
-                    {
-                        refusing.see(part.account.name(), full);
-                    }
-                }
-                return Ok(refusing.refusal());
+            if let Some(refusal) = refusing.refusal() {
+                return Ok(Some(refusal));
             }
             if steps.is_empty() || replace_all(steps) {
                 tokens.add(more, ends, self.parts.get());
