@@ -181,6 +181,9 @@ class Tiers:
         )
         self._rate_limits = rate_limits
         self._max_concurrency = max_concurrency
+        self.known: Callable[[str | None, str | None], Membership | None] = self._directory.known
+        """Gives a user's tier without waiting, by user id and what the call says; `None` where the
+        resolver must be asked (`find`). Bound here, for it is on every request's way."""
         self._own = policy_of(rate_limits, max_concurrency)
         self.queue_size = checks.whole("queue_size", queue_size, 0)
         """How many requests may wait for their turn; and as many more for money."""
@@ -210,14 +213,6 @@ class Tiers:
     def tiers(self) -> Mapping[str, TierConfig]:
         """The tiers, by name."""
         return self._directory.tiers
-
-    def known(self, user_id: str | None, user_tier: str | None) -> Membership | None:
-        """Gives a user's tier without waiting; `None` where the resolver must be asked.
-
-        Raises:
-            InvalidRequestError: a tier is named although there is a resolver.
-        """
-        return self._directory.known(user_id, user_tier)
 
     async def find(self, user_id: str | None, user_tier: str | None) -> Membership:
         """Gives a user's tier, and asks the resolver where it must.
