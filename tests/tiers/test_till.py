@@ -243,6 +243,35 @@ def test_who_would_fit_does_not_overtake_who_waits() -> None:
     asyncio.run(main())
 
 
+def test_nor_on_the_budget_of_a_model() -> None:
+    world, calls = site()
+
+    async def main() -> None:
+        tracker = CostTracker(
+            budgets={"model:openai:small": TWO}, enforcement_mode="block", clock=world.clock
+        )
+        async with world.agent(tier_config=waits(budget=1), cost_tracker=tracker) as agent:
+            first = asks(agent)
+            await calls.begun(1)
+            large = asks(agent, max_tokens=1800)
+            await settled()
+            small = asks(agent, user_id="bob", max_tokens=100)
+            await settled()
+            assert queued(world) == ["model:openai:small budget"] * 2
+            calls.let_go()
+            await calls.begun(1)
+            await settled()
+            assert not large.done()
+            assert not small.done()
+            calls.let_go()
+            await large
+            await calls.begun(1)
+            calls.let_go()
+            await asyncio.gather(first, small)
+
+    asyncio.run(main())
+
+
 def test_who_did_not_get_a_turn_in_time_is_told_that_others_wait_before_it() -> None:
     world, calls = site()
     config = waits(max_wait=100, budget=TWO)
@@ -357,6 +386,27 @@ def test_at_its_deadline_it_is_refused() -> None:
             await calls.begun(1)
             calls.let_go()
             assert (await third).tier.waited_ms == 0
+
+    asyncio.run(main())
+
+
+def test_a_deadline_that_floats_put_after_its_nanosecond_is_met_all_the_same() -> None:
+    world, calls = site()
+
+    async def main() -> None:
+        async with world.agent(tier_config=waits(max_wait=0.2)) as agent:
+            world.clock.advance(0.1)  # 0.1 + 0.2 is 0.30000000000000004
+            first = asks(agent)
+            await calls.begun(1)
+            second = asks(agent)
+            await settled()
+            world.clock.advance(0.2)
+            await settled()
+            assert second.done()
+            with pytest.raises(BudgetExceededError):
+                await second
+            calls.let_go()
+            await first
 
     asyncio.run(main())
 

@@ -382,6 +382,29 @@ def test_what_does_not_even_fit_on_the_lowest_rung_waits_and_gets_what_there_is_
     asyncio.run(main())
 
 
+def test_what_would_run_more_cheaply_but_waits_for_its_turn_runs_as_asked_then() -> None:
+    world, calls = site(big=[ANSWER])
+
+    async def main() -> None:
+        async with degrading_agent(world, "0.0345", free=False) as agent:
+            first = asks(agent)
+            await calls.begun(1)
+            large = asks(agent, max_tokens=1600)  # not even its smallest fits
+            await settled()
+            small = asks(agent, max_tokens=100)  # fits with a cheaper plan, as the first one would
+            await settled()
+            assert queued(world) == ["global budget"] * 2
+            assert len(calls.open) == 1
+            for _ in range(3):
+                calls.let_go()
+                await settled()
+            result = await small
+            assert (result.budget.action, result.routing.route) == ("none", "cascade")
+            await asyncio.gather(first, large)
+
+    asyncio.run(main())
+
+
 def test_what_costs_nothing_does_not_wait_behind_those_who_wait() -> None:
     world, calls = site(middle=[ANSWER])
     config = waits(budget=None)
