@@ -306,8 +306,8 @@ class Tiers:
         got = self._queue.try_now(accounts, tokens)
         if type(got) is Permit:
             self._entered += 1
-            if not self._entered & _EVERY and len(self._limiter) >= self._evict_at:
-                self._evict()
+            if not self._entered & _EVERY:
+                self._tidy()
             return gate.entry(self._queue, got, accounts, gate.counts_tokens, 0.0)
         behind = got if isinstance(got, Behind) else None
         why = got.refusal if isinstance(got, Behind) else got
@@ -357,6 +357,7 @@ class Tiers:
             full = self.queue_size if isinstance(error, QueueFull) else None
         waited_ms = (self._clock.monotonic() - began) * 1000
         if isinstance(got, Permit):
+            self._tidy()
             return gate.entry(self._queue, got, accounts, gate.counts_tokens, waited_ms)
         raise refused(
             got.refusal if isinstance(got, Behind) else got,
@@ -367,11 +368,15 @@ class Tiers:
             waited_ms=waited_ms,
         )
 
-    def _evict(self) -> None:
-        """Forgets, in a thread, users of whose limits nothing is used any more."""
-        if not self._evicting.acquire(blocking=False):
+    def _tidy(self) -> None:
+        """Forgets users of whose limits nothing is used any more, once there are many."""
+        if len(self._limiter) < self._evict_at or not self._evicting.acquire(blocking=False):
             return
-        threading.Thread(target=self._evict_now, name="cascadeflow-tiers", daemon=True).start()
+        evicting = threading.Thread(target=self._evict_now, name="cascadeflow-tiers", daemon=True)
+        try:
+            evicting.start()
+        except RuntimeError:
+            self._evict_now()  # there is no thread to be had: then here, for the request has passed
 
     def _evict_now(self) -> None:
         try:
