@@ -169,6 +169,26 @@ fn a_lease_that_ends_makes_room_exactly_once() {
 }
 
 #[test]
+fn leases_that_come_and_go_refuse_nobody() {
+    check(4, || {
+        let limiter = knowing(&["a"]);
+        let two = concurrent(2);
+        let other = {
+            let limiter = Arc::clone(&limiter);
+            thread::spawn(move || {
+                for _ in 0..2 {
+                    assert!(acquire(&limiter, &[("a", &two)]).is_some());
+                }
+            })
+        };
+        let mine = acquire(&limiter, &[("a", &two)]);
+        assert!(mine.is_some());
+        other.join().unwrap();
+        assert_eq!(left(&limiter, "a", &two), 1);
+    });
+}
+
+#[test]
 fn corrections_and_reservations_are_both_counted() {
     check(4, || {
         let limiter = knowing(&["a", "b"]);

@@ -121,9 +121,11 @@ impl State {
         now.max(self.clock)
     }
 
-    /// How many leases are under way, of which so many have ended.
+    /// How many leases are under way, of which so many have ended; at least, since some of those may
+    /// have been given after this state: then another one is in its place.
     fn under_way(&self, ended: u32) -> u32 {
-        self.leases.wrapping_sub(ended)
+        let under_way = self.leases.wrapping_sub(ended).cast_signed();
+        u32::try_from(under_way).unwrap_or(0)
     }
 
     /// What still counts at an instant that is not before the clock.

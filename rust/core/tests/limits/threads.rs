@@ -24,6 +24,15 @@ impl Random {
     }
 }
 
+/// Lets the others end, also when its own thread fails.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn remaining(limiter: &RateLimiter, name: &str, policy: &Policy, now: u64) -> u64 {
     limiter.standings(&[(name, policy)], now).unwrap()[0].remaining
 }
@@ -141,10 +150,10 @@ fn a_request_that_is_refused_elsewhere_makes_no_other_one_fail() {
                 }
             });
         }
+        let _done = Done(&done);
         for _ in 0..8_000 {
             acquire(&limiter, &[("shared", &shared), ("mine", &one)], 0, 0).expect("it fits");
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert_eq!(remaining(&limiter, "shared", &shared, 0), 1);
 }
@@ -168,13 +177,13 @@ fn claims_that_fail_half_done_make_no_other_one_fail() {
                 }
             });
         }
+        let _done = Done(&done);
         for _ in 0..8_000 {
             // Beside it at most one of the others is on, so there is room for two more.
             let first = acquire(&limiter, &[("wide", &wide)], 0, 0).expect("it fits");
             let second = acquire(&limiter, &[("wide", &wide)], 0, 0).expect("it fits");
             drop((first, second));
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert_eq!(remaining(&limiter, "wide", &wide, 0), 3);
     assert_eq!(remaining(&limiter, "narrow", &narrow, 0), 1);
@@ -299,10 +308,10 @@ fn eviction_under_way_loses_nothing() {
                 })
             })
             .collect();
+        let _done = Done(&done);
         for worker in workers {
             worker.join().unwrap();
         }
-        done.store(true, Ordering::Relaxed);
     });
     assert_eq!(passed.into_inner(), 10 * rounds);
     let known = limiter.len();
