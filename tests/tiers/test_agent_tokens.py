@@ -347,3 +347,27 @@ def test_at_once_no_more_tokens_are_used_than_a_minute_allows() -> None:
             assert min(left(result) for result in passed) >= 0
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_more_tokens_than_anybody_can_count_cost_no_answer_and_no_place(streamed: bool) -> None:
+    huge = 6 * 10**14  # each of two calls: together more than a limit can be
+    world = World(
+        small=[{"text": "BAD", "input_tokens": huge}],
+        big=[{"text": "big says", "input_tokens": huge}],
+    )
+
+    async def main() -> None:
+        async with world.agent(tier_config=tier(max_concurrency=1)) as agent:
+            request: dict[str, Any] = {"query": QUESTION, "user_id": "u"}
+            if streamed:
+                result = await read(agent.stream(**request))
+            else:
+                result = await agent.run(**request)
+            assert result.content == "big says"
+            assert left(result) == 0
+            with pytest.raises(RateLimitError) as refused:
+                await agent.run(**request)
+            assert refused.value.limit == "tokens_per_minute"
+
+    asyncio.run(main())

@@ -101,9 +101,11 @@ def leave(run: Run, entry: Entry, *, under_way: bool) -> None:
     if not run.tried and not under_way and run.cached is None:
         entry.cancel()  # nobody was asked: its place in hours and days is free again
         return
-    if entry.counts_tokens and not under_way:
-        entry.correct(_used(run))
-    entry.leave()
+    try:
+        if entry.counts_tokens and not under_way:
+            entry.correct(_used(run))
+    finally:
+        entry.leave()
 
 
 def extend(run: Run, entry: Entry, plan: Plan) -> str | None:

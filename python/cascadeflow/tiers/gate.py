@@ -14,6 +14,7 @@ from cascadeflow.clock import SystemClock
 from cascadeflow.tiers import checks
 from cascadeflow.tiers.config import INHERIT, TierConfig
 from cascadeflow.tiers.directory import Directory
+from cascadeflow.tiers.limits import MOST_TOKENS
 from cascadeflow.tiers.policies import policy_of
 from cascadeflow.tiers.queue import Behind, FairQueue, NotServed, QueueFull, TimedOut
 from cascadeflow.tiers.refusals import headers_of, name_of, refused
@@ -64,13 +65,13 @@ class Entry:
         """Reserves more tokens, or says which limit has not so many left."""
         if self._permit is None:
             return None
-        refusal = self._permit.extend(tokens, self._queue.now_ns())
+        refusal = self._permit.extend(min(tokens, MOST_TOKENS), self._queue.now_ns())
         return None if refusal is None else name_of(refusal)
 
     def correct(self, tokens: int) -> None:
-        """Says how many tokens it used in all."""
+        """Says how many tokens it used in all; more than a limit can be is as many as it can be."""
         if self._permit is not None:
-            self._permit.correct(tokens, self._queue.now_ns())
+            self._permit.correct(min(tokens, MOST_TOKENS), self._queue.now_ns())
 
     def cancel(self) -> None:
         """Leaves without having asked anybody: its place in hours and days is free again."""

@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias, get_args
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.tiers import checks
 
-__all__ = ["FEATURES", "MOST_REQUESTS", "Feature", "OnLimit", "RateLimits"]
+__all__ = ["FEATURES", "MOST_REQUESTS", "MOST_TOKENS", "Feature", "OnLimit", "RateLimits"]
 
 Feature: TypeAlias = Literal["tools", "streaming", "batch", "images", "strict", "cache", "extra"]
 """What a tier may or may not include.
@@ -26,7 +26,8 @@ OnLimit: TypeAlias = Literal["refuse", "wait"]
 MOST_REQUESTS: Final = 1_000_000_000
 """One a nanosecond, which is as fine as the limiter's clock is."""
 
-_MOST_TOKENS: Final = 1_000_000_000_000_000
+MOST_TOKENS: Final = 1_000_000_000_000_000
+"""The largest limit on tokens, and as many as one request may be counted."""
 
 _MOST_BURSTS: Final = 50_000_000
 """How many times its limit a burst may be: the limiter's clock goes no further."""
@@ -66,7 +67,7 @@ class RateLimits:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            most = _MOST_TOKENS if each.name == "tokens_per_minute" else MOST_REQUESTS
+            most = MOST_TOKENS if each.name == "tokens_per_minute" else MOST_REQUESTS
             value = getattr(self, each.name)
             checks.optional_whole(f"RateLimits.{each.name}", value, 0, most)
         for period in ("per_second", "per_minute"):

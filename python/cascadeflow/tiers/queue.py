@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from cascadeflow._native import LimitRefusal, Permit
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
+from cascadeflow.tiers.limits import MOST_TOKENS
 from cascadeflow.tiers.waiting import Line, Waiter
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Behind", "FairQueue", "NeverFits", "NotServed", "QueueFull", "TimedOut"]
 
 _NEVER: Final = 1 << 63
-
-_MOST_TOKENS: Final = 10**15  # of a request, as the limiter has it
 
 _News: TypeAlias = "Waiter | tuple[str, ...] | None"
 """Who left, which accounts have room again (none: see what time it is), or that any may have."""
@@ -188,7 +187,7 @@ class FairQueue:
         """
         if weight < 1:
             raise ConfigurationError(f"a weight must be at least 1, not {weight}")
-        if not 0 <= tokens <= _MOST_TOKENS:
+        if not 0 <= tokens <= MOST_TOKENS:
             # Here, because the limiter would say so when it is somebody else's step.
             raise InvalidRequestError(f"a request cannot be {tokens} tokens")
         loop = asyncio.get_running_loop()
