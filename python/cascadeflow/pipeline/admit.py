@@ -72,15 +72,19 @@ def _choose_budget(run: Run, tier: TierConfig, tiers: Tiers) -> None:
     if tracker is None:
         return
     budget = tier.user_budget
-    tracker.assign(run.spender.user_id, budget)
-    if budget is None:
-        plan = run.plan
-        models = [model.id for model in (*plan.verifiers, *plan.fallbacks)]
-        if tracker.unlimited(run.spender, models):
-            run.enforces = False
-            # Made for the tiers' budgets, of which there is none: nobody reads it.
-            if tracker is tiers.own_tracker and not tiers.has_budgets:
-                run.tracker = None
+    if budget is not None:
+        tracker.assign(run.spender.user_id, budget)
+        return
+    models = [model.id for model in (*run.plan.verifiers, *run.plan.fallbacks)]
+    # Made for the tiers' budgets. Where there is none nobody reads it, and nothing is noted there:
+    # where nothing is ever held nothing is ever tidied.
+    unread = tracker is tiers.own_tracker and not tiers.has_budgets
+    if unread and tracker.unlimited(run.spender, models):
+        run.tracker, run.enforces = None, False
+        return
+    tracker.assign(run.spender.user_id, None)
+    if tracker.unlimited(run.spender, models):
+        run.enforces = False
 
 
 def _tell(run: Run, member: Membership, limit: str) -> None:
