@@ -379,6 +379,13 @@ def spender_of(
     for what, name in [*names.items(), *(("a tag", tag) for tag in tags)]:
         if (name is not None or what == "a tag") and (not isinstance(name, str) or not name):
             raise InvalidRequestError(f"{what} must be text that is not empty, not {name!r}")
+        if name is not None and not name.isascii():
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise InvalidRequestError(
+                    f"{what} must be text that UTF-8 can write, not {name!r:.80}"
+                ) from None
     return Spender(
         user_id=user_id, tier=user_tier, team=team, key=key_id, tags=tuple(dict.fromkeys(tags))
     )

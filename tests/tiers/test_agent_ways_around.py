@@ -14,6 +14,7 @@ from cascadeflow import (
     BudgetExceededError,
     CascadeFlowError,
     DocumentPart,
+    InvalidRequestError,
     Message,
     ModelConfig,
     RateLimitError,
@@ -350,3 +351,31 @@ def test_a_model_that_costs_nothing_needs_no_budget_to_be_capped() -> None:
     agent = world.agent(models=[model], tier_config={"free": TierConfig("free", max_tokens=10)})
     ask(agent, max_tokens=500)
     assert world.bodies[0]["max_completion_tokens"] == 10
+
+
+# Users
+
+
+def test_where_no_tier_has_a_budget_nothing_is_noted_of_users() -> None:
+    world = World(small=["small says"])
+    agent = world.agent(tier_config={"free": TierConfig("free"), "pro": TierConfig("pro")})
+    tracker = agent.cost_tracker
+    assert tracker is not None
+    for user in range(20):
+        ask(agent, user_id=f"u{user}", user_tier="pro")
+    assert not tracker._budgets.assigned
+    tracker.set_budget("user:u7", 0, actor="the operator", reason="it has not paid")
+    with pytest.raises(BudgetExceededError):
+        ask(agent, user_id="u7", user_tier="pro")
+    assert ask(agent, user_id="u8", user_tier="pro").content == "small says"
+
+
+@pytest.mark.parametrize("name", ["user_id", "user_tier", "team", "key_id"])
+@pytest.mark.parametrize(
+    "tier",
+    [TierConfig("free", max_concurrency=1), TierConfig("free", budget=1), TierConfig("free")],
+)
+def test_a_name_that_cannot_be_written_is_refused_in_words(name: str, tier: TierConfig) -> None:
+    agent = World(small=["small says"]).agent(tier_config={"free": tier})
+    with pytest.raises(InvalidRequestError, match=rf"{name} must be text that UTF-8 can write"):
+        ask(agent, **{name: "\ud800"})
