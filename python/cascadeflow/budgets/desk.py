@@ -211,6 +211,7 @@ class Desk(Holds):
         else:
             for other, _ in beside:
                 place[0].release(other, hold.at_ms)
+            self._tell_of_return([account for _, account in beside])
         return done
 
     def _hold_later(
@@ -245,6 +246,7 @@ class Desk(Holds):
             return True
         if later.place is not None:  # it was ended meanwhile
             later.place[0].release(later.place[1], at_ms)
+            self._tell_of_return(route.accounts)
         return False
 
     def _stretch(
@@ -302,6 +304,7 @@ class Desk(Holds):
             if alone.place is None:
                 for other, _ in made:
                     books.ledger.release(other, hold.at_ms)
+                self._tell_of_return([account for _, account in made])
                 if placed is STALE:
                     return self._hold_beside(hold, calls, force=force, blind=blind)
                 return cast("bool | Future[None]", placed)

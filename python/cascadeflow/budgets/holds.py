@@ -269,9 +269,13 @@ class Holds(Bookkeeper):
             part = sum(c.nanodollars or 0 for c in charges if c.model == model)
             ledger.settle(other, part if model in left else 0, now_ms)
             left.discard(model)
-        if self.on_return is not None:
-            self.on_return([*route.accounts, *[account for _, account in hold.beside]])
+        self._tell_of_return(route.accounts)
+        self._tell_of_return([account for _, account in hold.beside])
         return done.outcome != "already"
+
+    def _tell_of_return(self, accounts: Sequence[Account]) -> None:
+        if self.on_return is not None and accounts:
+            self.on_return(accounts)
 
     def _crossed(self, hold: Hold) -> tuple[Crossing, ...]:
         """The thresholds that were reached since the last look."""

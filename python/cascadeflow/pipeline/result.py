@@ -311,7 +311,8 @@ class CascadeResult:
     Attributes:
         content: the answer's text.
         request_id: this package's id of the request, unique.
-        created: when the request began (UTC).
+        created: when the request began, or, if its tier made it wait, was let in (UTC): its periods
+            and prices are those of that moment.
         finish_reason: why the answer ended.
         tool_calls: what the model asks to call, and nobody has called yet.
         parsed: the answer as `response_format=` asked for it, when that was a type; else `None`.
