@@ -14,7 +14,7 @@ from agent_world import World
 from till_site import ANSWER, Calls, asks, held, queued, settled, site, waits
 
 from cascadeflow.clock import SystemClock
-from cascadeflow.pipeline.till import Till
+from cascadeflow.pipeline.till import Till, _wake
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
@@ -240,3 +240,18 @@ def test_what_a_garbage_collection_ends_in_the_midst_of_a_step_is_noted_and_not_
         assert len(till) == 1
 
     asyncio.run(main())
+
+
+def test_to_wake_a_loop_that_was_closed_in_this_moment_harms_nobody() -> None:
+    loop = asyncio.new_event_loop()
+    till = Till()
+
+    async def arrive() -> Any:
+        place = till.arrive()
+        place.future = asyncio.get_running_loop().create_future()
+        return place
+
+    place = loop.run_until_complete(arrive())
+    loop.close()
+    _wake(place)
+    assert not place.future.done()
