@@ -159,6 +159,15 @@ def test_an_image_under_another_name_is_an_image(message: Any) -> None:
         assert IMAGE not in json.dumps(exchange.request_json)
 
 
+def test_a_schema_of_several_types_is_no_image_and_breaks_nothing() -> None:
+    world = World(small=["small says"])
+    tier = TierConfig("free", features=["extra", "tools"])
+    schema = {"type": ["string", "null"]}
+    form = {"type": "json_schema", "json_schema": {"name": "city", "schema": schema}}
+    ask(world.agent(tier_config={"free": tier}), extra={"response_format": form})
+    assert world.bodies[0]["response_format"] == form
+
+
 # Budgets
 
 

@@ -115,7 +115,8 @@ def _is_image(part: DocumentPart) -> bool:
 def _holds_image(value: Any) -> bool:
     """Whether fields that a provider is sent unread may hold an image."""
     if isinstance(value, Mapping):
-        if not _IMAGES.isdisjoint(value) or value.get("type") in _IMAGES:
+        kind = value.get("type")  # a list, perhaps: then it is a schema's
+        if not _IMAGES.isdisjoint(value) or (isinstance(kind, str) and kind in _IMAGES):
             return True
         return any(map(_holds_image, value.values()))
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
