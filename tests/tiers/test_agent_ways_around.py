@@ -348,6 +348,18 @@ def test_a_try_that_may_have_been_billed_counts_its_tokens() -> None:
     assert result.tier.limits[0].remaining < 10_000 - 1_150
 
 
+def test_a_try_that_may_have_been_billed_counts_the_output_that_its_budget_let_it_have() -> None:
+    world = World(small=[ConnectionError("reset"), "small says"])
+    tier = TierConfig("free", rate_limits=RateLimits(tokens_per_minute=10_000), budget=5)
+    agent = world.agent(
+        tier_config={"free": tier}, retry=RetryPolicy(attempts=2, base_delay=0, max_delay=0)
+    )
+    result = ask(agent, user_id="u")
+    sent = world.bodies[0]["max_completion_tokens"]
+    assert sent > 1_024
+    assert result.tier.limits[0].remaining < 10_000 - 150 - sent
+
+
 def test_a_model_that_costs_nothing_needs_no_budget_to_be_capped() -> None:
     world = World(small=["small says"])
     model = ModelConfig(

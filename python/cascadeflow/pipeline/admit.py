@@ -135,7 +135,7 @@ def _expected(run: Run, model: ModelConfig, default: int | None) -> int:
         count = count_request(chat, model).tokens
     except (ConfigurationError, InvalidRequestError):
         count = countable_bound(chat, model)
-    limit = run.output_limit(model, default, None)
+    limit = run.output_limit(model, default, run.output_cap)
     if limit is None:
         limit = stated_limit(run.request, model)
     return count + (_ASSUMED_OUTPUT if limit is None else limit)
@@ -156,5 +156,5 @@ def _used(run: Run) -> int:
             if usage is not None:
                 lost = max(0, lost - 1)  # of the last try it is known
         total += 0 if usage is None else usage.total_tokens
-        total += lost and lost * _expected(run, tried.model, None)
+        total += lost and lost * _expected(run, tried.model, run.output_default)
     return total

@@ -51,7 +51,7 @@ class Entry:
         queue: FairQueue,
         permit: Permit | None,
         accounts: Accounts,
-        counts_tokens: bool,  # noqa: FBT001 - likewise
+        counts_tokens: bool,  # noqa: FBT001 - made for every request, by position
         waited_ms: float,
     ) -> None:
         self._queue = queue
