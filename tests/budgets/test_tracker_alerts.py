@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -190,3 +191,24 @@ def test_a_channel_that_raises_changes_nothing_for_the_request(
         held = tracker.reserve_sync(NOBODY, [(MODEL, USD)], request_id="r", at=now)
         charge = Charge(model=MODEL, nanodollars=USD, confirmed=True)
         assert held.settle([charge]).booked == USD
+
+
+def test_a_model_that_stands_in_for_another_alerts_of_its_own_budget() -> None:
+    heard: list[tuple[str, str]] = []
+    tracker = CostTracker(
+        global_budget=1,
+        default_user_budget=1,
+        budgets={"model:openai:large": "0.0000005"},
+        alert_channels=[lambda alert: heard.append((str(alert.scope), alert.state))],
+    )
+
+    async def main() -> None:
+        at = datetime.now(UTC)
+        spender = Spender(user_id="u")
+        held = await tracker.reserve(spender, [("openai:small", 0)], request_id="r", at=at)
+        assert await held.extend([("openai:large", 450)])
+        held.settle([Charge(model="openai:large", nanodollars=450, confirmed=True, held=450)])
+
+    asyncio.run(main())
+    tracker.close()
+    assert ("model:openai:large", "degraded") in heard

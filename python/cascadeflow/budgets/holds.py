@@ -281,7 +281,10 @@ class Holds(Bookkeeper):
         """The thresholds that were reached since the last look."""
         if hold.place is None:
             return ()
-        return self._books.crossings(hold.place[2].accounts, hold.at_ms)
+        accounts = hold.place[2].accounts
+        if hold.beside:  # a model that was asked in the place of another
+            accounts = (*accounts, *dict.fromkeys(account for _, account in hold.beside))
+        return self._books.crossings(accounts, hold.at_ms)
 
     def _book_missing(self, hold: Hold, charges: Sequence[Charge]) -> None:
         """Books on accounts that came after the hold."""
