@@ -11,6 +11,7 @@ from agent_world import QUESTION, World, ask, until
 
 from cascadeflow import (
     AllModelsFailedError,
+    BreakerPolicy,
     BudgetExceededError,
     CascadeFlowError,
     DocumentPart,
@@ -400,3 +401,23 @@ def test_a_name_that_cannot_be_written_is_refused_in_words(name: str, tier: Tier
     agent = World(small=["small says"]).agent(tier_config={"free": tier})
     with pytest.raises(InvalidRequestError, match=rf"{name} must be text that UTF-8 can write"):
         ask(agent, **{name: "\ud800"})
+
+
+def test_where_every_model_is_left_alone_nobody_is_asked_and_the_place_is_free_again() -> None:
+    world = World(small=[503])
+    agent = world.agent(
+        tier_config={"free": TierConfig("free", rate_limits=RateLimits(per_hour=100))},
+        breaker=BreakerPolicy(),
+    )
+    for _ in range(50):
+        with pytest.raises(AllModelsFailedError):
+            ask(agent, user_id="u")
+    sent = len(world.asked)
+    assert sent < 50
+    tiers = agent.tiers
+    assert tiers is not None
+    member = tiers.known("u", None)
+    assert member is not None
+    entry = tiers.try_enter(member)
+    assert entry is not None
+    assert entry.standings()[0].remaining == 100 - sent - 1

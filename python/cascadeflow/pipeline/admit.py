@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.pipeline.route import Plan
     from cascadeflow.pipeline.run import Run
+    from cascadeflow.pipeline.settle import Failure
     from cascadeflow.tiers.config import TierConfig
     from cascadeflow.tiers.directory import Membership
     from cascadeflow.tiers.gate import Entry, Tiers
@@ -102,7 +103,7 @@ def leave(run: Run, entry: Entry, *, under_way: bool) -> None:
         entry: its place.
         under_way: whether calls were broken off: what was reserved for them stays reserved.
     """
-    if not run.tried and not under_way and run.cached is None:
+    if run.cached is None and not under_way and not any(map(_was_asked, run.tried)):
         entry.cancel()  # nobody was asked: its place in hours and days is free again
         return
     try:
@@ -110,6 +111,13 @@ def leave(run: Run, entry: Entry, *, under_way: bool) -> None:
             entry.correct(_used(run))
     finally:
         entry.leave()
+
+
+def _was_asked(tried: Call | Failure) -> bool:
+    """Whether anything was sent: to a model that is left alone for a while nothing is."""
+    if isinstance(tried, Call):
+        return True
+    return bool(tried.attempts) or tried.error.billed is not False
 
 
 def extend(run: Run, entry: Entry, plan: Plan) -> str | None:
