@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from agent_world import QUESTION, Behaviour, World, read
+from agent_world import QUESTION, Behaviour, World, read, until
 
 from cascadeflow import BudgetConfig, RateLimits, TierConfig
 from cascadeflow.budgets.records import Spender
@@ -124,3 +124,34 @@ def test_cancelled_at_any_turn_it_leaves_no_place_taken_and_no_money_held(
         return TURNS
 
     assert 10 < asyncio.run(main()) < TURNS  # every turn of it was tried
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("which", [0, 1, 3])
+@pytest.mark.parametrize("scarce", [{"max_concurrency": 1}, {"budget": "0.035"}])
+def test_whoever_of_a_crowd_is_cancelled_at_any_turn_the_others_are_answered(
+    scarce: dict[str, Any], which: int, streams: bool
+) -> None:
+    tier = TierConfig("free", on_limit="wait", max_tokens=300, **scarce)
+
+    async def cancelled_at(turn: int) -> bool:
+        world = World(small=["BAD draft"], big=["big says"])
+        world.meanwhile = several_turns
+        async with world.agent(tier_config={"free": tier}) as agent:
+            ask = streamed if streams else WAYS["run"]
+            tasks = [asyncio.ensure_future(ask(agent)) for _ in range(4)]
+            for _ in range(turn):
+                await asyncio.sleep(0)
+            ended = tasks[which].done()
+            tasks[which].cancel()
+            others = [task for task in tasks if task is not tasks[which]]
+            await until(lambda: all(task.done() for task in tasks))
+            assert [task.result().content for task in others] == ["big says"] * 3
+            assert ended or tasks[which].cancelled()
+            assert agent.cost_tracker is not None
+            standings = agent.cost_tracker.standings(Spender(user_id="u", tier="free"))
+            assert not any(each.held for each in standings)
+        return ended
+
+    turns = next(turn for turn in range(TURNS) if asyncio.run(cancelled_at(turn)))
+    assert turns > 5
