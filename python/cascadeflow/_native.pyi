@@ -481,8 +481,8 @@ class LimitPolicy:
 
     `per_second` and `per_minute` are a limit and its burst: GCRA, so that never more than limit +
     burst pass in any second (minute). `per_hour` and `per_day` hold in any 3,600 (86,400) seconds;
-    above 120 a window has 120 slots, each counted until it lies wholly outside: 30 (720) seconds late
-    at most, never over. Limits and bursts are at most 10⁹, tokens 10¹⁵, and a minute's burst at most
+    above 120 a window has 120 slots, each counted until it lies wholly outside: 30 (720) seconds
+    late at most, never over. Limits and bursts are at most 10⁹, tokens 10¹⁵, and a minute's burst
     50,000,000 times its limit. What is none of this raises `ConfigurationError`.
     """
 
@@ -569,9 +569,9 @@ class RateLimiter:
     """Counts requests, tokens and leases by account. All or nothing, lock-free, never over.
 
     `now_ns` is a monotonic clock's; one that goes back counts as standing still. A policy that
-    changes holds from the next request on, and what was used counts. A request is counted towards the
-    limits that its own policy has: one that is added later counts from then on. At most 8 accounts,
-    each named once, and whole numbers: what is not raises `InvalidRequestError`.
+    changes holds from the next request on, and what was used counts. A request is counted towards
+    the limits that its own policy has: one that is added later counts from then on. At most 8
+    accounts, each named once, and whole numbers: what is not raises `InvalidRequestError`.
     """
 
     def __new__(cls) -> RateLimiter: ...
