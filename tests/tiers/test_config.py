@@ -118,7 +118,7 @@ def test_every_field_has_a_value_that_is_refused() -> None:
     assert {field for field, _, _ in WRONG} == {each.name for each in fields(TierConfig)} - {"name"}
 
 
-@pytest.mark.parametrize("name", ["", "  ", None, 3])
+@pytest.mark.parametrize("name", ["", "  ", None, 3, "\ud800"])
 def test_a_tier_has_a_name(name: Any) -> None:
     assert "a tier's name" in refusal(TierConfig, name)
 

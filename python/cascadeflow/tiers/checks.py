@@ -53,9 +53,15 @@ def near(name: str, known: Iterable[str]) -> str:
 
 
 def text(where: str, value: Any) -> str:
-    """Takes a text that is not blank."""
+    """Takes a text that is not blank and that UTF-8 can write, as an account's name must be."""
     if not isinstance(value, str) or not value.strip():
         raise ConfigurationError(f"{where} must be a text that is not empty, not {shown(value)}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ConfigurationError(
+            f"{where} must be a text that UTF-8 can write, not {shown(value)}"
+        ) from None
     return value
 
 
