@@ -91,7 +91,20 @@ __all__ = [
 
 
 class CascadeFlowError(Exception):
-    """The root: `except CascadeFlowError` catches everything this package raises on purpose."""
+    """The root: `except CascadeFlowError` catches everything this package raises on purpose.
+
+    Copied or sent to another process, an error keeps its class, its text and its fields.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[CascadeFlowError], args: tuple[Any, ...], fields: Any) -> CascadeFlowError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
 
 
 class ConfigurationError(CascadeFlowError, ValueError):
@@ -225,7 +238,7 @@ class RateLimitError(CascadeFlowError):
         self.permanent = permanent
         self.tier = tier
         self.waited_ms = waited_ms
-        self.headers = headers
+        self.headers = dict(headers)
 
 
 class TierForbiddenError(CascadeFlowError):
