@@ -421,3 +421,10 @@ def test_where_every_model_is_left_alone_nobody_is_asked_and_the_place_is_free_a
     entry = tiers.try_enter(member)
     assert entry is not None
     assert entry.standings()[0].remaining == 100 - sent - 1
+
+
+def test_without_tiers_no_result_can_write_into_the_next_ones() -> None:
+    report: Any = ask(World(small=["small says"]).agent()).tier
+    with pytest.raises(TypeError):
+        report.headers["X-RateLimit-Limit"] = "0"
+    assert ask(World(small=["small says"]).agent()).to_dict()["tier"]["headers"] == {}

@@ -14,7 +14,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from cascadeflow.money import to_usd
-from cascadeflow.types import Message
+from cascadeflow.types import EMPTY, Message
 
 if TYPE_CHECKING:
     from cascadeflow.budgets.records import AccountStanding, BudgetState
@@ -158,7 +158,7 @@ class TierReport:
     waited_ms: float = 0.0
     stopped_by: str | None = None
     limits: tuple[LimitReport, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = EMPTY
 
 
 @dataclass(frozen=True, slots=True)
