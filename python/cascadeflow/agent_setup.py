@@ -332,11 +332,8 @@ def tracker_of(
         tracker = tiers.own_tracker
         if tracker is None:
             tracker = tiers.own_tracker = CostTracker(enforcement_mode="block", clock=clock)
-    if tiers.has_budgets and not (tracker.enforces or tracker.mode_stated):
-        raise ConfigurationError(
-            "the tiers have budgets, and this CostTracker only warns of them, for nobody told it "
-            'what to do: give it enforcement_mode="block" (or "degrade"; "warn" if that is meant)'
-        )
+    if tiers.has_budgets:
+        tracker.needs_mode()
     tracker.declare_tiers(tiers.user_budgets)
     for tier in tiers.tiers.values():
         if tier.whole_budget is not None:

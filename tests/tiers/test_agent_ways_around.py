@@ -14,6 +14,8 @@ from cascadeflow import (
     BreakerPolicy,
     BudgetExceededError,
     CascadeFlowError,
+    ConfigurationError,
+    CostTracker,
     DocumentPart,
     InvalidRequestError,
     Message,
@@ -180,6 +182,21 @@ def test_a_budget_that_a_profile_gets_later_is_enforced() -> None:
     tiers.set_profile("u", UserProfile("free", budget=0))
     with pytest.raises(BudgetExceededError):
         ask(agent, user_id="u", max_tokens=100)
+
+
+def test_a_budget_that_a_profile_gets_later_is_not_merely_warned_of_by_default() -> None:
+    world = World(small=["small says"])
+    tiers = Tiers({"free": TierConfig("free")}, clock=world.clock)
+    unsaid, said = (
+        CostTracker(clock=world.clock),
+        CostTracker(enforcement_mode="warn", clock=world.clock),
+    )
+    agent = world.agent(tier_config=tiers, cost_tracker=unsaid)
+    tiers.set_profile("u", UserProfile("free", budget=0))
+    with pytest.raises(ConfigurationError, match="enforcement_mode"):
+        ask(agent, user_id="u")
+    assert world.asked == []
+    assert ask(world.agent(tier_config=tiers, cost_tracker=said), user_id="u").budget.over_limit
 
 
 def test_two_agents_that_share_tiers_share_each_users_budget() -> None:

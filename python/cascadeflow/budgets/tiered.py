@@ -32,6 +32,7 @@ class TierBudgets(Readings):
     _assigned: dict[str, BudgetConfig | None]
     _clock: Clock
     _desk: Clerk
+    mode_stated: bool
 
     def assign(self, user_id: str | None, config: BudgetConfig | None) -> None:
         """Says which budget holds for a user from now on: that of the tier the user is in.
@@ -100,6 +101,19 @@ class TierBudgets(Readings):
             if self._budgets.add(Scope("tier", name), config):
                 now_ms = self._moment_ms()
                 self._books.crossings(self._books.set_limits(now_ms), now_ms)
+
+    def needs_mode(self) -> None:
+        """To be called where a tier has a budget: it must not be warned of by mere default.
+
+        Raises:
+            ConfigurationError: it only warns, and nobody told it to.
+        """
+        if not (self.enforces or self.mode_stated):
+            raise ConfigurationError(
+                "the tiers have budgets, and this CostTracker only warns of them, for nobody told "
+                'it what to do: give it enforcement_mode="block" (or "degrade"; "warn" if that is '
+                "meant)"
+            )
 
     def unlimited(self, spender: Spender, models: Iterable[str] = ()) -> bool:
         """Whether no budget limits what this spender's calls of these models may cost.

@@ -74,6 +74,7 @@ def _choose_budget(run: Run, tier: TierConfig, tiers: Tiers) -> None:
         return
     budget = tier.user_budget
     if budget is not None:
+        tracker.needs_mode()  # a profile may have been given it since the agent was made
         tracker.assign(run.spender.user_id, budget)
         return
     models = [model.id for model in (*run.plan.verifiers, *run.plan.fallbacks)]
