@@ -100,6 +100,17 @@ def plain() -> tuple[Any, Any]:
     return PlainLimiter(), (PER_MINUTE, PER_HOUR, CONCURRENT)
 
 
+def measure(benchmark: Any, request: Any) -> None:
+    """Measures a hundred at a time: one takes hardly longer than looking at the clock."""
+
+    def hundred() -> None:
+        for _ in range(100):
+            request()
+
+    benchmark(hundred)
+    benchmark.extra_info["value_s"] = benchmark.stats.stats.median / 100
+
+
 def passer(made: tuple[Any, Any], names: tuple[str, ...]) -> Any:
     """One request, a hundredth of a second after the last one."""
     limiter, policy = made
@@ -142,7 +153,7 @@ def crowd(made: tuple[Any, Any]) -> Any:
 )
 def test_one(benchmark: Any, make: Any, about: dict[str, Any]) -> None:
     benchmark.extra_info |= {"figure": ONE, **about}
-    benchmark(passer(make(), NAMES[:1]))
+    measure(benchmark, passer(make(), NAMES[:1]))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +166,7 @@ def test_one(benchmark: Any, make: Any, about: dict[str, Any]) -> None:
 )
 def test_three(benchmark: Any, make: Any, about: dict[str, Any]) -> None:
     benchmark.extra_info |= {"figure": THREE, **about}
-    benchmark(passer(make(), NAMES))
+    measure(benchmark, passer(make(), NAMES))
 
 
 @pytest.mark.parametrize(
@@ -168,7 +179,7 @@ def test_three(benchmark: Any, make: Any, about: dict[str, Any]) -> None:
 )
 def test_crowded(benchmark: Any, make: Any, about: dict[str, Any]) -> None:
     benchmark.extra_info |= {"figure": CROWDED, **about}
-    benchmark(crowd(make()))
+    measure(benchmark, crowd(make()))
 
 
 @pytest.mark.parametrize(
@@ -184,6 +195,7 @@ def test_refused(benchmark: Any, make: Any, about: dict[str, Any]) -> None:
     limiter, policy = make()
     accounts = tuple((name, policy) for name in NAMES)
     held = [limiter.acquire(accounts[-1:], 0, 0) for _ in range(CONCURRENT)]
-    refused = benchmark(lambda: limiter.acquire(accounts, 0, 1))
+    measure(benchmark, lambda: limiter.acquire(accounts, 0, 1))
+    refused = limiter.acquire(accounts, 0, 1)
     assert len(held) == CONCURRENT
     assert refused is None or (isinstance(refused, LimitRefusal) and refused.account == "global")
