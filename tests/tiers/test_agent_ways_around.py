@@ -199,6 +199,34 @@ def test_a_budget_that_a_profile_gets_later_is_not_merely_warned_of_by_default()
     assert ask(world.agent(tier_config=tiers, cost_tracker=said), user_id="u").budget.over_limit
 
 
+@pytest.mark.parametrize("user", ["u", None])
+def test_who_waited_is_held_to_the_budget_of_its_own_tier_whoever_came_meanwhile(
+    user: str | None,
+) -> None:
+    world = World(small=["small says"])
+    go_on = asyncio.Event()
+    world.meanwhile = go_on.wait
+    waits: dict[str, Any] = {"max_concurrency": 1, "on_limit": "wait", "max_tokens": 50}
+    tiers = {
+        "free": TierConfig("free", budget="0.0000001", **waits),
+        "pro": TierConfig("pro", budget=100, **waits),
+    }
+
+    async def main() -> None:
+        async with world.agent(tier_config=tiers) as agent:
+            tasks = []
+            for tier in ("pro", "free", "pro"):
+                asking = agent.run(QUESTION, user_id=user, user_tier=tier)
+                tasks.append(asyncio.ensure_future(asking))
+            await until(lambda: world.kinds().count("RequestQueued") == 2)
+            go_on.set()
+            await asyncio.wait(tasks)
+            assert [task.exception() is None for task in tasks] == [True, False, True]
+            assert isinstance(tasks[1].exception(), BudgetExceededError)
+
+    asyncio.run(main())
+
+
 def test_two_agents_that_share_tiers_share_each_users_budget() -> None:
     world = World(small=["small says"])
     tiers = Tiers({"free": TierConfig("free", budget="0.0003")}, clock=world.clock)

@@ -314,6 +314,10 @@ class Run:
         if engine.recall is not None and engine.recall.always:
             self.cached = await engine.recall.look_up(self)
         if self.tracker is not None and self.cached is None:
+            if self.member is not None:
+                # Said at the gate already; but while it waited, another request of the same user's
+                # may have come in another tier.
+                self.tracker.assign(self.spender.user_id, self.member.tier.user_budget)
             if engine.till is not None:
                 from cascadeflow.pipeline.till import reserve_in_turn  # noqa: PLC0415 - likewise
 
