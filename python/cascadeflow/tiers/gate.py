@@ -230,8 +230,10 @@ class Tiers:
     def set_profile(self, user_id: str, profile: UserProfile | str | None) -> None:
         """Sets one user's tier or exceptions from the next request on; `None` takes them back.
 
+        A tier that is not configured is the default tier, as everywhere, and the log is told.
+
         Raises:
-            ConfigurationError: there is no such tier.
+            ConfigurationError: it is no profile and no tier's name, or the user id is no text.
         """
         self._directory.set_profile(user_id, profile)
         if getattr(profile, "budget", None) not in {None, INHERIT}:
