@@ -69,7 +69,7 @@ def test_every_command_that_is_shown_exists_with_its_options(text: str) -> None:
 def test_the_readmes_example_runs_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    source, _ = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    source, *_ = re.findall(r"^```python\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     named = re.findall(r'"(openai|anthropic):([^"]+)"', source)
     path = tmp_path / "example.py"
     path.write_text(source, encoding="utf-8")
