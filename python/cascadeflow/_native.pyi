@@ -6,6 +6,9 @@ from typing import Literal, Self, TypeAlias, final
 
 __all__ = [
     "DEBUG_BUILD",
+    "DOMAIN_RULES_HEAD",
+    "DOMAIN_RULES_TAIL",
+    "DomainRules",
     "JsonSchema",
     "Ledger",
     "LimitPolicy",
@@ -26,6 +29,7 @@ __all__ = [
     "WindowStanding",
     "__version__",
     "assess_complexity",
+    "domain_features",
     "judge_answer",
     "load_onnx_runtime",
     "onnx_runtime_version",
@@ -91,6 +95,47 @@ class Tokenizer:
 
 def assess_complexity(text: str, earlier_words: int) -> tuple[str, float, list[tuple[str, float]]]:
     """Judges how hard a request is: level, score in 0..1, and each part of the sum behind it."""
+
+# domains
+
+_RuleRecord: TypeAlias = tuple[
+    str,
+    list[tuple[str, float]],
+    list[str],
+    tuple[int | None, int | None, bool],
+    int,
+    tuple[str, float, float] | None,
+    list[str],
+    list[str],
+]
+
+DOMAIN_RULES_HEAD: int
+DOMAIN_RULES_TAIL: int
+
+@final
+class DomainRules:
+    """Weighted rules, ready to judge requests; see `cascadeflow.domains.rules`."""
+
+    def __new__(
+        cls,
+        domains: Sequence[str],
+        rules: Sequence[_RuleRecord],
+        *,
+        intercepts: Sequence[float],
+        temperature: float = 1.0,
+        evidence_domains: int | None = None,
+    ) -> DomainRules: ...
+    def judge(self, text: str, /) -> tuple[list[float], list[tuple[str, str, float]]]:
+        """Each domain's probability, and what rules added to domains, the heaviest first."""
+
+    def evidence(self, text: str, /) -> list[float]:
+        """The structural features, then the rules' log-odds by domain."""
+
+    def evidence_names(self) -> list[str]: ...
+    def fired(self, text: str, /) -> list[tuple[int, float]]:
+        """What the rules found, as (index, value)."""
+
+def domain_features() -> list[str]: ...
 
 # quality
 

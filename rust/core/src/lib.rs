@@ -3,6 +3,7 @@
 //! What burns CPU on every request lives here. What needs the time is given it by the caller.
 
 pub mod complexity;
+pub mod domains;
 pub mod ledger;
 pub mod limits;
 pub mod money;

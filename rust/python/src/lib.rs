@@ -5,6 +5,7 @@
 use pyo3::prelude::*;
 
 mod complexity;
+mod domains;
 mod embed;
 mod errors;
 mod ledger;
@@ -21,6 +22,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     pricing::register(module)?;
     tokens::register(module)?;
     complexity::register(module)?;
+    domains::register(module)?;
     quality::register(module)?;
     embed::register(module)?;
     ledger::register(module)?;

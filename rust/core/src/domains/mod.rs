@@ -1,0 +1,297 @@
+//! What a request is about, by rules: phrases and the form of the text, each with a weight for one or
+//! several domains, summed to log-odds and calibrated to probabilities.
+//!
+//! Rules come as plain records; nothing here reads a file. A text of more than [`HEAD`] + [`TAIL`]
+//! bytes is judged by its beginning and its end: what is asked stands there, before or behind what was
+//! pasted, and a megabyte costs no more than 16 KB. Everything is linear in what is looked at.
+
+pub mod fold;
+mod matcher;
+pub mod rule;
+mod signs;
+pub mod structure;
+mod token;
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use fold::fold;
+use matcher::Matcher;
+use rule::{Rule, RuleError};
+use structure::{COUNT, Structure};
+
+/// How many bytes of a long text's beginning are looked at.
+pub const HEAD: usize = 12 * 1024;
+/// How many bytes of a long text's end are looked at.
+pub const TAIL: usize = 4 * 1024;
+
+/// How much more a rule counts for each further phrase: the first 1, the next a half, and so on.
+fn saturated(count: u32) -> f64 {
+    2.0 * (1.0 - 0.5_f64.powi(i32::try_from(count.min(60)).unwrap_or(60)))
+}
+
+/// What a rule that spoke adds to a domain.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Part {
+    /// The rule, by index.
+    pub rule: usize,
+    /// The domain, by index.
+    pub domain: usize,
+    /// What it adds to the domain's log-odds.
+    pub weight: f64,
+}
+
+/// What the rules make of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// The calibrated probability of each domain; they add up to 1.
+    pub probabilities: Vec<f64>,
+    /// Each domain's log-odds, before calibration.
+    pub sums: Vec<f64>,
+    /// What rules found, as (rule, value), in the order of the rules.
+    pub fired: Vec<(usize, f64)>,
+    /// The structural features, in the order of [`structure::NAMES`].
+    pub features: [f64; COUNT],
+}
+
+/// Rules, ready to judge.
+#[derive(Debug)]
+pub struct DomainRules {
+    domains: usize,
+    rules: Vec<Rule>,
+    intercepts: Vec<f64>,
+    temperature: f64,
+    matcher: Matcher,
+}
+
+impl DomainRules {
+    /// Makes rules ready.
+    ///
+    /// `intercepts` is each domain's log-odds when no rule speaks; log-odds are divided by
+    /// `temperature` (above 0) before they become probabilities.
+    ///
+    /// # Errors
+    /// When a rule cannot be used; the error says which, and what would be right.
+    pub fn new(
+        rules: Vec<Rule>,
+        intercepts: Vec<f64>,
+        temperature: f64,
+    ) -> Result<Self, RuleError> {
+        let domains = intercepts.len();
+        if domains == 0 {
+            return Err(RuleError::Shape(
+                "there is no domain to choose from".to_owned(),
+            ));
+        }
+        if intercepts.iter().any(|value| !value.is_finite()) {
+            return Err(RuleError::Shape(
+                "an intercept is not a finite number".to_owned(),
+            ));
+        }
+        if !(temperature.is_finite() && temperature > 0.0) {
+            let message = format!("the temperature is {temperature}: write a number above 0");
+            return Err(RuleError::Shape(message));
+        }
+        check(&rules, domains)?;
+        let matcher = Matcher::new(&rules)?;
+        Ok(Self {
+            domains,
+            rules,
+            intercepts,
+            temperature,
+            matcher,
+        })
+    }
+
+    /// The rules, in order.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// How many domains there are.
+    #[must_use]
+    pub fn domains(&self) -> usize {
+        self.domains
+    }
+
+    /// Judges a text.
+    #[must_use]
+    pub fn judge(&self, text: &str) -> Judgement {
+        self.judge_counted(text).0
+    }
+
+    /// Judges a text, and counts the phrases that were looked at on the way: the work that the
+    /// text alone does not bound.
+    fn judge_counted(&self, text: &str) -> (Judgement, usize) {
+        let looked_at = excerpt(text);
+        let folded = fold(&looked_at);
+        let mut counts = vec![0_u32; self.rules.len()];
+        let work = self.matcher.count(&folded, &mut counts);
+        let features = Structure::of(&looked_at).features();
+        let fired = self.fired(&counts, &features);
+        let mut sums = self.intercepts.clone();
+        for &(rule, value) in &fired {
+            for &(domain, weight) in &self.rules[rule].weights {
+                sums[domain] += weight * value;
+            }
+        }
+        let probabilities = softmax(&sums, self.temperature);
+        (
+            Judgement {
+                probabilities,
+                sums,
+                fired,
+                features,
+            },
+            work,
+        )
+    }
+
+    fn fired(&self, counts: &[u32], features: &[f64; COUNT]) -> Vec<(usize, f64)> {
+        let mut values: Vec<f64> = self
+            .rules
+            .iter()
+            .zip(counts)
+            .map(|(rule, &count)| match &rule.ramp {
+                Some(ramp) => ramp.of(features[ramp.feature]),
+                None if count >= rule.least.max(1) => saturated(count),
+                None => 0.0,
+            })
+            .collect();
+        for (at, rule) in self.rules.iter().enumerate() {
+            if rule.requires.is_empty() && rule.unless.is_empty() {
+                continue;
+            }
+            // What it depends on depends on nothing, so its value is final.
+            let lowest = rule
+                .requires
+                .iter()
+                .map(|&other| values[other])
+                .fold(1.0, f64::min);
+            let ruled_out = rule.unless.iter().any(|&other| values[other] > 0.0);
+            if ruled_out || lowest <= 0.0 {
+                values[at] = 0.0;
+            } else if rule.patterns.is_empty() && rule.ramp.is_none() {
+                values[at] = lowest;
+            }
+        }
+        values
+            .into_iter()
+            .enumerate()
+            .filter(|&(_, value)| value > 0.0)
+            .collect()
+    }
+
+    /// What rules added to domains, the heaviest first, at most so many and none that is lighter
+    /// than a hundredth.
+    #[must_use]
+    pub fn parts(&self, judgement: &Judgement, most: usize) -> Vec<Part> {
+        let mut parts: Vec<Part> = Vec::new();
+        for &(rule, value) in &judgement.fired {
+            let weights = self.rules[rule].weights.iter();
+            parts.extend(
+                weights
+                    .map(|&(domain, weight)| Part {
+                        rule,
+                        domain,
+                        weight: weight * value,
+                    })
+                    .filter(|part| part.weight.abs() >= 0.01),
+            );
+        }
+        let heavier = |a: &Part, b: &Part| {
+            b.weight
+                .abs()
+                .total_cmp(&a.weight.abs())
+                .then((a.rule, a.domain).cmp(&(b.rule, b.domain)))
+        };
+        if parts.len() > most && most > 0 {
+            parts.select_nth_unstable_by(most - 1, heavier);
+        }
+        parts.truncate(most);
+        parts.sort_unstable_by(heavier);
+        parts
+    }
+}
+
+fn check(rules: &[Rule], domains: usize) -> Result<(), RuleError> {
+    let mut names = HashSet::new();
+    for rule in rules {
+        let name = || rule.name.clone();
+        if !names.insert(rule.name.as_str()) {
+            return Err(RuleError::Twice(name()));
+        }
+        if !rule.patterns.is_empty() && rule.ramp.is_some() {
+            return Err(RuleError::Both(name()));
+        }
+        if rule.patterns.is_empty() && rule.ramp.is_none() && rule.requires.is_empty() {
+            return Err(RuleError::Nothing(name()));
+        }
+        let unknown = |what| RuleError::Unknown { rule: name(), what };
+        for &(domain, weight) in &rule.weights {
+            if domain >= domains {
+                return Err(unknown("domain"));
+            }
+            finite(&rule.name, "a weight", weight)?;
+        }
+        if let Some(ramp) = &rule.ramp {
+            if ramp.feature >= COUNT {
+                return Err(unknown("feature"));
+            }
+            finite(&rule.name, "from", ramp.from)?;
+            finite(&rule.name, "to", ramp.to)?;
+        }
+        for &other in rule.requires.iter().chain(&rule.unless) {
+            let Some(other) = rules.get(other) else {
+                return Err(unknown("rule"));
+            };
+            if !(other.requires.is_empty() && other.unless.is_empty()) {
+                let other = other.name.clone();
+                return Err(RuleError::Chained {
+                    rule: name(),
+                    other,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn finite(rule: &str, what: &'static str, value: f64) -> Result<(), RuleError> {
+    if value.is_finite() {
+        return Ok(());
+    }
+    Err(RuleError::NotFinite {
+        rule: rule.to_owned(),
+        what,
+        value: value.to_string(),
+    })
+}
+
+/// What of a text is looked at: all of it, or its beginning and end.
+#[must_use]
+pub fn excerpt(text: &str) -> Cow<'_, str> {
+    if text.len() <= HEAD + TAIL {
+        return Cow::Borrowed(text);
+    }
+    let head = text.floor_char_boundary(HEAD);
+    let tail = text.ceil_char_boundary(text.len() - TAIL);
+    Cow::Owned([&text[..head], "\n", &text[tail..]].concat())
+}
+
+fn softmax(sums: &[f64], temperature: f64) -> Vec<f64> {
+    let highest = sums.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut out: Vec<f64> = sums
+        .iter()
+        .map(|sum| ((sum - highest) / temperature).exp())
+        .collect();
+    let total: f64 = out.iter().sum();
+    for value in &mut out {
+        *value /= total;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;
