@@ -27,7 +27,8 @@ __all__ = ["Embedder", "RequestVectors", "SentenceModel"]
 _MOST_THREADS = 2
 """Threads of a run by default, where there are as many cores."""
 
-_MAX_BATCH_TOKENS = 512
+_MAX_BATCH_TOKENS = 256
+"""Tokens of a run, padding included. Beyond, texts take as long together as one by one."""
 
 
 class Embedder(Protocol):
@@ -167,7 +168,7 @@ class SentenceModel:
     async def vectors(self, texts: Sequence[str]) -> Vectors:
         """Gives what `embed` gives, without blocking the event loop.
 
-        Texts that are asked for while the model is busy are run together, at most 16 at once. An
+        Texts that are asked for while the model is busy are then run together, a few at once. An
         error reaches only those whose own texts it is about. There is no limit to how many may
         wait: `asyncio.timeout` ends a wait and takes the texts out of the line.
 
