@@ -412,14 +412,38 @@ def test_a_new_file_has_the_same_tables_as_the_first_form_brought_forward(
     assert tables(opener) == tables(other)
 
 
-SECOND_FORM = {
+def test_a_file_of_the_first_form_keeps_notes_once_it_was_opened(opener: SqliteOpener) -> None:
+    write_first_form(opener.path)
+    store = opener.open()
+    store.put_note("learned", {"a": 1})
+    opener.crash()
+    store = opener.open()
+    assert store.get_note("learned") == {"a": 1}
+    assert store.head().rows == 4  # the log is as it was, and the hold that was settled
+    connection = store._connection
+    assert connection is not None
+    assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_a_package_of_the_first_form_refuses_a_file_of_the_second(opener: SqliteOpener) -> None:
+    opener.open().close()
+    first = {1: MIGRATIONS[1]}
+    with (
+        closing(connect(opener.path, read_only=False)) as connection,
+        pytest.raises(StoreError, match=r"form is 2, this one knows 1\): upgrade"),
+    ):
+        migrate(connection, opener.path, migrations=first)
+
+
+NEXT = max(MIGRATIONS) + 1
+NEXT_FORM = {
     **MIGRATIONS,
-    2: """
+    NEXT: """
     ALTER TABLE scopes ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey';
-    CREATE TABLE notes (scope_id INTEGER, note TEXT);
-    CREATE TRIGGER notes_stay BEFORE DELETE ON notes BEGIN
+    CREATE TABLE marks (scope_id INTEGER, mark TEXT);
+    CREATE TRIGGER marks_stay BEFORE DELETE ON marks BEGIN
         SELECT RAISE(ABORT, 'no'); SELECT 1; END;
-    INSERT INTO notes SELECT id, kind || ':' || name FROM scopes;
+    INSERT INTO marks SELECT id, kind || ':' || name FROM scopes;
     """,
 }
 
@@ -427,10 +451,10 @@ SECOND_FORM = {
 def test_a_file_is_brought_forward_with_what_is_in_it(opener: SqliteOpener) -> None:
     write_first_form(opener.path)
     with closing(connect(opener.path, read_only=False)) as connection:
-        assert migrate(connection, opener.path, migrations=SECOND_FORM)
-        assert not migrate(connection, opener.path, migrations=SECOND_FORM)
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
-        assert ("user:ann",) in connection.execute("SELECT note FROM notes").fetchall()
+        assert migrate(connection, opener.path, migrations=NEXT_FORM)
+        assert not migrate(connection, opener.path, migrations=NEXT_FORM)
+        assert connection.execute("PRAGMA user_version").fetchone() == (NEXT,)
+        assert ("user:ann",) in connection.execute("SELECT mark FROM marks").fetchall()
         assert connection.execute("SELECT DISTINCT colour FROM scopes").fetchall() == [("grey",)]
         assert connection.execute("SELECT COUNT(*) FROM log").fetchone() == (3,)
     # And now it is newer than this package is.
@@ -443,14 +467,14 @@ def test_a_file_is_brought_forward_with_what_is_in_it(opener: SqliteOpener) -> N
 
 def test_a_step_that_fails_leaves_the_file_as_it_was(opener: SqliteOpener) -> None:
     write_first_form(opener.path)
-    broken = {**SECOND_FORM, 3: "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);"}
+    broken = {**NEXT_FORM, NEXT + 1: "CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);"}
     with closing(connect(opener.path, read_only=False)) as connection:
-        with pytest.raises(StoreError, match="form 3"):
+        with pytest.raises(StoreError, match=f"form {NEXT + 1}"):
             migrate(connection, opener.path, migrations=broken)
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (NEXT,)
         tables = connection.execute("SELECT name FROM sqlite_schema").fetchall()
         assert ("half",) not in tables
-        assert ("notes",) in tables
+        assert ("marks",) in tables
 
 
 def test_a_reader_does_not_bring_a_file_forward(opener: SqliteOpener) -> None:
@@ -459,7 +483,7 @@ def test_a_reader_does_not_bring_a_file_forward(opener: SqliteOpener) -> None:
         closing(connect(opener.path, read_only=True)) as connection,
         pytest.raises(StoreError, match="open it once for writing"),
     ):
-        migrate(connection, opener.path, read_only=True, migrations=SECOND_FORM)
+        migrate(connection, opener.path, read_only=True, migrations=NEXT_FORM)
 
 
 def test_what_the_first_form_holds_was_written_by_this_package(opener: SqliteOpener) -> None:

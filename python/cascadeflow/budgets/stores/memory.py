@@ -23,17 +23,18 @@ from cascadeflow.budgets.stores.events import (
     quarter_entries,
     quarter_of,
 )
+from cascadeflow.budgets.stores.notes import decode_note, encode_note
 from cascadeflow.budgets.stores.protocol import ScopeRecord
 from cascadeflow.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import datetime
 
     from cascadeflow.budgets.records import LogEvent, ManualEvent
     from cascadeflow.budgets.stores.protocol import Grant, HeldCall, StrictHold
     from cascadeflow.clock import Clock
-    from cascadeflow.types import PeriodKind
+    from cascadeflow.types import JsonObject, PeriodKind
 
 __all__ = ["MemoryStore"]
 
@@ -79,6 +80,7 @@ class _Contents:
     unreported: dict[Scope, tuple[int, datetime]] = field(default_factory=dict)
     holds: dict[int, tuple[StrictHold, HeldCall]] = field(default_factory=dict)
     held_ever: int = 0
+    notes: dict[str, str] = field(default_factory=dict)
 
 
 class MemoryStore:
@@ -328,6 +330,31 @@ class MemoryStore:
         if kept != reckoned:
             return "the sums by quarter or the limits are not what the log adds up to: reckon anew"
         return None
+
+    def get_note(self, name: str) -> JsonObject | None:
+        """A note as it was last written; `None` where there is none."""
+        with self._mutex:
+            body = self._open().notes.get(name)
+        return None if body is None else decode_note(name, body)
+
+    def put_note(self, name: str, note: JsonObject) -> None:
+        """Writes a note in the place of the one of that name."""
+        body = encode_note(name, note)
+        with self._mutex:
+            self._open().notes[name] = body
+
+    def change_note(
+        self, name: str, change: Callable[[JsonObject | None], JsonObject]
+    ) -> JsonObject:
+        """Reads, changes and writes a note as one step; if `change` raises, nothing is changed."""
+        with self._mutex:
+            self.put_note(name, change(self.get_note(name)))
+            return decode_note(name, self._open().notes[name])
+
+    def delete_note(self, name: str) -> bool:
+        """Takes a note away; says whether there was one."""
+        with self._mutex:
+            return self._open().notes.pop(name, None) is not None
 
     def close(self, spent: Iterable[tuple[Scope, int]] = ()) -> None:
         """Closes: each scope's grant shrinks to what was truly spent (a sum over its life)."""

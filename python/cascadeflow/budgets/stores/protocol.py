@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from cascadeflow.models.notes import Notes
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from datetime import datetime
@@ -96,8 +98,8 @@ class ScopeRecord:
     limits: tuple[tuple[PeriodKind, int | None], ...] = field(default=())
 
 
-class Store(Protocol):
-    """A store of record."""
+class Store(Notes, Protocol):
+    """A store of record; it keeps notes too, of what is learned."""
 
     def scopes(self, *, since: datetime) -> Iterator[ScopeRecord]:
         """Every scope that has spending since then, a total, or a limit set by hand."""

@@ -1,4 +1,4 @@
-"""A store in one SQLite file: the usage log, its sums, grants and holds.
+"""A store in one SQLite file: the usage log, its sums, grants and holds, and notes.
 
 The file is in WAL mode and every commit is on disk before it is acknowledged. One process writes
 it at a time; others may read it meanwhile. What a file holds is described in `sqlite_schema`.
@@ -21,6 +21,7 @@ from cascadeflow.budgets.stores.events import (
     encode_spender,
     micros,
 )
+from cascadeflow.budgets.stores.notes import NotesInSqlite
 from cascadeflow.budgets.stores.protocol import ScopeRecord
 from cascadeflow.budgets.stores.sqlite_file import (
     FileLock,
@@ -68,7 +69,7 @@ _ASKED_AT_ONCE: Final = 500
 _FOREVER: Final = 2**63 - 1
 
 
-class SqliteStore:
+class SqliteStore(NotesInSqlite):
     """A store of record in one SQLite file; see `budgets.stores.protocol.Store`.
 
     Made by `open_store`. Any thread may call it; calls wait for one another. Iterators read a page

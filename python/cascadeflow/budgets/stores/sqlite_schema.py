@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final
 
+from cascadeflow.budgets.stores.notes import NOTES_TABLE
 from cascadeflow.budgets.stores.sqlite_file import APPLICATION_ID, explain
 from cascadeflow.errors import StoreError
 
@@ -99,12 +100,16 @@ CREATE TABLE state (
 );
 """
 
-MIGRATIONS: Final[Mapping[int, str]] = {1: _LOG + _SUMMARIES.format(place="") + _BESIDES}
+MIGRATIONS: Final[Mapping[int, str]] = {
+    1: _LOG + _SUMMARIES.format(place="") + _BESIDES,
+    2: NOTES_TABLE,
+}
 """What brings a file from each version to the next; a published step is never changed.
 
 `log` is the truth; `scopes`, `sums`, `taken` and `limits` are reckoned from it and can be again.
 `taken` is what was taken off in a quarter of an hour beyond what had been spent in it by then.
-`state` has one row: the chain's head, and how far and to what the sums were reckoned.
+`state` has one row: the chain's head, and how far and to what the sums were reckoned. `notes` has
+named JSON objects, which nothing else depends on.
 """
 
 
@@ -192,7 +197,8 @@ def create(path: Path, fingerprint: bytes, genesis: bytes) -> None:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute("BEGIN IMMEDIATE")
-            _step(connection, 1, MIGRATIONS[1])
+            for version, script in sorted(MIGRATIONS.items()):
+                _step(connection, version, script)
             connection.execute(
                 "INSERT INTO state VALUES (1, 0, ?, ?, 0, 0)", (genesis, fingerprint)
             )

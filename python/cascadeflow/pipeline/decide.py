@@ -1,0 +1,301 @@
+"""Whether drafting pays: the expected cost of a cascade against that of asking the verifier.
+
+    cascade = draft + validation + (1 - p) * verifier          direct = verifier
+
+where p is how likely the draft is accepted. The draft is made where the cascade is cheaper. Sums
+are compared as whole numbers, so what is chosen is never the dearer one by the figures it names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal, get_args
+
+from cascadeflow.domains.acceptance import AcceptanceModel, Estimate
+from cascadeflow.domains.complexity import ComplexityLevel
+from cascadeflow.errors import ConfigurationError, InvalidRequestError
+from cascadeflow.models.expected_cost import (
+    ExpectedCall,
+    OutputLengths,
+    expect_call,
+    input_size,
+)
+from cascadeflow.models.notes import NoteKeeper
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cascadeflow.models.config import ModelConfig
+    from cascadeflow.models.expected_cost import Asked
+    from cascadeflow.models.notes import Notes
+    from cascadeflow.models.usage import Usage
+
+__all__ = ["Basis", "Decision", "Drafting", "decide"]
+
+Basis = Literal["cost", "level"]
+"""What decided: the expected cost, or the level alone where the cost cannot tell."""
+
+_LEVELS: Final[tuple[ComplexityLevel, ...]] = get_args(ComplexityLevel)
+_PARTS: Final = 1_000_000_000
+"""Probabilities are compared in billionths, as whole numbers."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether a draft is made, and by which figures. Costs are nanodollars.
+
+    Attributes:
+        route: `cascade` (draft first) or `direct`.
+        reason: why, in words.
+        basis: what decided.
+        acceptance: how likely the draft is accepted.
+        draft_cost: what a draft costs on average; `None` when it is not known, like the others.
+        validation_cost: what judging it costs.
+        verifier_cost: what the verifier's answer costs on average.
+        expected_cascade: what drafting first costs on average, rounded up.
+        expected_direct: what asking the verifier costs on average.
+        explored: whether the draft is made to learn, though it does not seem to pay.
+    """
+
+    route: Literal["cascade", "direct"]
+    reason: str
+    basis: Basis
+    acceptance: Estimate
+    draft_cost: int | None
+    validation_cost: int
+    verifier_cost: int | None
+    expected_cascade: int | None
+    expected_direct: int | None
+    explored: bool = False
+
+    @property
+    def break_even(self) -> float | None:
+        """The probability of acceptance from which on a draft pays, more than 1 where it never can.
+
+        `None` where a cost is not known, or the verifier's is nothing.
+        """
+        if self.draft_cost is None or not self.verifier_cost:
+            return None
+        return (self.draft_cost + self.validation_cost) / self.verifier_cost
+
+
+def decide(
+    *,
+    level: ComplexityLevel,
+    acceptance: Estimate,
+    draft_cost: int | None,
+    verifier_cost: int | None,
+    validation_cost: int = 0,
+    margin: float = 0.0,
+    draft_up_to: ComplexityLevel = "hard",
+    problem: str = "",
+) -> Decision:
+    """Decides by expected cost, or by the level where a cost is not known or nothing costs.
+
+    Args:
+        level: how hard the request was judged to be.
+        acceptance: how likely its draft is accepted.
+        draft_cost: what a draft is expected to cost, nanodollars; `None` when it is not known.
+        verifier_cost: what the verifier's answer is expected to cost, nanodollars, or `None`.
+        validation_cost: what judging a draft is expected to cost, nanodollars.
+        margin: by which share of the verifier's cost drafting must be cheaper, 0 to 1.
+        draft_up_to: the hardest level that is drafted where the cost cannot tell.
+        problem: why a cost is not known, for the reason.
+
+    Raises:
+        InvalidRequestError: a cost is negative, or the margin lies outside 0 to 1.
+    """
+    if not 0 <= margin <= 1:
+        raise InvalidRequestError(f"margin is a share of the verifier's cost, 0 to 1, not {margin}")
+    if min(draft_cost or 0, verifier_cost or 0, validation_cost) < 0:
+        raise InvalidRequestError("an expected cost is negative")
+    cascade: int | None = None
+    route: Literal["cascade", "direct"]
+    basis: Basis = "level"
+    drafted_by_level = _LEVELS.index(level) <= _LEVELS.index(draft_up_to)
+    by_level = f"{level} requests are {'' if drafted_by_level else 'not '}drafted"
+    if draft_cost is None or verifier_cost is None:
+        route = "cascade" if drafted_by_level else "direct"
+        reason = f"{by_level}; what would pay is not known: {problem or 'a price is not known'}"
+    else:
+        certain = draft_cost + validation_cost
+        rejected = _PARTS - min(_PARTS, int(acceptance.probability * _PARTS))
+        scaled = certain * _PARTS + rejected * verifier_cost
+        cascade = -(-scaled // _PARTS)
+        if not certain and not verifier_cost:
+            route = "cascade" if drafted_by_level else "direct"
+            reason = f"{by_level}; neither model costs anything"
+        else:
+            basis = "cost"
+            pays = scaled < verifier_cost * (_PARTS - round(margin * _PARTS))
+            route = "cascade" if pays else "direct"
+            reason = _in_words(certain, verifier_cost, cascade, acceptance.probability, pays=pays)
+    return Decision(
+        route=route,
+        reason=reason,
+        basis=basis,
+        acceptance=acceptance,
+        draft_cost=draft_cost,
+        validation_cost=validation_cost,
+        verifier_cost=verifier_cost,
+        expected_cascade=cascade,
+        expected_direct=verifier_cost,
+    )
+
+
+def _in_words(certain: int, verifier: int, cascade: int, probability: float, *, pays: bool) -> str:
+    accepted = f"accepted with {probability:.0%}"
+    if pays:
+        return f"a draft pays: {accepted}, {1 - cascade / verifier:.0%} cheaper on average"
+    if certain >= verifier:
+        return "a draft costs no less than the verifier's answer"
+    return f"a draft does not pay: {accepted}, it needs {certain / verifier:.0%}"
+
+
+class Drafting:
+    """What an agent knows of whether drafts pay: it decides, and learns from what came of it.
+
+    Any thread may use it, and nothing on a request's path waits for a disk: what was learned is
+    written by a thread of its own, every so many observations and at the end.
+    """
+
+    def __init__(
+        self,
+        *,
+        acceptance: AcceptanceModel | None = None,
+        lengths: OutputLengths | None = None,
+        margin: float = 0.0,
+        draft_up_to: ComplexityLevel = "hard",
+        notes: Notes | None = None,
+        save_every: int = 100,
+    ) -> None:
+        """Takes up what was learned before, if it is stored.
+
+        Args:
+            acceptance: how likely drafts are accepted; a new one when `None`.
+            lengths: how much models write; a new one when `None`.
+            margin: by which share of the verifier's cost drafting must be cheaper, 0 to 1.
+            draft_up_to: the hardest level that is drafted where the cost cannot tell.
+            notes: where what is learned outlives the process; `None` keeps it in memory.
+            save_every: after how many observations it is written there.
+
+        Raises:
+            ConfigurationError: an option that cannot be.
+            StoreError: what is stored cannot be read; it was left as it is.
+        """
+        if not 0 <= margin <= 1:
+            raise ConfigurationError(
+                f"margin is a share of the verifier's cost, 0 to 1, not {margin}"
+            )
+        if draft_up_to not in _LEVELS:
+            raise ConfigurationError(
+                f"draft_up_to must be one of {', '.join(_LEVELS)}; not {draft_up_to!r}"
+            )
+        self.acceptance = AcceptanceModel() if acceptance is None else acceptance
+        self.lengths = OutputLengths() if lengths is None else lengths
+        self._margin = margin
+        self._draft_up_to = draft_up_to
+        self._keeper = None
+        if notes is not None:
+            tables = (self.acceptance.learned, self.lengths.learned)
+            self._keeper = NoteKeeper(notes, tables, every=save_every)
+
+    def decide(
+        self,
+        request: Asked,
+        *,
+        domain: str,
+        level: ComplexityLevel,
+        drafter: ModelConfig,
+        verifier: ModelConfig,
+        at: datetime,
+        validation_cost: int = 0,
+        explore: bool = True,
+    ) -> Decision:
+        """Decides about one request.
+
+        Args:
+            request: what is asked.
+            domain: what it is about.
+            level: how hard it was judged to be.
+            drafter: who would draft.
+            verifier: who would verify, or answer directly.
+            at: the moment whose prices hold, with a time zone.
+            validation_cost: what judging a draft is expected to cost, nanodollars.
+            explore: whether it may be drafted to learn; `False` to explain a decision, which then
+                counts for nothing.
+
+        Raises:
+            InvalidRequestError: there is no such level, or `at` has no time zone.
+        """
+        drafted, verified = self.expect(request, level, drafter, verifier, at=at)
+        decision = decide(
+            level=level,
+            acceptance=self.acceptance.estimate(domain, level, drafter.id),
+            draft_cost=drafted.nanodollars,
+            verifier_cost=verified.nanodollars,
+            validation_cost=validation_cost,
+            margin=self._margin,
+            draft_up_to=self._draft_up_to,
+            problem=drafted.problem or verified.problem,
+        )
+        if (
+            explore
+            and decision.route == "direct"
+            and self._could_pay(decision)
+            and self.acceptance.explore(domain, level, drafter.id)
+        ):
+            reason = f"drafted to learn: {decision.reason}"
+            return replace(decision, route="cascade", reason=reason, explored=True)
+        return decision
+
+    def _could_pay(self, decision: Decision) -> bool:
+        """Whether a draft that is surely accepted would do: else there is nothing to learn."""
+        return decision.break_even is not None and decision.break_even < 1 - self._margin
+
+    def expect(
+        self,
+        request: Asked,
+        level: ComplexityLevel,
+        *models: ModelConfig,
+        at: datetime,
+    ) -> tuple[ExpectedCall, ...]:
+        """Says what a call of each of these models is expected to use and cost."""
+        size = input_size(request)
+        return tuple(
+            expect_call(request, model, level=level, size=size, lengths=self.lengths, at=at)
+            for model in models
+        )
+
+    def judged(self, *, domain: str, level: ComplexityLevel, model: str, accepted: bool) -> None:
+        """Learns from a draft that was judged; `model` is the id of the one that drafted."""
+        self.acceptance.observe(domain, level, model, accepted=accepted)
+
+    def answered(self, *, level: ComplexityLevel, model: str, usage: Usage | None) -> None:
+        """Learns from an answer, a draft's or a verifier's, how much its model writes."""
+        if usage is not None and (tokens := usage.total_output_tokens):
+            self.lengths.observe(level, model, tokens)
+
+    def reset(self, *, domain: str | None = None, model: str | None = None) -> None:
+        """Forgets what was learned, and in the store too; it is written before this returns.
+
+        Args:
+            domain: of this domain only; lengths have none and are kept then.
+            model: of this model only.
+        """
+        self.acceptance.reset(domain=domain, model=model)
+        if domain is None:
+            self.lengths.reset(model=model)
+        self.save()
+
+    def save(self) -> bool:
+        """Writes what was learned and waits for it; says whether all of it is stored now.
+
+        Without a store there is nothing to write, and nothing is.
+        """
+        return self._keeper is not None and self._keeper.save()
+
+    def close(self) -> None:
+        """Writes what is left; call it before the store is closed. Twice is once."""
+        if self._keeper is not None:
+            self._keeper.close()
