@@ -313,6 +313,17 @@ def test_another_model_runs_from_its_folder(other: Path) -> None:
     assert array(model.embed(["the cat"])).shape == (1, 8)
 
 
+def test_a_vector_of_a_dynamically_quantised_model_does_not_move_with_its_neighbours(
+    other: Path,
+) -> None:
+    writer = load("models_tests_onnx_writer", ROOT / "tests" / "embed" / "onnx_writer.py")
+    writer.Graph().quantised_as().save(other / "model.onnx")
+    model = SentenceModel.find(other, max_tokens=32)
+    texts = ["the cat", "who pays for tokens?", "a mat sat"]
+    alone = [model.embed([text]).tobytes() for text in texts]
+    assert [vector.tobytes() for vector in model.embed(texts)] == alone
+
+
 def test_a_text_without_tokens_fails_its_own_caller_only(other: Path) -> None:
     model = SentenceModel.find(other, max_tokens=32)
 

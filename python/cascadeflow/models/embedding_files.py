@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +84,23 @@ class SentenceFiles:
             ConfigurationError: a file cannot be read.
         """
         return next((path for path, known in self.known.items() if not known.is_at(path)), None)
+
+    def moves_with_neighbours(self) -> bool:
+        """Whether a text's vector depends on what it is batched with.
+
+        A graph that is quantised dynamically scales its numbers by the largest in the batch.
+
+        Raises:
+            ConfigurationError: the graph cannot be read.
+        """
+        try:
+            with (
+                self.graph.open("rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as graph,
+            ):
+                return graph.find(b"DynamicQuantize") >= 0
+        except (OSError, ValueError) as error:  # ValueError: it is empty
+            raise ConfigurationError(f"{self.graph} cannot be read: {error}") from error
 
     def name(self) -> str:
         """Names the model and its variant: for one that is not known, its folder and what it holds.
