@@ -117,12 +117,14 @@ def test_the_interval_leaves_out_5_percent_on_each_side(accepted: int) -> None:
     estimate = model.estimate("code", "hard", MODEL)
     behind = 8 + estimate.observations  # what is known of the level and elsewhere weighs 8
     a, b = estimate.probability * behind, (1 - estimate.probability) * behind
-    below, above = mass(0, estimate.low, a, b), mass(estimate.high, 1, a, b)
-    if a < 1:  # nothing speaks against 0
+    above = mass(estimate.high, 1, a, b)
+    # Where there is hardly anything on one side, it leaves out less on the other.
+    if a < 1:
         assert estimate.low == 0
-        assert above < 0.05
+        assert 0.001 < above < 0.05
     else:
-        assert below == pytest.approx(0.05, abs=0.012)
+        below = mass(0, estimate.low, a, b)
+        assert below == pytest.approx(0.05, abs=0.01 if b > 1.5 else 0.04)
         assert above == pytest.approx(0.05, abs=0.012)
 
 
