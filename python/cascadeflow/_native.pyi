@@ -6,6 +6,7 @@ from typing import Literal, Self, TypeAlias, final
 
 __all__ = [
     "DEBUG_BUILD",
+    "ExampleIndex",
     "DOMAIN_RULES_HEAD",
     "DOMAIN_RULES_TAIL",
     "DomainRules",
@@ -250,6 +251,55 @@ class Vectors:
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Vectors: ...
     def __iter__(self) -> Iterator[Vectors]: ...
+
+@final
+class ExampleIndex:
+    """Routes known by examples: how near a vector lies to each.
+
+    Cosines are taken where the examples of one route scatter alike in every direction; their
+    covariance is estimated from the examples and shrunk. `len()` counts the routes. It takes about
+    10 ms to make, and 50 more for 1,500 examples, without the interpreter's lock.
+
+    Args:
+        examples: the examples of all routes.
+        routes: each example's route: 0, 1, 2 …; at least two examples a route.
+        variance: how much the examples of a route usually scatter in each direction, at length one.
+        strength: how many examples that is worth beside those that are here.
+
+    Raises:
+        InvalidRequestError: the numbers do not fit each other, or an example is zero.
+    """
+
+    def __new__(
+        cls, examples: Vectors, routes: Sequence[int], *, variance: float, strength: float
+    ) -> Self: ...
+    @property
+    def dimension(self) -> int:
+        """Numbers in a vector."""
+
+    @property
+    def cohesion(self) -> list[float]:
+        """By route, the root of the mean cosine of its examples with each other, 0.1 at least."""
+
+    @property
+    def nearness(self) -> tuple[float, float, float | None, float | None]:
+        """How near an example lies to the others, in the mean over them (512 at most).
+
+        Its cosine with the mean of its own route, itself left out, and with the nearest other
+        example of it; the largest with the mean, and with an example, of another route, `None`
+        where there is but one route.
+        """
+
+    def score(
+        self, query: Vectors, *, nearest: int
+    ) -> tuple[list[float], list[float], list[tuple[int, float]]]:
+        """By route the cosine with its mean, and with its nearest example; the nearest of all.
+
+        These are `nearest` examples by their place, nearest first, with the cosine before
+        whitening.
+        """
+
+    def __len__(self) -> int: ...
 
 @final
 class SentenceEmbedder:

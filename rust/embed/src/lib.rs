@@ -7,6 +7,7 @@
 pub mod classifier;
 pub mod error;
 mod pool;
+pub mod routes;
 pub mod runtime;
 pub mod sentence;
 pub mod session;
@@ -16,6 +17,7 @@ mod tokenizer;
 
 pub use classifier::{Activation, TextClassifier};
 pub use error::{EmbedError, Result};
+pub use routes::ExampleIndex;
 pub use sentence::SentenceEmbedder;
 pub use session::ModelFiles;
 pub use similarity::Vectors;

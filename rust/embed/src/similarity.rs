@@ -176,19 +176,7 @@ impl Vectors {
         for (index, row) in self.rows().enumerate() {
             scored.push((index, dot(query, row)?));
         }
-        // Every score is finite, so two of them always compare; 0.0 and -0.0 are equals.
-        let best_first = |left: &(usize, f32), right: &(usize, f32)| {
-            let by_score = right.1.partial_cmp(&left.1).unwrap_or(Ordering::Equal);
-            by_score.then(left.0.cmp(&right.0))
-        };
-        if k < scored.len() {
-            if k == 0 {
-                return Ok(Vec::new());
-            }
-            scored.select_nth_unstable_by(k - 1, best_first);
-            scored.truncate(k);
-        }
-        scored.sort_unstable_by(best_first);
+        largest_first(&mut scored, k);
         Ok(scored)
     }
 
@@ -201,6 +189,22 @@ impl Vectors {
             .map(|left| other.rows().map(|right| measure(left, right)).collect())
             .collect()
     }
+}
+
+/// Keeps the `k` pairs with the largest scores, largest first, the lower index first among equals.
+/// Scores must be finite: then two of them always compare; 0.0 and -0.0 are equals.
+pub(crate) fn largest_first(scored: &mut Vec<(usize, f32)>, k: usize) {
+    let best_first = |left: &(usize, f32), right: &(usize, f32)| {
+        let by_score = right.1.partial_cmp(&left.1).unwrap_or(Ordering::Equal);
+        by_score.then(left.0.cmp(&right.0))
+    };
+    if k == 0 {
+        scored.clear();
+    } else if k < scored.len() {
+        scored.select_nth_unstable_by(k - 1, best_first);
+        scored.truncate(k);
+    }
+    scored.sort_unstable_by(best_first);
 }
 
 fn raw_dot(left: &[f32], right: &[f32]) -> f32 {

@@ -126,13 +126,8 @@ impl Vectors {
     }
 
     fn top_k(&self, py: Python<'_>, query: &Self, k: usize) -> PyResult<Vec<(usize, f32)>> {
-        let [only] = query.0.rows().collect::<Vec<_>>()[..] else {
-            return Err(refuse(EmbedError::Invalid(format!(
-                "a query is one vector, not {}",
-                query.0.len()
-            ))));
-        };
-        self.detached(py, 1, || self.0.top_k(only, k))
+        let query = only(query)?;
+        self.detached(py, 1, || self.0.top_k(query, k))
     }
 
     fn __len__(&self) -> usize {
@@ -186,6 +181,75 @@ impl Vectors {
         } else {
             py.detach(work).map_err(refuse)
         }
+    }
+}
+
+/// The one vector that a query is.
+fn only(query: &Vectors) -> PyResult<&[f32]> {
+    match query.0.len() {
+        1 => Ok(query.0.values()),
+        count => Err(refuse(EmbedError::Invalid(format!(
+            "a query is one vector, not {count}"
+        )))),
+    }
+}
+
+/// Routes known by examples.
+#[pyclass(frozen, module = "cascadeflow._native")]
+struct ExampleIndex(embed::ExampleIndex);
+
+/// By route the cosine with its mean, by route that with its nearest example, and the nearest examples.
+type Scores = (Vec<f32>, Vec<f32>, Vec<(usize, f32)>);
+
+#[pymethods]
+impl ExampleIndex {
+    #[new]
+    #[pyo3(signature = (examples, routes, *, variance, strength))]
+    fn new(
+        py: Python<'_>,
+        examples: &Vectors,
+        routes: Vec<usize>,
+        variance: f64,
+        strength: f64,
+    ) -> PyResult<Self> {
+        py.detach(|| embed::ExampleIndex::new(&examples.0, &routes, variance, strength))
+            .map(Self)
+            .map_err(refuse)
+    }
+
+    #[getter]
+    fn dimension(&self) -> usize {
+        self.0.dimension()
+    }
+
+    #[getter]
+    fn cohesion(&self) -> Vec<f32> {
+        self.0.cohesion().to_vec()
+    }
+
+    #[getter]
+    fn nearness(&self) -> (f32, f32, Option<f32>, Option<f32>) {
+        let found = self.0.nearness();
+        (
+            found.own_mean,
+            found.own_nearest,
+            found.other_mean,
+            found.other_nearest,
+        )
+    }
+
+    #[pyo3(signature = (query, *, nearest))]
+    fn score(&self, query: &Vectors, nearest: usize) -> PyResult<Scores> {
+        let found = self.0.score(only(query)?, nearest).map_err(refuse)?;
+        Ok((found.means, found.nearest, found.examples))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.cohesion().len()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("ExampleIndex({} routes)", self.0.cohesion().len())
     }
 }
 
@@ -366,6 +430,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(load_onnx_runtime, module)?)?;
     module.add_function(wrap_pyfunction!(onnx_runtime_version, module)?)?;
     module.add_class::<Vectors>()?;
+    module.add_class::<ExampleIndex>()?;
     module.add_class::<SentenceEmbedder>()?;
     module.add_class::<TextClassifier>()
 }
