@@ -65,7 +65,7 @@ _PRIOR_WEIGHT: Final = 4.0
 """So many answers weigh as much as what is taken to be usual."""
 
 _MOST_OUTPUT: Final = 200_000.0
-_COUNTED_WHOLE: Final = 6_000
+_COUNTED_WHOLE: Final = 3_000
 """Characters that are counted as they are; of longer requests as many are sampled."""
 _WINDOWS: Final = 8
 _IMAGE: Final = 800
@@ -161,15 +161,11 @@ def input_size(request: Asked) -> InputSize:
         for call in message.tool_calls:
             calls += 1
             texts += (call.name, call.arguments)
-    tools = [
-        text
-        for tool in request.tools
-        for text in (tool.name, tool.description, _json(tool.parameters))
-    ]
+    tools = [(tool.name, tool.description, tool.parameters) for tool in request.tools]
     form = request.response_format
     return InputSize(
         texts=_count(texts),
-        tools=_count(tools),
+        tools=_count([_json(tools)]) if tools else 0,
         schema=_count([_json(form.schema)]) if form is not None and form.schema else 0,
         messages=len(request.messages),
         calls=calls,
