@@ -1,0 +1,186 @@
+"""Fits the semantic layer's head and writes it into the package, with its card.
+
+    python benches/fit_domains.py [--vectors CACHE.npz] [--no-write]
+
+Temperature and threshold come from rows whose source the head had not seen: each family of public
+sources is held out once (`domain_head.FOLDS`). The figures of the card come from
+`domain/domain`'s `test` and `unseen_source` rows, which nothing is fitted on or chosen by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from domain_card import card
+from domain_head import FOLDS, Network, cell_weights, fit, labels_of, probabilities, temperature_for
+from domain_rows import (
+    LABELS,
+    OWN,
+    Floats,
+    Row,
+    evaluation_rows,
+    evidence,
+    own_rows,
+    permitted_rows,
+    structural,
+    vectors,
+)
+
+from cascadeflow.domains.evaluation import Evaluation, LabelledRow, Prediction, evaluate
+from cascadeflow.domains.semantic import FORMAT, HEAD
+from cascadeflow.models.embedding_files import MINILM
+
+EXAMPLES_PER_LABEL = 24
+
+
+def evaluated(rows: list[Row], shares: Floats, threshold: float = 0.0) -> Evaluation:
+    """What the probabilities are worth; below the threshold a row is taken to be general."""
+    best, sure = shares.argmax(1), shares.max(1)
+    said = [
+        Prediction(LABELS[place], float(confidence))
+        if confidence >= threshold
+        else Prediction("general", None)
+        for place, confidence in zip(best, sure, strict=True)
+    ]
+    return evaluate([LabelledRow(row.text, row.label, row.source) for row in rows], said)
+
+
+def threshold_for(shares: Floats, rows: list[Row]) -> float:
+    """The threshold at which held-out rows are right most often, `general` standing in below it."""
+    weights, labels = cell_weights(rows), labels_of(rows)
+    best, sure = shares.argmax(1), shares.max(1)
+    general = LABELS.index("general")
+    steps = np.round(np.arange(0.1, 0.9, 0.01), 2)
+
+    def right(threshold: float) -> float:
+        said = np.where(sure >= threshold, best, general)
+        return float((weights * (said == labels)).sum())
+
+    values = [right(step) for step in steps]
+    # The highest of those that are as good: an unsure answer gains nothing.
+    return float(
+        max(step for step, value in zip(steps, values, strict=True) if value >= max(values) - 1e-4)
+    )
+
+
+def examples(inputs: Floats, rows: list[Row]) -> list[int]:
+    """Rows of the project's own that lie far apart: for each label the farthest first."""
+    chosen: list[int] = []
+    for label in LABELS:
+        places = [
+            at for at, row in enumerate(rows)
+            if row.family == OWN and row.label == label and len(row.text) <= 160
+        ]  # fmt: skip
+        held = inputs[places]
+        picked = [int((held @ held.mean(0)).argmax())]
+        nearest = held @ held[picked[0]]
+        while len(picked) < EXAMPLES_PER_LABEL:
+            # Half-way: the farthest are odd ones, which explain little.
+            order = np.argsort(nearest)
+            picked.append(int(order[len(order) // 20]))
+            nearest = np.maximum(nearest, held @ held[picked[-1]])
+        chosen += [places[at] for at in picked]
+    return chosen
+
+
+def write(
+    path: Path,
+    net: Network,
+    *,
+    names: tuple[str, ...],
+    threshold: float,
+    also: float,
+    rows: list[Row],
+    embedded: Floats,
+) -> None:  # fmt: skip
+    dimension = embedded.shape[1]
+    shown = examples(embedded, rows)
+    header = {
+        "format": FORMAT,
+        "model": MINILM,
+        "domains": LABELS,
+        "threshold": threshold,
+        "also": also,
+        "evidence": names,
+        "dimension": dimension,
+        "hidden": net.hidden.shape[1],
+        "examples": [[rows[at].text, rows[at].label] for at in shown],
+    }
+    held = embedded[shown]
+    small = np.round(held / np.abs(held).max(1, keepdims=True) * 127).astype(np.int8)
+    parts = (net.hidden.T, net.hidden_bias, net.out.T, net.bias)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(
+        json.dumps(header, ensure_ascii=False).encode() + b"\n"
+        + b"".join(np.ascontiguousarray(part, "<f2").tobytes() for part in parts)
+        + small.tobytes()
+    )  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--vectors", type=Path, help="an .npz that vectors are kept in")
+    parser.add_argument("--no-write", action="store_true", help="fit and report only")
+    options = parser.parse_args()
+
+    rows, judged = own_rows() + permitted_rows(), evaluation_rows()
+    texts = [row.text for row in rows + judged]
+    embedded = vectors(texts, options.vectors)
+    dimension = embedded.shape[1]
+    names, told = evidence(texts)
+    inputs = np.concatenate([embedded, structural(names, told)], 1)
+    ours, theirs = inputs[: len(rows)], inputs[len(rows) :]
+
+    families = np.array([row.family for row in rows])
+    held_rows: list[Row] = []
+    held_scores: list[Floats] = []
+    for fold in FOLDS:
+        out = np.isin(families, fold)
+        net = fit(
+            ours[~out], dimension, [row for row, gone in zip(rows, out, strict=True) if not gone]
+        )
+        held_rows += [row for row, gone in zip(rows, out, strict=True) if gone]
+        held_scores.append(net.scores(ours[out]))
+    scores = np.concatenate(held_scores)
+    temperature = temperature_for(scores, held_rows)
+    shares = probabilities(scores, temperature)
+    threshold = threshold_for(shares, held_rows)
+    held_out = evaluated(held_rows, shares)
+    print(f"temperature {temperature:.3f}, threshold {threshold:.2f}")
+
+    final = fit(ours, dimension, rows).cooled(temperature)
+    found = probabilities(final.scores(theirs))
+    splits = {}
+    for split in ("test", "unseen_source"):
+        places = [at for at, row in enumerate(judged) if row.split == split]
+        part = [judged[at] for at in places]
+        splits[split] = (evaluated(part, found[places]), evaluated(part, found[places], threshold))
+    text = card(
+        trained=Counter((row.source, row.label) for row in rows),
+        names=names, temperature=temperature, threshold=threshold, held_out=held_out, splits=splits,
+    )  # fmt: skip
+    print(text)
+    if not options.no_write:
+        also = 0.2
+        write(
+            HEAD,
+            final,
+            names=names,
+            threshold=threshold,
+            also=also,
+            rows=rows,
+            embedded=embedded[: len(rows)],
+        )
+        HEAD.with_name("CARD.md").write_text(text, encoding="utf-8")
+        print(f"{HEAD.stat().st_size:,} bytes", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
