@@ -33,7 +33,7 @@ levels = st.sampled_from(LEVELS)
 
 
 def accepted_with(probability: float) -> Estimate:
-    return Estimate(probability=probability, observations=0.0, low=0.0, high=1.0)
+    return Estimate(probability=probability, observations=0.0, behind=8.0)
 
 
 def chosen(
@@ -294,6 +294,16 @@ def test_without_a_store_there_is_nothing_to_save() -> None:
     assert drafting.save() is False
     drafting.close()
     assert decided(drafting).acceptance.observations == 1
+
+
+def test_a_store_of_ones_own_that_keeps_no_notes_is_warned_of_and_done_without(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    drafting = Drafting(notes=object())  # type: ignore[arg-type]
+    assert "get_note and change_note" in caplog.text
+    teach(drafting, 1, accepted=True)
+    assert drafting.save() is False
+    drafting.close()
 
 
 def test_what_is_stored_and_cannot_be_read_is_refused_at_the_start() -> None:

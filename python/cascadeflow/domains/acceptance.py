@@ -72,14 +72,23 @@ class Estimate:
         probability: 0 to 1.
         observations: how many observations of this domain, level and model still count; a fraction,
             for old ones count less.
-        low: with 90 % probability it lies from here,
-        high: to here.
+        behind: how many observations the estimate weighs in all, what it is shrunk towards
+            included.
     """
 
     probability: float
     observations: float
-    low: float
-    high: float
+    behind: float
+
+    @property
+    def low(self) -> float:
+        """With 90 % probability it lies from here on, up to `high`."""
+        return _interval(self.probability, self.behind)[0]
+
+    @property
+    def high(self) -> float:
+        """With 90 % probability it lies from `low` up to here."""
+        return _interval(self.probability, self.behind)[1]
 
 
 class AcceptanceModel:
@@ -98,8 +107,8 @@ class AcceptanceModel:
     def __init__(
         self,
         *,
-        half_life: float = 200.0,
-        explore_every: int = 50,
+        half_life: float = 100.0,
+        explore_every: int = 25,
         max_cells: int = 2_048,
         priors: Mapping[ComplexityLevel, float] = PRIORS,
     ) -> None:
@@ -167,8 +176,7 @@ class AcceptanceModel:
         pool = (_LEVEL_WEIGHT * prior + pooled_accepted) / (_LEVEL_WEIGHT + pooled)
         behind = _POOL_WEIGHT + weight
         probability = (_POOL_WEIGHT * pool + accepted) / behind
-        low, high = _interval(probability, behind)
-        return Estimate(probability=probability, observations=weight, low=low, high=high)
+        return Estimate(probability=probability, observations=weight, behind=behind)
 
     def explore(self, domain: str, level: ComplexityLevel, model: str) -> bool:
         """Says whether a request that would not be drafted is drafted all the same, to learn.

@@ -8,6 +8,7 @@ are compared as whole numbers, so what is chosen is never the dearer one by the 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
@@ -34,6 +35,8 @@ __all__ = ["Basis", "Decision", "Drafting", "decide"]
 
 Basis = Literal["cost", "level"]
 """What decided: the expected cost, or the level alone where the cost cannot tell."""
+
+_logger: Final = logging.getLogger(__name__)
 
 _LEVELS: Final[tuple[ComplexityLevel, ...]] = get_args(ComplexityLevel)
 _PARTS: Final = 1_000_000_000
@@ -110,28 +113,25 @@ def decide(
     if min(draft_cost or 0, verifier_cost or 0, validation_cost) < 0:
         raise InvalidRequestError("an expected cost is negative")
     cascade: int | None = None
-    route: Literal["cascade", "direct"]
     basis: Basis = "level"
-    drafted_by_level = _LEVELS.index(level) <= _LEVELS.index(draft_up_to)
-    by_level = f"{level} requests are {'' if drafted_by_level else 'not '}drafted"
     if draft_cost is None or verifier_cost is None:
-        route = "cascade" if drafted_by_level else "direct"
-        reason = f"{by_level}; what would pay is not known: {problem or 'a price is not known'}"
+        pays = _LEVELS.index(level) <= _LEVELS.index(draft_up_to)
+        why = f"what would pay is not known: {problem or 'a price is not known'}"
+        reason = _by_level(level, why, drafted=pays)
     else:
         certain = draft_cost + validation_cost
         rejected = _PARTS - min(_PARTS, int(acceptance.probability * _PARTS))
         scaled = certain * _PARTS + rejected * verifier_cost
         cascade = -(-scaled // _PARTS)
-        if not certain and not verifier_cost:
-            route = "cascade" if drafted_by_level else "direct"
-            reason = f"{by_level}; neither model costs anything"
-        else:
+        if certain or verifier_cost:
             basis = "cost"
             pays = scaled < verifier_cost * (_PARTS - round(margin * _PARTS))
-            route = "cascade" if pays else "direct"
-            reason = _in_words(certain, verifier_cost, cascade, acceptance.probability, pays=pays)
+            reason = _by_cost(certain, verifier_cost, cascade, acceptance.probability, drafted=pays)
+        else:
+            pays = _LEVELS.index(level) <= _LEVELS.index(draft_up_to)
+            reason = _by_level(level, "neither model costs anything", drafted=pays)
     return Decision(
-        route=route,
+        route="cascade" if pays else "direct",
         reason=reason,
         basis=basis,
         acceptance=acceptance,
@@ -143,9 +143,15 @@ def decide(
     )
 
 
-def _in_words(certain: int, verifier: int, cascade: int, probability: float, *, pays: bool) -> str:
+def _by_level(level: ComplexityLevel, why: str, *, drafted: bool) -> str:
+    return f"{level} requests are {'' if drafted else 'not '}drafted; {why}"
+
+
+def _by_cost(
+    certain: int, verifier: int, cascade: int, probability: float, *, drafted: bool
+) -> str:
     accepted = f"accepted with {probability:.0%}"
-    if pays:
+    if drafted:
         return f"a draft pays: {accepted}, {1 - cascade / verifier:.0%} cheaper on average"
     if certain >= verifier:
         return "a draft costs no less than the verifier's answer"
@@ -176,7 +182,8 @@ class Drafting:
             lengths: how much models write; a new one when `None`.
             margin: by which share of the verifier's cost drafting must be cheaper, 0 to 1.
             draft_up_to: the hardest level that is drafted where the cost cannot tell.
-            notes: where what is learned outlives the process; `None` keeps it in memory.
+            notes: where what is learned outlives the process; `None` keeps it in memory, and so
+                does a store of the user's own that has none (a warning says so).
             save_every: after how many observations it is written there.
 
         Raises:
@@ -196,9 +203,16 @@ class Drafting:
         self._margin = margin
         self._draft_up_to = draft_up_to
         self._keeper = None
-        if notes is not None:
-            tables = (self.acceptance.learned, self.lengths.learned)
-            self._keeper = NoteKeeper(notes, tables, every=save_every)
+        if notes is None:
+            return
+        if not hasattr(notes, "get_note") or not hasattr(notes, "change_note"):
+            _logger.warning(
+                "the store keeps no notes, so what is learned of drafts ends with the process: "
+                "give it get_note and change_note (cascadeflow.models.notes.Notes)"
+            )
+            return
+        tables = (self.acceptance.learned, self.lengths.learned)
+        self._keeper = NoteKeeper(notes, tables, every=save_every)
 
     def decide(
         self,
