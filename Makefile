@@ -51,7 +51,7 @@ test: ## Run every test
 
 test-python: dev
 	# A file stays with one worker, which makes its servers once.
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --durations=25
 
 test-rust:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it (rustup.rs or your system's rust package), then run this again."; exit 1; }
