@@ -11,10 +11,12 @@ from cascadeflow.cli.budget import budget_app
 from cascadeflow.cli.costs import costs_app
 from cascadeflow.cli.demo.command import demo
 from cascadeflow.cli.doctor import doctor
+from cascadeflow.cli.domains.command import domains_app
 from cascadeflow.cli.forecast import forecast
 from cascadeflow.cli.models import models_app
 from cascadeflow.cli.prices import prices_app
 from cascadeflow.cli.replay.command import replay
+from cascadeflow.cli.route.command import route
 from cascadeflow.cli.run import run
 from cascadeflow.cli.simulate import simulate
 from cascadeflow.cli.tokens import tokens
@@ -53,6 +55,7 @@ def _root(
 app.command()(run)
 app.command()(demo)
 app.command()(replay)
+app.command()(route)
 app.command()(simulate)
 app.command()(tokens)
 app.command()(doctor)
@@ -60,5 +63,6 @@ app.command()(forecast)
 app.add_typer(budget_app, name="budget")
 app.add_typer(costs_app, name="costs")
 app.add_typer(audit_app, name="audit")
+app.add_typer(domains_app, name="domains")
 app.add_typer(models_app, name="models")
 app.add_typer(prices_app, name="prices")

@@ -1,0 +1,1 @@
+"""Domains: what a request can be about, and how well the detector finds it out."""

@@ -1,0 +1,1 @@
+"""Route: one decision explained, from the request to the models and the expected cost."""
