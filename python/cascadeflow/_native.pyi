@@ -257,8 +257,8 @@ class ExampleIndex:
     """Routes known by examples: how near a vector lies to each.
 
     Cosines are taken where the examples of one route scatter alike in every direction; their
-    covariance is estimated from the examples and shrunk. `len()` counts the routes. It takes about
-    10 ms to make, and 50 more for 1,500 examples, without the interpreter's lock.
+    covariance is estimated from the examples and shrunk. `len()` counts the routes. Of 384 numbers,
+    it takes some 10 ms to make, and 0.2 s for 1,500 examples, without the interpreter's lock.
 
     Args:
         examples: the examples of all routes.
