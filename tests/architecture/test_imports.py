@@ -141,6 +141,9 @@ def test_the_core_stands_on_no_crate_that_does_io() -> None:
         "seize",
         "thiserror",
         "thiserror-impl",
+        # tables and small vectors, for folding accents
+        "tinyvec",
+        "unicode-normalization",
         # thiserror's macro, at build time only
         "proc-macro2",
         "quote",
