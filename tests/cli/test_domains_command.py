@@ -6,6 +6,8 @@ import asyncio
 import gzip
 import json
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,7 +25,6 @@ from cascadeflow.types import DOMAINS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
     from typing import TypeAlias
 
     from typer.testing import Result
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     Call: TypeAlias = Callable[..., Result]
     Answered: TypeAlias = Callable[..., dict[str, Any]]
 
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 ROWS = [
     {"text": "Who won the war?", "label": "factual", "source": "a", "split": "test"},
     {"text": "```python\nfor x in y: print(x)\n```", "label": "code", "source": "a"},
@@ -266,6 +268,18 @@ def test_the_matrix_names_every_label_shortly_and_differently() -> None:
     assert len(set(heading.split())) == len(DOMAINS)
     assert "calibration" in drawn.get()
     assert "most often confused" not in drawn.get()
+
+
+def test_every_key_is_on_the_page(labelled: str, answered: Answered) -> None:
+    section = PAGE.split("\n## domains\n")[1].split("\n## ")[0]
+    named = set(re.findall(r"[a-z_0-9]+", section))
+    listed = answered("domains", "list")
+    found = answered("domains", "eval", labelled, "--layers", "rules")
+    by_name = [found["by_label"]["code"], found["by_source"]["a"], found["layers"]["rules"]]
+    lists = [found["coverage"], found["bins"], listed["domains"]]
+    parts = [found, listed, *by_name, found["unsure"], found["latency"]]
+    parts += [each for values_ in lists for each in values_]
+    assert set().union(*parts) - named == set()
 
 
 def test_quantiles_are_by_nearest_rank() -> None:

@@ -225,7 +225,7 @@ def _print_plots(score: Score, console: Console) -> None:
             console,
         )
         sure = sum(each.rows for each in bins)
-        says = f"o: an interval of 1/{BINS}, of the {sure:,} rows that a layer answered; "
+        says = f"o: an interval of 1/{BINS}; {sure:,} rows that a layer answered; "
         _print(console, (f"{says}straight: perfect", "dim"))
     if score.coverage:
         _print(console, ("\nthe surest rows: their share across, accuracy upwards", "bold"))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from cascadeflow.agent_open import open_run
+from cascadeflow.agent_setup import check_models
 from cascadeflow.clock import SystemClock
 from cascadeflow.config import QualityConfig
 from cascadeflow.domains.acceptance import AcceptanceModel
@@ -106,7 +107,9 @@ async def explain(
         StoreError: what was learned cannot be read.
     """
     clock = SystemClock()
-    router = Router(models, at=clock.now())
+    now = clock.now()
+    check_models(models, None, at=now, unknown_price="allow")
+    router = Router(models, at=now)
     detector.registry.check(router.models)
     # An explanation counts for nothing: no draft is made to learn.
     drafting = Drafting(acceptance=AcceptanceModel(explore_every=0), notes=notes)
@@ -138,7 +141,7 @@ async def explain(
         text=text,
         detection=detection,
         skipped=_skipped(detection),
-        complexity=replace(assess(run.asked.messages), level=level, score=score),
+        complexity=replace(assess(run.asked.messages, detection.domain), level=level, score=score),
         choice=choice,
         considered=considered,
         plan=run.plan,
@@ -159,10 +162,10 @@ def _skipped(detection: Detection) -> dict[str, str]:
             why[layer] = (
                 "a model would be asked here, with zero_shot=True"
                 if detection.layer == "none"
-                else f"{detection.layer} was sure"
+                else f"the layer {detection.layer} was sure"
             )
         elif detection.layer == "rules":
-            why[layer] = "rules were sure"
+            why[layer] = "the layer rules was sure"
         else:
             why[layer] = "it is switched off"
     return why

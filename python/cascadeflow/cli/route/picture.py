@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.cli.bars import bar, needle, shortened, span
@@ -51,6 +52,8 @@ def values(found: Explanation) -> dict[str, Any]:
             "level": found.complexity.level,
             "score": found.complexity.score,
             "reasons": list(found.complexity.reasons),
+            "parts": [{"what": what, "weight": weight} for what, weight in found.complexity.parts],
+            "code": None if found.complexity.code is None else asdict(found.complexity.code),
         },
         "choice": {
             "source": found.choice.source,
@@ -201,15 +204,26 @@ def _draw_domain(found: Explanation, picture: _Picture) -> None:
 
 def _draw_complexity(found: Explanation, picture: _Picture) -> None:
     complexity = found.complexity
-    picture.head("complexity", f"{complexity.level}, {complexity.score:.2f} of 1")
+    picture.head("complexity", f"{complexity.level}, {complexity.score:.3f} of 1")
     width = picture.width - 10
     picture.line((needle(complexity.score, width), "magenta"))
     scale = ""
     for name, begins in _LEVELS:
         scale = f"{scale.ljust(round(begins * (width - 1)))}{name} "
     picture.line((scale, "dim"))
-    if complexity.reasons:
-        picture.words("because:", ", ".join(complexity.reasons))
+    if complexity.parts:
+        reasons = [f"{what} {weight:+.2f}" for what, weight in complexity.parts]
+        picture.words("because:", ", ".join(reasons))
+    code = complexity.code
+    if code is not None:
+        says = [
+            code.language,
+            f"{code.lines:,} lines",
+            f"nesting {code.nesting}",
+            f"cyclomatic {code.cyclomatic}",
+            *code.constructs,
+        ]
+        picture.words("code:", ", ".join(says))
 
 
 def _draw_models(found: Explanation, picture: _Picture) -> None:
@@ -230,8 +244,13 @@ def _draw_models(found: Explanation, picture: _Picture) -> None:
             (f"{tokens} in, about {call.output_tokens:,} out  ", "dim"),
             (usd(_dollars(call.nanodollars)), ""),
         )
+    for call in ordered:
+        if call.problem:
+            picture.words("not known:", f"{call.model}: {call.problem}", "yellow")
     picture.words("why these:", f"{found.choice.source}: {found.choice.reason}")
-    picture.words("a draft is judged:", f"{found.quality.mode}, from {found.quality.threshold:g}")
+    if not direct:
+        quality = found.quality
+        picture.words("the draft is judged:", f"{quality.mode}, from {quality.threshold:g} on")
     if found.choice.system_prompt is not None:
         picture.words("system prompt:", shortened(found.choice.system_prompt, 200))
 
