@@ -5,8 +5,8 @@
 Reads `cascade/*.jsonl.gz` (Apache-2.0 and MIT rows; only the averages printed here are used) and
 prints, for drafts of six small models: the share that the fast rules accept, the share that they
 accept and that is right, and the mean output. A level's figure is the plain mean over the three
-sources of answers; for `expert`, of which there is no recorded answer, that of `hard` is lessened
-by the small model's share of right answers on the labelled questions of both.
+sources of answers; that of a level with no recorded answer is the one below, lessened by the small
+model's share of right answers on the labelled questions of both. A `-` is a figure nobody has.
 """
 
 from __future__ import annotations
@@ -88,27 +88,32 @@ def main() -> None:
     for row in rows(folder, "routellm_mmlu_labels"):
         right_by_level[level_of(row["prompt"])].append(bool(row["cheap_correct"]))
     print("level       drafts  sources  accepted  and right  rounded  prior   output  usual")
-    both = 0.0
+    below: float | None = None
+    before: ComplexityLevel | None = None
     for level in LEVELS:
         sources = [answers for (at, _), answers in found.items() if at == level]
-        count = sum(map(len, sources))
+        accepted = output = both = None
         if sources:
             accepted, both, output = (
                 sum(sum(answer[part] for answer in each) / len(each) for each in sources)
                 / len(sources)
                 for part in range(3)
             )
-            shares = f"{accepted:9.2f}{both:11.2f}"
-            written = f"{output:9.0f}"
-        else:
-            less = _share(right_by_level[level]) / _share(right_by_level["hard"])
-            both *= less
-            shares, written = f"{'-':>9}{both:11.2f}", f"{'-':>9}"
-        rounded = math.floor(both / STEP + 1e-9) * STEP
+        elif before is not None and below is not None:
+            labelled, easier = right_by_level[level], right_by_level[before]
+            if labelled and easier:
+                both = below * _share(labelled) / _share(easier)
+        rounded = None if both is None else math.floor(both / STEP + 1e-9) * STEP
         print(
-            f"{level:12}{count:6}{len(sources):9}{shares}{rounded:9.2f}{PRIORS[level]:7.2f}"
-            f"{written}{USUAL_OUTPUT[level]:7}"
+            f"{level:12}{sum(map(len, sources)):6}{len(sources):9}{_text(accepted):>10}"
+            f"{_text(both):>11}{_text(rounded):>9}{PRIORS[level]:7.2f}"
+            f"{_text(output, places=0):>9}{USUAL_OUTPUT[level]:7}"
         )
+        below, before = both, level
+
+
+def _text(value: float | None, *, places: int = 2) -> str:
+    return "-" if value is None else f"{value:.{places}f}"
 
 
 def _share(found: list[bool]) -> float:

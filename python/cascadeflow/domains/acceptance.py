@@ -41,11 +41,12 @@ PRIORS: Final[Mapping[ComplexityLevel, float]] = MappingProxyType(
 )
 """What is expected of a model that was never asked, by level.
 
-The share of recorded drafts of six small models that the fast rules accept and that were right,
-averaged over the three recorded sources and rounded down to 0.05; for `expert`, where no draft is
-recorded, the share of `hard` lessened as much as small models' right answers are. `python
-benches/acceptance_prior.py` gives the figures. That is less than the share accepted: until
-something is known, a draft that would be accepted wrongly counts as one that does not pay.
+Set by the share of recorded drafts of six small models that the fast rules accepted and that were
+right, averaged over the three recorded sources and rounded down to 0.05; for `expert`, where no
+draft is recorded, the share of `hard` lessened as much as small models' right answers are. `python
+benches/acceptance_prior.py` prints today's figures beside them: they move with what the levels are.
+That is less than the share accepted: until something is known, a draft that would be accepted
+wrongly counts as one that does not pay. Eight observations of a model weigh as much.
 """
 
 _LEVELS: Final[tuple[ComplexityLevel, ...]] = get_args(ComplexityLevel)
