@@ -132,11 +132,6 @@ class Domain:
         return self.name not in DOMAINS
 
     @property
-    def names_models(self) -> bool:
-        """Whether it says which models answer."""
-        return bool(self.named_models)
-
-    @property
     def named_models(self) -> tuple[str, ...]:
         """Every model that it names."""
         if self.models is not None:
