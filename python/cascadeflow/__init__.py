@@ -28,6 +28,10 @@ if TYPE_CHECKING:
         QualityConfig,
         RetryPolicy,
     )
+    from cascadeflow.domains.detector import DomainDetector
+    from cascadeflow.domains.records import Detection, LayerReport
+    from cascadeflow.domains.registry import Domain
+    from cascadeflow.domains.zero_shot import ZeroShot
     from cascadeflow.errors import (
         AllModelsFailedError,
         AuthenticationError,
@@ -65,6 +69,7 @@ if TYPE_CHECKING:
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.models.prices import Price
     from cascadeflow.models.usage import Usage
+    from cascadeflow.pipeline.decide import Drafting
     from cascadeflow.pipeline.events import (
         AnswerReplaced,
         BudgetWarned,
@@ -149,12 +154,17 @@ __all__ = [
     "CostReport",
     "CostTracker",
     "Deadlines",
+    "Detection",
     "DocumentPart",
+    "Domain",
+    "DomainDetector",
     "DraftJudged",
+    "Drafting",
     "Event",
     "FunctionTool",
     "ImagePart",
     "InvalidRequestError",
+    "LayerReport",
     "LimitReport",
     "LogAlert",
     "MalformedResponseError",
@@ -225,6 +235,7 @@ __all__ = [
     "UserProfile",
     "Validator",
     "WebhookAlert",
+    "ZeroShot",
     "__version__",
     "tool",
     "verify_webhook",
@@ -281,6 +292,13 @@ _HOMES = {
         "QualityConfig",
         "RetryPolicy",
     ),
+    "domains.detector": ("DomainDetector",),
+    "domains.records": (
+        "Detection",
+        "LayerReport",
+    ),
+    "domains.registry": ("Domain",),
+    "domains.zero_shot": ("ZeroShot",),
     "errors": (
         "AllModelsFailedError",
         "AuthenticationError",
@@ -322,6 +340,7 @@ _HOMES = {
     "models.config": ("ModelConfig",),
     "models.prices": ("Price",),
     "models.usage": ("Usage",),
+    "pipeline.decide": ("Drafting",),
     "pipeline.events": (
         "AnswerReplaced",
         "BudgetWarned",

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import aclosing
+import asyncio
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
+from cascadeflow.agent_domains import domains_of, drafting_of
 from cascadeflow.agent_open import open_run
 from cascadeflow.agent_setup import (
     DEFAULT_BREAKER,
     OnVerifierFailure,
     RunOptions,
     UnknownPrice,
+    check_models,
     completer_of,
     hedge_seconds,
     must_have,
@@ -27,11 +28,9 @@ from cascadeflow.agent_setup import (
 )
 from cascadeflow.clock import SystemClock
 from cascadeflow.errors import InvalidRequestError
-from cascadeflow.models.prices import require_price
 from cascadeflow.pipeline.drive import complete, stream
+from cascadeflow.pipeline.engine import Engine
 from cascadeflow.pipeline.route import Router
-from cascadeflow.pipeline.run import Engine
-from cascadeflow.providers.registry import get_provider
 from cascadeflow.quality.validator import RuleValidator
 
 if TYPE_CHECKING:
@@ -59,9 +58,13 @@ if TYPE_CHECKING:
         QualityMode,
         RetryPolicy,
     )
+    from cascadeflow.domains.detector import DomainDetector
+    from cascadeflow.domains.registry import Domain
+    from cascadeflow.domains.zero_shot import ZeroShot
     from cascadeflow.models.completer import Completer
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.money import Amount
+    from cascadeflow.pipeline.decide import Drafting
     from cascadeflow.pipeline.events import Event
     from cascadeflow.pipeline.result import CascadeResult
     from cascadeflow.pipeline.route import Level, Order
@@ -97,7 +100,7 @@ class CascadeAgent:
         *,
         quality_mode: QualityMode | None = None,
         order: Order = "price",
-        draft_up_to: Level = "hard",
+        draft_up_to: Level | None = None,
         on_verifier_failure: OnVerifierFailure = "error",
         fallbacks: Iterable[str | ModelConfig | Mapping[str, Any]] = (),
         hedge_after: float | None = None,
@@ -118,6 +121,10 @@ class CascadeAgent:
         breaker: BreakerPolicy | None = DEFAULT_BREAKER,
         completer: Completer | None = None,
         clock: Clock | None = None,
+        enable_domain_routing: bool = False,
+        domains: Iterable[Domain] | DomainDetector | None = None,
+        zero_shot: bool | ZeroShot = False,
+        drafting: Drafting | None = None,
     ) -> None:
         """Sets the agent up. No key is needed yet, and nothing is sent.
 
@@ -130,14 +137,14 @@ class CascadeAgent:
             order: `price` drafts with the cheapest model and verifies with the dearest; `given`
                 drafts with the first and verifies with the last.
             draft_up_to: the hardest level of request that is drafted; harder ones go to the
-                verifier at once.
+                verifier at once. Without it, what drafting is expected to cost decides.
             on_verifier_failure: what a rejected draft is when nobody else answers: `error` raises
                 `AllModelsFailedError`; `draft` returns it, its `quality.accepted` being `False`.
             fallbacks: models that are asked only when all others in line have failed, in this
                 order: the same model at another provider, or one in your own house.
             hedge_after: seconds after which a draft that has not come is asked for once more, of
-                the next drafter or over another connection; whichever comes first counts, and the
-                other is cancelled, though it may be billed. Not for drafts shown as they come.
+                the next drafter or anew; whichever comes first counts, and the other is cancelled,
+                though it may be billed. Not for drafts shown as they come.
             unknown_price: `error` refuses a model whose price is not known; `allow` takes it, and
                 its costs are `None`.
             cost_tracker: the budgets: holds money before it is spent, and adds up what was.
@@ -163,6 +170,12 @@ class CascadeAgent:
             completer: asks the models in the place of the built-in providers; `transport`, `retry`,
                 `deadlines` and `breaker` are then its own affair.
             clock: the time.
+            enable_domain_routing: find out what each request is about, and choose its models by it.
+            domains: domains of your own, by examples, and how the built-in ones are routed; or a
+                `DomainDetector`, which has further options. Turns the routing on.
+            zero_shot: ask a model where the other layers are not sure: the cheapest that the
+                request may use, or as `ZeroShot` says; it is paid for by the request.
+            drafting: what is known of whether drafts pay; made, and kept in the tracker's store.
 
         Raises:
             ConfigurationError: what is set up cannot work; among them `UnknownPriceError`, which
@@ -175,11 +188,7 @@ class CascadeAgent:
         now = self._clock.now()
         configs = read_models(models)
         spare = read_models(fallbacks, "fallbacks")
-        for model in (*configs, *spare):
-            if completer is None and model.provider != "local":
-                get_provider(model.provider)  # raises when nobody registered it
-            if unknown_price == "error":
-                require_price(model, at=now)
+        check_models((*configs, *spare), completer, at=now, unknown_price=unknown_price)
         self._router = Router(
             configs,
             at=now,
@@ -224,6 +233,8 @@ class CascadeAgent:
             ),
             notify=notifier_of(on_event, verbose=verbose),
             keep_rejected=on_verifier_failure == "draft",
+            domains=domains_of(domains, zero_shot, self._router, enabled=enable_domain_routing),
+            drafting=drafting_of(drafting, draft_up_to, order, tracker),
             hedge_after=hedge_seconds(hedge_after),
         )
 
@@ -244,7 +255,7 @@ class CascadeAgent:
             quality_config: as in `CascadeAgent`.
             enable_cascade: likewise.
             verbose: likewise.
-            options: any other of its options.
+            options: its others.
 
         Raises:
             ConfigurationError: no models are named and no key is set.
@@ -272,6 +283,11 @@ class CascadeAgent:
     def cost_tracker(self) -> CostTracker | None:
         """Who counts the money: as it was given, or made for the budgets of the tiers."""
         return self._engine.tracker
+
+    @property
+    def drafting(self) -> Drafting | None:
+        """What was learned of whether drafts pay; `None` where `draft_up_to` decides."""
+        return self._engine.drafting
 
     async def run(
         self,
@@ -333,7 +349,8 @@ class CascadeAgent:
             force_direct: make no draft.
             complexity_hint: how hard the request is (`trivial`, `simple`, `moderate`, `hard`,
                 `expert`), when the caller knows better than the rules.
-            domain: what it is about (`code`, `legal` … `general`), for tiers that answer some only.
+            domain: what it is about (`code`, `legal` … or one of your own), which is then not
+                found out; for routing, and for tiers that answer some only.
             quality_mode: how its draft is judged, in the place of the tier's and the agent's.
             quality_config: the same in full; one of the two.
             user_id: whose request it is. This and the next four say whose budgets pay for it; they
@@ -512,25 +529,9 @@ class CascadeAgent:
         Raises:
             CascadeFlowError: what `run` raises.
         """
-        from cascadeflow.pipeline import events  # noqa: PLC0415 - the module is loaded already
+        from cascadeflow.agent_v01 import written  # noqa: PLC0415 - seldom needed
 
-        async with aclosing(self.stream(query, messages=messages, **options)) as events_of:
-            async for event in events_of:
-                if isinstance(event, events.RequestCompleted):
-                    if enable_visual:
-                        sys.stdout.write("\n")
-                    return event.result
-                if not enable_visual:
-                    continue
-                if isinstance(event, events.TextChunk):
-                    sys.stdout.write(event.text)
-                    sys.stdout.flush()
-                elif isinstance(event, events.AnswerReplaced):
-                    line = f"[{event.old_model} broke off: {event.new_model} answers]"
-                    sys.stdout.write(f"\n{line}\n")
-                elif isinstance(event, events.StepStarted):
-                    sys.stdout.write("\n")
-        raise AssertionError("a stream ends with its result or with an error")
+        return await written(self.stream(query, messages=messages, **options), shown=enable_visual)
 
     def stream_events(
         self,
@@ -565,6 +566,8 @@ class CascadeAgent:
         A cache that was named in words is closed too; a tracker is its owner's to close.
         """
         await self._completer.aclose()
+        if self._engine.drafting is not None:
+            await asyncio.to_thread(self._engine.drafting.save)
         if self._engine.recall is not None:
             await self._engine.recall.aclose()
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from cascadeflow.config import QualityConfig, QualityMode
+    from cascadeflow.domains.registry import RouteChoice
     from cascadeflow.money import Amount
-    from cascadeflow.pipeline.route import Router
-    from cascadeflow.pipeline.run import Engine
+    from cascadeflow.pipeline.engine import Engine
+    from cascadeflow.pipeline.route import Plan, Router
     from cascadeflow.tools import ToolExecutor
     from cascadeflow.types import JsonObject, Message, ResponseFormat, Tool
 
@@ -82,9 +83,18 @@ def open_run(
         response_format=response_format,
         extra=extra,
     )
-    plan = router.plan(
-        request, model=model, force_direct=force_direct, complexity_hint=complexity_hint
-    )
+
+    def replan(domain: str | None, choice: RouteChoice | None) -> Plan:
+        return router.plan(
+            request,
+            model=model,
+            force_direct=force_direct,
+            complexity_hint=complexity_hint,
+            domain=domain,
+            choice=choice,
+        )
+
+    plan = replan(domain, None)
     return Run(
         engine,
         request,
@@ -101,6 +111,7 @@ def open_run(
         schema=schema,
         loop=loop,
         quality=asked_quality(quality_config, quality_mode, engine.tiers),
-        domain=domain_of(domain, engine.tiers),
+        domain=domain_of(domain, engine.tiers, engine.domains),
         batch=batch,
+        replan=replan,
     )

@@ -11,10 +11,13 @@ from cascadeflow.budgets.records import NOBODY, Spender
 from cascadeflow.config import BreakerPolicy, QualityConfig
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.models.config import ModelConfig
+from cascadeflow.models.prices import require_price
+from cascadeflow.providers.registry import get_provider
 from cascadeflow.types import DOMAINS, ResponseFormat, Tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from cascadeflow.agent_listeners import Listener
     from cascadeflow.budgets.tracker import CostTracker
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from cascadeflow.config import Deadlines, QualityMode, RetryPolicy
     from cascadeflow.models.completer import Completer
     from cascadeflow.money import Amount
+    from cascadeflow.pipeline.domain import DomainRouting
     from cascadeflow.pipeline.events import Event
     from cascadeflow.pipeline.recall import Recall
     from cascadeflow.pipeline.steps import ToolLoop
@@ -43,6 +47,7 @@ __all__ = [
     "RunOptions",
     "UnknownPrice",
     "asked_quality",
+    "check_models",
     "completer_of",
     "domain_of",
     "hedge_seconds",
@@ -196,6 +201,25 @@ def read_models(models: Any, option: str = "models") -> list[ModelConfig]:
     return [_read_model(model) for model in models]
 
 
+def check_models(
+    models: Sequence[ModelConfig],
+    completer: Completer | None,
+    *,
+    at: datetime,
+    unknown_price: UnknownPrice,
+) -> None:
+    """Sees to it that every model's provider and price are known.
+
+    Raises:
+        ConfigurationError: one is not; it says how to register or state it.
+    """
+    for model in models:
+        if completer is None and model.provider != "local":
+            get_provider(model.provider)
+        if unknown_price == "error":
+            require_price(model, at=at)
+
+
 def _read_model(model: Any) -> ModelConfig:
     if isinstance(model, ModelConfig):
         return model
@@ -245,16 +269,17 @@ def asked_quality(
     return quality_of(config, mode)
 
 
-def domain_of(domain: Any, tiers: Tiers | None) -> str | None:
+def domain_of(domain: Any, tiers: Tiers | None, routing: DomainRouting | None) -> str | None:
     """Reads what a request is said to be about; tiers may have domains of their own.
 
     Raises:
         InvalidRequestError: there is no such domain.
     """
-    if domain is None or (isinstance(domain, str) and (tiers is not None or domain in DOMAINS)):
+    known = DOMAINS if routing is None else routing.detector.names
+    if domain is None or (isinstance(domain, str) and (tiers is not None or domain in known)):
         return domain
     raise InvalidRequestError(
-        f"domain must be one of {', '.join(sorted(DOMAINS))}; not {domain!r:.80}"
+        f"domain must be one of {', '.join(sorted(known))}; not {domain!r:.80}"
     )
 
 

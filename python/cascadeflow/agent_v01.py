@@ -5,6 +5,8 @@ New code reads `CascadeAgent.stream`, whose events are typed and say more.
 
 from __future__ import annotations
 
+import sys
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
     from cascadeflow.pipeline.result import CascadeResult
 
-__all__ = ["StreamEvent", "StreamEventType", "v01_events"]
+__all__ = ["StreamEvent", "StreamEventType", "v01_events", "written"]
 
 
 class StreamEventType(Enum):
@@ -43,6 +45,32 @@ class StreamEvent:
     type: StreamEventType
     content: str
     data: dict[str, Any]
+
+
+async def written(stream: AsyncGenerator[events.Event], *, shown: bool) -> CascadeResult:
+    """Writes an answer to standard output as it comes, where it is to be shown.
+
+    Args:
+        stream: an agent's events.
+        shown: `False` writes nothing.
+    """
+    async with aclosing(stream) as events_of:
+        async for event in events_of:
+            if isinstance(event, events.RequestCompleted):
+                if shown:
+                    sys.stdout.write("\n")
+                return event.result
+            if not shown:
+                continue
+            if isinstance(event, events.TextChunk):
+                sys.stdout.write(event.text)
+                sys.stdout.flush()
+            elif isinstance(event, events.AnswerReplaced):
+                line = f"[{event.old_model} broke off: {event.new_model} answers]"
+                sys.stdout.write(f"\n{line}\n")
+            elif isinstance(event, events.StepStarted):
+                sys.stdout.write("\n")
+    raise AssertionError("a stream ends with its result or with an error")
 
 
 async def v01_events(

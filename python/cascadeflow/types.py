@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeAlias
 __all__ = [
     "DOMAINS",
     "EMPTY",
+    "GENERAL",
     "Attempt",
     "ChatRequest",
     "ContentPart",
@@ -76,6 +77,9 @@ DOMAINS: Final = frozenset(
     }
 )
 """What a request may be about; `general` is anything else."""
+
+GENERAL: Final = "general"
+"""The domain of what is none of the others, and of what nobody is sure about."""
 
 FinishReason = Literal[
     "stop", "length", "tool_calls", "content_filter", "refusal", "error", "unknown"

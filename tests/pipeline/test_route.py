@@ -58,7 +58,7 @@ def test_known_models_are_ordered_by_the_catalogue() -> None:
     [
         ({"enable_cascade": False}, {}, "enable_cascade=False"),
         ({}, {"force_direct": True}, "force_direct=True"),
-        ({}, {"complexity_hint": "expert"}, "expert requests are not drafted"),
+        ({"draft_up_to": "hard"}, {"complexity_hint": "expert"}, "expert requests are not drafted"),
         ({"draft_up_to": "simple"}, {"complexity_hint": "moderate"}, "moderate requests are not"),
     ],
 )

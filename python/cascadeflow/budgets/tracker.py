@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from cascadeflow.budgets.writer import Writer
     from cascadeflow.clock import Clock
     from cascadeflow.config import BudgetConfig, EnforcementMode
+    from cascadeflow.models.notes import Notes
     from cascadeflow.money import Amount
 
 _logger: Final = logging.getLogger(__name__)
@@ -162,7 +163,7 @@ class CostTracker(TierBudgets):
         """Held by changes by hand, one at a time."""
         self._closed = False
         self._history = History(keep)
-        opened = read_store(store, clock)
+        opened = self._store = read_store(store, clock)
         self._books = Books(
             self._budgets,
             stored=opened is not None,
@@ -399,6 +400,11 @@ class CostTracker(TierBudgets):
         self._catch_up()
         if self._writer is not None:
             await settled(self._writer.flush())
+
+    @property
+    def notes(self) -> Notes | None:
+        """Where what is learned outlives the process: the store; `None` without one."""
+        return self._store
 
     def close(self) -> None:
         """Ends every hold at what was held, writes what is left and closes the store.

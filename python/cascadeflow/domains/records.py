@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
+
+from cascadeflow.types import GENERAL
 
 __all__ = ["GENERAL", "Detection", "Evidence", "Layer", "LayerReport"]
 
 Layer = Literal["caller", "rules", "semantic", "zero_shot", "none"]
 """Who decided: the caller by `domain=`, one of the three layers, or nobody, which is `general`."""
-
-GENERAL: Final = "general"
-"""The domain of whatever is none of the others, and of what nobody is sure about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +61,13 @@ class Detection:
         confidence: the calibrated probability that this is right, 0 to 1; `None` for the caller's
             word, and where no layer could run.
         layer: who decided.
-        domains: all that it is likely about, likeliest first, with their probabilities; `domain`
-            is the first where a layer answered.
+        domains: all that it is likely about, likeliest first, with their probabilities, `None`
+            where a model named them; `domain` is the first where a layer answered.
         layers: what each layer that ran made of it, in their order.
     """
 
     domain: str
     confidence: float | None
     layer: Layer
-    domains: tuple[tuple[str, float], ...] = ()
+    domains: tuple[tuple[str, float | None], ...] = ()
     layers: tuple[LayerReport, ...] = ()

@@ -53,11 +53,13 @@ async def admit(run: Run, tiers: Tiers) -> None:
     run.spender = replace(spender, tier=tier.name)
     run.member = member
     check_features(run, tier)
-    check_domain(run, tier, tiers)
-    run.plan = run.planned = allowed_plan(run, tier)
-    run.baseline = run.plan.verifiers[0]
-    cap_output(run, tier)
-    run.quality = quality_of_run(run, tier)
+    domains = run.engine.domains
+    if domains is not None:
+        await domains.detect(run)
+    asks = domains is not None and domains.asks(run)
+    if not asks:
+        check_domain(run, tier, tiers)
+    _confine(run, tier)
     run.cache_scope = tier.cache_scope
     run.use_cache = run.use_cache and "cache" in tier.features
     _choose_budget(run, tier, tiers)
@@ -65,6 +67,19 @@ async def admit(run: Run, tiers: Tiers) -> None:
     run.entry = tiers.try_enter(member, tokens)
     if run.entry is None:
         run.entry = await tiers.wait(member, tokens, on_wait=lambda why: _tell(run, member, why))
+    if domains is not None and asks:
+        # Behind the gate: else whoever is refused there would have made the agent pay first.
+        await domains.ask(run)
+        check_domain(run, tier, tiers)
+        _confine(run, tier)
+
+
+def _confine(run: Run, tier: TierConfig) -> None:
+    """Changes what a tier changes: the models, the largest answer, how a draft is judged."""
+    run.plan = run.planned = allowed_plan(run, tier)
+    run.baseline = run.plan.verifiers[0]
+    cap_output(run, tier)
+    run.quality = quality_of_run(run, tier)
 
 
 def _choose_budget(run: Run, tier: TierConfig, tiers: Tiers) -> None:

@@ -150,15 +150,17 @@ def check_domain(run: Run, tier: TierConfig, tiers: Tiers) -> None:
         InvalidRequestError: there is no such domain.
         TierForbiddenError: the tier does not answer requests about it.
     """
-    domain = run.domain
-    if domain is not None and domain not in tiers.domains and domain not in (tier.domains or ()):
+    domain, routing = run.domain, run.engine.domains
+    known = tiers.domains if routing is None else tiers.domains | routing.detector.names
+    if domain is not None and domain not in known and domain not in (tier.domains or ()):
         raise InvalidRequestError(
-            f"domain must be one of {', '.join(sorted(tiers.domains))}; not {domain!r:.80}"
+            f"domain must be one of {', '.join(sorted(known))}; not {domain!r:.80}"
         )
+    said = domain is not None and (run.detection is None or run.detection.layer == "caller")
     if not tier.allows_domain(domain):
         raise TierForbiddenError(
             f"the tier {tier.name} answers requests about {', '.join(tier.domains or ())}, and "
-            f"this one is {'said' if domain else 'taken'} to be about {domain or 'general'}",
+            f"this one is {'said' if said else 'taken'} to be about {domain or 'general'}",
             tier=tier.name,
             what="domain",
             value=domain or "general",

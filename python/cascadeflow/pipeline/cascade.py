@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Ask", "Command", "Ending", "Judge", "Outcome", "Role", "course"]
 
-Role = Literal["draft", "verifier", "direct"]
-"""What a model is asked for: a draft to be judged, the answer after one, or the only answer."""
+Role = Literal["draft", "verifier", "direct", "classifier"]
+"""What a model is asked for: a draft to be judged, the answer after one, the only answer, or what
+the request is about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
     from cascadeflow.cache.answer import CachedAnswer
     from cascadeflow.pipeline.cascade import Ending, Outcome
+    from cascadeflow.pipeline.engine import Asking
     from cascadeflow.pipeline.result import CascadeResult
-    from cascadeflow.pipeline.run import Asking, Run
+    from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call
     from cascadeflow.types import ToolCall
 

@@ -76,11 +76,12 @@ class Routed:
     draft_model: str | None
     verifier_model: str | None
     headers: Mapping[str, str] = EMPTY
+    domain: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallStarted:
-    """A model is being asked. `role` is `draft`, `verifier` or `direct`."""
+    """A model is being asked. `role` is `draft`, `verifier`, `direct` or `classifier`."""
 
     request_id: str
     model: str

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cascadeflow.models.completer import Reply
-    from cascadeflow.pipeline.run import Asking, Run
+    from cascadeflow.pipeline.engine import Asking
+    from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call
 
 __all__ = ["ask"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.turns import read_answer
 from cascadeflow.quality.report import CheckReport, QualityReport
+from cascadeflow.types import GENERAL
 
 if TYPE_CHECKING:
     from cascadeflow.models.completion import Completion
@@ -36,9 +37,11 @@ async def judge(run: Run, draft: Call) -> QualityReport:
             async with timeout(run.left()):
                 judged = await judged
         report = _checked(judged)
+        crashed = False
     except Exception as error:  # noqa: BLE001 - whatever a user's validator raises: escalate
         # The class only: the message may quote the prompt, which must not reach a log.
         _logger.warning("the validator raised %s: the draft counts as rejected", type(error))
+        crashed = True
         reason = f"the validator raised {type(error).__name__}: {str(error)[:200]}"
         report = QualityReport(
             mode=config.mode,
@@ -49,6 +52,14 @@ async def judge(run: Run, draft: Call) -> QualityReport:
         )
     if run.schema is not None and report.accepted is True:
         report = _read_as(run.schema, draft.reply.completion, report)
+    drafting = run.engine.drafting
+    if drafting is not None and report.accepted is not None and not crashed:
+        drafting.judged(
+            domain=run.domain or GENERAL,
+            level=run.plan.complexity,
+            model=draft.model.id,
+            accepted=report.accepted,
+        )
     run.validation_ms = (run.validation_ms or 0.0) + (clock() - began) * 1000
     if run.heard:
         run.tell(

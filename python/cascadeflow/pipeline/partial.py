@@ -10,7 +10,8 @@ from cascadeflow.models.completion import Completion
 from cascadeflow.pipeline.settle import settle
 
 if TYPE_CHECKING:
-    from cascadeflow.pipeline.run import Asking, Run
+    from cascadeflow.pipeline.engine import Asking
+    from cascadeflow.pipeline.run import Run
 
 __all__ = ["settle_partial"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cascadeflow.errors import OvertakenError
 from cascadeflow.money import to_usd
@@ -26,8 +26,10 @@ from cascadeflow.quality.report import QualityReport
 if TYPE_CHECKING:
     from cascadeflow.budgets.records import AccountStanding
     from cascadeflow.budgets.reservation import Outcome
+    from cascadeflow.domains.records import Detection
     from cascadeflow.models.usage import Usage
     from cascadeflow.pipeline.cascade import Ending
+    from cascadeflow.pipeline.purse import Purse
     from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call, Failure
 
@@ -133,23 +135,57 @@ def _routing(run: Run, failures: list[Failure], answer: Call, *, escalated: bool
         provider_used=answer.model.provider,
         escalated=escalated,
         fallbacks=tuple([f.model.id for f in failures if not isinstance(f.error, OvertakenError)]),
-        domain=run.domain,
+        **_about(run),
     )
+
+
+def _about(run: Run) -> dict[str, Any]:
+    """What the request is about, who says so, and what was expected of drafting."""
+    found, weighed = run.detection, run.plan.decision
+    said: dict[str, Any] = {"domain": run.domain}
+    if found is not None:
+        said |= {
+            "domain_layer": found.layer,
+            "domain_confidence": found.confidence,
+            "domains": found.domains,
+            "domain_reason": _seen(found),
+        }
+    if weighed is not None:
+        direct = run.plan.route == "direct"
+        said |= {
+            "acceptance": weighed.acceptance.probability,
+            "expected_cost": usd(weighed.expected_direct if direct else weighed.expected_cascade),
+            "expected_direct_cost": usd(weighed.expected_direct),
+        }
+    return said
+
+
+def _seen(found: Detection) -> str:
+    """The two heaviest things that spoke for the domain, and what could not be looked at."""
+    parts = []
+    for layer in found.layers:
+        if layer.error is not None:
+            parts.append(f"{layer.layer}: {layer.error}")
+        seen = [each for each in layer.evidence if each.domain == found.domain and each.weight > 0]
+        if seen:
+            parts.append(f"{layer.layer}: {', '.join(each.what for each in seen[:2])}"[:200])
+    return "; ".join(parts)
 
 
 def budget_report(run: Run, outcome: Outcome | None) -> BudgetReport:
     """Says what the budgets had to say; `outcome` is how its money was settled, if any was held."""
-    tracker, purse = run.tracker, run.purse
+    tracker, purse, aside = run.tracker, run.purse, run.aside
     if tracker is None:
         return BudgetReport(max_tokens_sent=run.max_tokens_sent)
     if purse is None or outcome is None:
         return BudgetReport(
             mode=tracker.mode,
             spent=tracker.spent,
-            held=Decimal(0),
-            booked=Decimal(0),
+            held=Decimal(0) if aside is None else to_usd(aside.held),
+            booked=_booked(aside),
             action=run.budget_action,
         )
+    charges = purse.charges if aside is None else [*aside.charges, *purse.charges]
     accounts = []
     tightest: AccountStanding | None = None
     least = 0
@@ -165,15 +201,21 @@ def budget_report(run: Run, outcome: Outcome | None) -> BudgetReport:
         spent=tracker.spent if tightest is None else to_usd(tightest.spent),
         remaining=None if tightest is None else usd(tightest.remaining),
         state=None if tightest is None else tightest.state,
-        held=to_usd(purse.held),
-        booked=to_usd(outcome.booked),
-        unconfirmed=sum(not charge.confirmed for charge in purse.charges),
-        overrun=to_usd(sum([charge.overrun for charge in purse.charges])),
-        over_limit=purse.over_limit,
+        held=to_usd(purse.held + (0 if aside is None else aside.held)),
+        booked=to_usd(outcome.booked) + _booked(aside),
+        unconfirmed=sum(not charge.confirmed for charge in charges),
+        overrun=to_usd(sum([charge.overrun for charge in charges])),
+        over_limit=purse.over_limit or (aside is not None and aside.over_limit),
         action=run.budget_action,
         accounts=tuple(accounts),
         max_tokens_sent=run.max_tokens_sent,
     )
+
+
+def _booked(aside: Purse | None) -> Decimal:
+    """What finding out what the request is about was booked at."""
+    outcome = None if aside is None else aside.close()
+    return Decimal(0) if outcome is None else to_usd(outcome.booked)
 
 
 def tier_report(run: Run) -> TierReport:
@@ -215,7 +257,7 @@ def timing_report(run: Run) -> TimingReport:
         transport_ms += tried.transport_ms
         if tried.role == "draft":
             draft_ms = (draft_ms or 0.0) + tried.duration_ms
-        else:
+        elif tried.role != "classifier":
             verifier_ms = (verifier_ms or 0.0) + tried.duration_ms
     total_ms = run.elapsed_ms()
     waited_ms = transport_ms + run.reader_ms + (run.tools_ms or 0.0)
@@ -229,6 +271,7 @@ def timing_report(run: Run) -> TimingReport:
         transport_ms=transport_ms,
         overhead_ms=max(0.0, total_ms - waited_ms),
         tools_ms=run.tools_ms,
+        routing_ms=run.routing_ms,
         reader_ms=run.reader_ms,
         first_token_ms=run.first_shown_ms,
     )

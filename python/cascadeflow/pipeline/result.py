@@ -53,6 +53,7 @@ class CostReport:
         total: everything that was billed; `None` when a price or a usage is unknown.
         draft: the drafter's part; `None` when none ran or its cost is unknown.
         verifier: the verifier's part, likewise; on the direct route, the one model's.
+        classifier: the part of the model that said what the request is about, likewise.
         other: what failed or replaced attempts are known to have cost.
         estimated_other: what those of them that may have been billed are reckoned to have cost, by
             counting what was sent and what came; not part of `total`.
@@ -73,6 +74,7 @@ class CostReport:
     total: Decimal | None
     draft: Decimal | None = None
     verifier: Decimal | None = None
+    classifier: Decimal | None = None
     other: Decimal | None = None
     estimated_other: Decimal | None = None
     verifier_alone: Decimal | None = None
@@ -100,7 +102,16 @@ class RoutingReport:
         provider_used: its provider.
         escalated: whether the draft was rejected and the verifier asked.
         fallbacks: models that failed and were passed over, in order.
-        domain: what the caller said that the request is about; `None` where nobody did.
+        domain: what the request is about: what the caller said, or what was found; `None` where
+            nobody said and nobody looked.
+        domain_layer: who decided that: `caller`, `rules`, `semantic`, `zero_shot`, or `none` where
+            no layer was sure; `None` where nobody looked.
+        domain_confidence: the calibrated probability that it is right, 0 to 1, where there is one.
+        domains: all that it is likely about, likeliest first, with their probabilities.
+        domain_reason: what was seen, in words.
+        acceptance: the estimated probability that a draft is accepted, where drafting was weighed.
+        expected_cost: what the route taken was expected to cost, US dollars, if it was weighed.
+        expected_direct_cost: what asking the verifier at once was expected to cost, likewise.
     """
 
     route: Literal["cascade", "direct", "cache"]
@@ -114,6 +125,13 @@ class RoutingReport:
     escalated: bool
     fallbacks: tuple[str, ...] = ()
     domain: str | None = None
+    domain_layer: str | None = None
+    domain_confidence: float | None = None
+    domains: tuple[tuple[str, float | None], ...] = ()
+    domain_reason: str = ""
+    acceptance: float | None = None
+    expected_cost: Decimal | None = None
+    expected_direct_cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +287,8 @@ class TimingReport:
         verifier_ms: calls of verifying (or directly answering) models, likewise.
         transport_ms: the part of all calls spent waiting for the network and the providers.
         tools_ms: running the tools of a loop, side by side; `None` when none was run.
+        routing_ms: finding out what the request is about; `None` where nobody looked. Asking a
+            model for it is part of it, and of `transport_ms`.
         overhead_ms: `total_ms - transport_ms - tools_ms - reader_ms`, less what `tier.waited_ms`
             says: what this package itself took.
         reader_ms: what the reader of a stream took between two events.
@@ -281,6 +301,7 @@ class TimingReport:
     verifier_ms: float | None = None
     transport_ms: float = 0.0
     tools_ms: float | None = None
+    routing_ms: float | None = None
     overhead_ms: float = 0.0
     reader_ms: float = 0.0
     first_token_ms: float | None = None

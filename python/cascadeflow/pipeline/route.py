@@ -3,6 +3,8 @@
 Which model drafts: the cheapest, by the catalogue and by what the user says of prices. Which one
 verifies: the dearest. Models between them stand by: upwards from the cheapest when a drafter fails,
 downwards from the dearest when a verifier does. `order="given"` takes the list as it was written.
+A domain may ask for others. Whether a draft is made at all is weighed last, once the user's tier
+has had its say about the models: by what drafting is expected to cost.
 """
 
 from __future__ import annotations
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from cascadeflow.domains.registry import RouteChoice
     from cascadeflow.models.config import ModelConfig
+    from cascadeflow.pipeline.decide import Decision, Drafting
     from cascadeflow.pipeline.request import Request
 
-__all__ = ["LEVELS", "Level", "Order", "Plan", "Router"]
+__all__ = ["LEVELS", "Level", "Order", "Plan", "Router", "weigh"]
 
 Level = ComplexityLevel
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)
@@ -42,6 +46,7 @@ class Plan:
         drafters: who drafts, and who is next when one fails; empty on the direct route.
         verifiers: who verifies or answers directly, and who is next when one fails.
         fallbacks: who is asked when all of these failed, and for nothing else.
+        decision: whether drafting pays, and by which figures; `None` where that was not weighed.
     """
 
     route: Literal["cascade", "direct"]
@@ -51,6 +56,7 @@ class Plan:
     drafters: tuple[ModelConfig, ...]
     verifiers: tuple[ModelConfig, ...]
     fallbacks: tuple[ModelConfig, ...] = ()
+    decision: Decision | None = None
 
     @property
     def draft_model(self) -> str | None:
@@ -66,7 +72,7 @@ class Plan:
 class Router:
     """An agent's models and how it chooses among them. Immutable."""
 
-    __slots__ = ("_cascade", "_draft_up_to", "fallbacks", "models")
+    __slots__ = ("_cascade", "_draft_up_to", "fallbacks", "models", "order")
 
     def __init__(
         self,
@@ -75,7 +81,7 @@ class Router:
         at: datetime,
         order: Order = "price",
         enable_cascade: bool = True,
-        draft_up_to: Level = "hard",
+        draft_up_to: Level | None = None,
         fallbacks: Sequence[ModelConfig] = (),
     ) -> None:
         """Puts the models in order, once.
@@ -86,7 +92,7 @@ class Router:
             order: `price` puts the cheapest first; `given` keeps the order of the list.
             enable_cascade: `False` asks the last model directly, always.
             draft_up_to: the hardest level that is still drafted; harder requests go to the last
-                model directly.
+                model directly. `None` drafts every level.
             fallbacks: who is asked when all models that could answer have failed, in this order.
 
         Raises:
@@ -102,14 +108,15 @@ class Router:
             raise ConfigurationError(f"models are named twice: {', '.join(twice)}")
         if order not in get_args(Order):
             raise ConfigurationError(f"order must be 'price' or 'given', not {order!r}")
-        if draft_up_to not in LEVELS:
+        if draft_up_to is not None and draft_up_to not in LEVELS:
             raise ConfigurationError(
                 f"draft_up_to must be one of {', '.join(LEVELS)}; not {draft_up_to!r}"
             )
+        self.order: Order = order
         self.models = tuple(models if order == "given" else cheapest_first(models, at=at))
         self.fallbacks = tuple(fallbacks)
         self._cascade = enable_cascade
-        self._draft_up_to = LEVELS.index(draft_up_to)
+        self._draft_up_to = len(LEVELS) if draft_up_to is None else LEVELS.index(draft_up_to)
 
     def find(self, name: str) -> ModelConfig:
         """Gives the model with this id (`provider:name`), or with this name when only one has it.
@@ -132,6 +139,8 @@ class Router:
         model: str | None = None,
         force_direct: bool = False,
         complexity_hint: str | None = None,
+        domain: str | None = None,
+        choice: RouteChoice | None = None,
     ) -> Plan:
         """Plans one request.
 
@@ -140,18 +149,21 @@ class Router:
             model: ask this model of the agent's, and no other.
             force_direct: make no draft.
             complexity_hint: the level, when the caller knows better than the rules.
+            domain: what it is about, where that is known.
+            choice: which models that asks for.
 
         Raises:
             InvalidRequestError: no model can do what the request needs, or the hint is no level.
             UnknownModelError: the agent has no model called `model`.
         """
-        level, score = _complexity(request, complexity_hint)
+        level, score = _complexity(request, complexity_hint, domain)
         if model is not None:
             chosen = self.find(model)
             able = _able((chosen,), request)
             return _direct(able, "model= names it", level, score)
         able = _able(self.models, request)
-        plan = self._planned(able, level, score, force_direct=force_direct)
+        drafters, verifiers, why = _chosen(able, choice)
+        plan = self._planned(drafters, verifiers, level, score, why, force_direct=force_direct)
         if self.fallbacks:
             line = tuple([each for each in self.fallbacks if _can(each, request)])
             plan = replace(plan, fallbacks=line)
@@ -159,32 +171,74 @@ class Router:
 
     def _planned(
         self,
-        able: tuple[ModelConfig, ...],
+        drafters: tuple[ModelConfig, ...],
+        best_first: tuple[ModelConfig, ...],
         level: Level,
         score: float,
+        why: str,
         *,
         force_direct: bool,
     ) -> Plan:
-        best_first = able[::-1]
         if force_direct:
             return _direct(best_first, "force_direct=True", level, score)
         if not self._cascade:
             return _direct(best_first, "enable_cascade=False", level, score)
-        if len(able) == 1:
-            reason = "the agent has one model"
-            if len(self.models) > 1:
+        if not drafters:
+            reason = why or "the agent has one model"
+            if not why and len(self.models) > 1:
                 reason = "only one model can do what the request needs"
             return _direct(best_first, reason, level, score)
         if LEVELS.index(level) > self._draft_up_to:
             return _direct(best_first, f"{level} requests are not drafted", level, score)
         return Plan(
             route="cascade",
-            reason=f"{level}: a draft may do",
+            reason=f"{level}: a draft may do" + (f"; {why}" if why else ""),
             complexity=level,
             complexity_score=score,
-            drafters=able[:-1],
+            drafters=drafters,
             verifiers=best_first,
         )
+
+
+def weigh(plan: Plan, request: Request, drafting: Drafting, *, domain: str, at: datetime) -> Plan:
+    """Leaves the draft out of a plan where it is expected to lose money.
+
+    Args:
+        plan: what would be done, all its models allowed.
+        request: what is asked.
+        drafting: what is known of whether drafts pay.
+        domain: what the request is about.
+        at: the moment whose prices hold.
+    """
+    if not plan.drafters:
+        return plan
+    decision = drafting.decide(
+        request,
+        domain=domain,
+        level=plan.complexity,
+        drafter=plan.drafters[0],
+        verifier=plan.verifiers[0],
+        at=at,
+    )
+    if decision.route == "direct":
+        return replace(plan, route="direct", reason=decision.reason, drafters=(), decision=decision)
+    return replace(plan, reason=f"{plan.reason}; {decision.reason}", decision=decision)
+
+
+def _chosen(
+    able: tuple[ModelConfig, ...], choice: RouteChoice | None
+) -> tuple[tuple[ModelConfig, ...], tuple[ModelConfig, ...], str]:
+    """Who may draft and who verifies: as the domain asks for, as far as they are able."""
+    if choice is not None and choice.verifiers:
+        verifiers = tuple([model for model in choice.verifiers if model in able])
+        if verifiers:
+            drafters = [model for model in choice.drafters if model in able]
+            return (
+                tuple([model for model in drafters if model is not verifiers[0]]),
+                verifiers,
+                choice.reason,
+            )
+    return able[:-1], able[::-1], ""
 
 
 def _direct(line: tuple[ModelConfig, ...], reason: str, level: Level, score: float) -> Plan:
@@ -198,7 +252,7 @@ def _direct(line: tuple[ModelConfig, ...], reason: str, level: Level, score: flo
     )
 
 
-def _complexity(request: Request, hint: str | None) -> tuple[Level, float]:
+def _complexity(request: Request, hint: str | None, domain: str | None) -> tuple[Level, float]:
     if hint is not None:
         for place, level in enumerate(LEVELS):
             if hint == level:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from asyncio import CancelledError, timeout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from cascadeflow.errors import (
@@ -20,109 +20,44 @@ from cascadeflow.errors import (
 from cascadeflow.models.completion import Completion
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.cascade import course
+from cascadeflow.pipeline.engine import Asking
 from cascadeflow.pipeline.limits import capped_extra, output_limit, stated_limit, thinking_tokens
 from cascadeflow.pipeline.partial import settle_partial
+from cascadeflow.pipeline.route import weigh
 from cascadeflow.pipeline.settle import Call, Failure, settle
-from cascadeflow.types import EMPTY
+from cascadeflow.types import EMPTY, GENERAL
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Awaitable, Callable, Generator
+    from collections.abc import Awaitable, Generator
 
     from cascadeflow.budgets.records import Spender
     from cascadeflow.budgets.reservation import Outcome as Settled
-    from cascadeflow.budgets.tracker import CostTracker
     from cascadeflow.cache.answer import CachedAnswer
-    from cascadeflow.clock import Clock
     from cascadeflow.config import CacheScope, QualityConfig
+    from cascadeflow.domains.records import Detection
     from cascadeflow.errors import ProviderError
-    from cascadeflow.models.completer import Completer, Reply, RetryPermit
+    from cascadeflow.models.completer import Reply
     from cascadeflow.models.config import ModelConfig
+    from cascadeflow.models.embedding import RequestVectors
     from cascadeflow.models.usage import Usage
     from cascadeflow.pipeline.cascade import Ask, Command, Ending, Outcome
+    from cascadeflow.pipeline.domain import Replan
+    from cascadeflow.pipeline.engine import Engine
     from cascadeflow.pipeline.purse import Purse, Tab
-    from cascadeflow.pipeline.recall import Recall
     from cascadeflow.pipeline.request import Request
     from cascadeflow.pipeline.reserve import Reckoner
     from cascadeflow.pipeline.result import BudgetAction, CascadeResult, StepReport
     from cascadeflow.pipeline.route import Plan
     from cascadeflow.pipeline.steps import Finished, ToolLoop
-    from cascadeflow.pipeline.till import Till
-    from cascadeflow.quality.validator import Validator
     from cascadeflow.structured import OutputSchema
     from cascadeflow.tiers.directory import Membership
-    from cascadeflow.tiers.gate import Entry, Tiers
+    from cascadeflow.tiers.gate import Entry
     from cascadeflow.types import ChatRequest
 
-__all__ = ["Asking", "Engine", "Run"]
+__all__ = ["Run"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
-    """What every run of an agent shares.
-
-    Attributes:
-        completer: asks the models.
-        validator: judges drafts.
-        quality: how it judges them.
-        clock: the time.
-        tracker: holds and adds up money, or `None`.
-        recall: keeps answers to exact repeats, or `None`.
-        notify: is handed every event, or `None` when nobody listens.
-        keep_rejected: whether a rejected draft is returned when every verifier fails.
-        hedge_after: seconds after which a draft that has not come is asked for once more, elsewhere
-            if there is another drafter; `None` waits.
-        tiers: who may do what, and how often; `None` lets everybody do everything.
-        till: who waits for money that others hold; `None` where nobody may.
-    """
-
-    completer: Completer
-    validator: Validator
-    quality: QualityConfig
-    clock: Clock
-    tracker: CostTracker | None
-    recall: Recall | None
-    notify: Callable[[events.Event], None] | None
-    keep_rejected: bool
-    hedge_after: float | None = None
-    tiers: Tiers | None = None
-    till: Till | None = None
-
-
-@dataclass(slots=True)
-class Asking:
-    """One call under way.
-
-    Attributes:
-        command: who is asked, and what for.
-        chat: what it is sent.
-        tab: its money; `None` without a budget.
-        began: `clock.monotonic()` when it was asked.
-        read_ms: how long the stream's reader had taken by then.
-        usage: what the provider has said so far that it used, on a stream.
-        estimate: nanodollars that it is reckoned to have cost, once it has broken off.
-        ahead_ms: set when another call was under way too: how much earlier this one was asked.
-        sent: whether its completer has been set to work.
-        raised: what ended it, where that is no provider's error and another call was under way.
-    """
-
-    command: Ask
-    chat: ChatRequest
-    tab: Tab | None
-    began: float
-    read_ms: float
-    usage: Usage | None = None
-    estimate: int | None = None
-    ahead_ms: float | None = None
-    sent: bool = False
-    raised: BaseException | None = None
-
-    @property
-    def may_retry(self) -> RetryPermit | None:
-        """Who is asked before a try is repeated."""
-        return None if self.tab is None else self.tab.may_retry
 
 
 class Run:
@@ -146,6 +81,7 @@ class Run:
         quality: QualityConfig | Literal["strict"] | None = None,
         domain: str | None = None,
         batch: bool = False,
+        replan: Replan | None = None,
     ) -> None:
         """Opens the books.
 
@@ -166,9 +102,10 @@ class Run:
                 allowed it.
             domain: what it is about, where the caller says so.
             batch: whether it is one of many.
+            replan: plans it anew once it is known what it is about, where that is found out.
         """
         self.engine = engine
-        self.request = request
+        self.request = self.asked = request
         self.plan = plan
         self.schema = schema
         self.loop = loop
@@ -185,6 +122,11 @@ class Run:
         self.streamed = streamed
         self.batch = batch
         self.domain = domain
+        self.replan = replan
+        self.detection: Detection | None = None  # what it was found to be about
+        self.vectors: RequestVectors | None = None  # of its texts, made once for all who need them
+        self.aside: Purse | None = None  # the money held for finding that out
+        self.routing_ms: float | None = None  # time that took
         self.asked_quality = quality
         self.quality = engine.quality if quality is None or quality == "strict" else quality
         self.most_tokens: int | None = None  # what its tier lets a call answer with
@@ -279,11 +221,14 @@ class Run:
                 events.RequestStarted(request_id=self.request_id, user_id=self.spender.user_id)
             )
         engine = self.engine
-        if engine.tiers is not None or engine.recall is not None or engine.tracker is not None:
+        rooms = (engine.tiers, engine.domains, engine.recall, engine.tracker)
+        if any(room is not None for room in rooms):
             if self._deadline is None:
                 await self._prepare()
             else:
                 await self.in_time(self._prepare())
+        else:
+            self._weigh()
         self.follow(self.plan)
         if self.heard:
             self.tell(
@@ -292,6 +237,7 @@ class Run:
                     route=self.plan.route if self.cached is None else "cache",
                     reason=self.plan.reason if self.cached is None else "asked before",
                     complexity=self.plan.complexity,
+                    domain=self.domain,
                     draft_model=self.plan.draft_model,
                     verifier_model=self.plan.verifier_model,
                     headers=EMPTY if self.entry is None else self.entry.headers(),
@@ -311,6 +257,11 @@ class Run:
             from cascadeflow.pipeline.admit import admit  # noqa: PLC0415 - off costs nothing
 
             await admit(self, engine.tiers)
+        elif engine.domains is not None:
+            await engine.domains.detect(self)
+            if engine.domains.asks(self):
+                await engine.domains.ask(self)
+        self._weigh()
         if engine.recall is not None and engine.recall.always:
             self.cached = await engine.recall.look_up(self)
         if self.tracker is not None and self.cached is None:
@@ -326,6 +277,17 @@ class Run:
             from cascadeflow.pipeline.reserve import reserve  # noqa: PLC0415 - off costs nothing
 
             await reserve(self, self.tracker)
+
+    def _weigh(self) -> None:
+        """Leaves out a draft that does not pay, now that it is known who may be asked."""
+        if self.engine.drafting is not None:
+            self.plan = self.planned = weigh(
+                self.plan,
+                self.request,
+                self.engine.drafting,
+                domain=self.domain or GENERAL,
+                at=self.created,
+            )
 
     async def in_time(self, work: Awaitable[T]) -> T:
         """Waits for what a store or a queue may delay, at most until the request's time-out.
@@ -344,6 +306,8 @@ class Run:
             ) from None
 
     def _waits_for(self) -> str:
+        if self.engine.domains is not None and self.detection is None and self.purse is None:
+            return "what it is about to be found out"
         if self.engine.tiers is None or self.entry is not None:
             return "the money of its budget"
         return "its user's tier" if self.member is None else "its turn under the rate limits"
@@ -379,7 +343,7 @@ class Run:
             if tab is None:
                 self.uncovered.append(command.model.id)
                 return None
-        return self._ask(command, tab)
+        return self.ask(command, tab)
 
     def output_limit(self, model: ModelConfig, default: int | None, cap: int | None) -> int | None:
         """Gives the `max_tokens` to send; `None` sends none.
@@ -395,9 +359,21 @@ class Run:
         cap = max(cap, thinking_tokens(self.request, model) + 1)
         return cap if limit is None else min(limit, cap)
 
-    def _ask(self, command: Ask, tab: Tab | None) -> Asking:
-        """Writes what a model is asked, and notes that it is."""
-        model = command.model
+    def ask(self, command: Ask, tab: Tab | None, chat: ChatRequest | None = None) -> Asking:
+        """Notes that a model is asked, and writes what: the request, where `chat` says no other."""
+        chat = chat or self._chat(command.model)
+        if self.heard:
+            self.tell(
+                events.CallStarted(
+                    request_id=self.request_id, model=command.model.id, role=command.role
+                )
+            )
+        asking = Asking(command, chat, tab, self._clock(), self.reader_ms)
+        self.open.append(asking)
+        return asking
+
+    def _chat(self, model: ModelConfig) -> ChatRequest:
+        """Writes what a model is asked."""
         limit = self.output_limit(model, self.output_default, self.output_cap)
         chat = self.request.for_model(model, max_tokens=limit)
         # What `extra` says wins over ours in the body.
@@ -406,13 +382,7 @@ class Run:
         if most is not None and stated is not None and stated > most:
             chat, stated = replace(chat, extra=capped_extra(chat.extra, model, most)), most
         self.max_tokens_sent[model.id] = limit if stated is None else stated
-        if self.heard:
-            self.tell(
-                events.CallStarted(request_id=self.request_id, model=model.id, role=command.role)
-            )
-        asking = Asking(command, chat, tab, self._clock(), self.reader_ms)
-        self.open.append(asking)
-        return asking
+        return chat
 
     def answered(self, asking: Asking, reply: Reply) -> Call:
         """Settles an answer."""
@@ -425,6 +395,10 @@ class Run:
         if asking.tab is not None:
             asking.tab.answered(cost, completion.usage, completion.response_id)
         self.open.remove(asking)
+        if self.engine.drafting is not None and command.role != "classifier":
+            self.engine.drafting.answered(
+                level=self.plan.complexity, model=model.id, usage=completion.usage
+            )
         if self.heard:
             self.tell(
                 events.CallFinished(
@@ -487,10 +461,13 @@ class Run:
 
     def settle(self) -> Settled | None:
         """Books what the run cost and gives the rest of its money back; `None` without a budget."""
-        if self.purse is None:
-            return None
-        again = self.purse.outcome is not None
-        outcome = self.purse.close()
+        if self.aside is not None:
+            self._close(self.aside)
+        return None if self.purse is None else self._close(self.purse)
+
+    def _close(self, purse: Purse) -> Settled:
+        again = purse.outcome is not None
+        outcome = purse.close()
         if self.heard and not again:
             for standing, state in outcome.crossed:
                 self.tell(

@@ -7,7 +7,7 @@ is never taken for zero. What the provider itself says it charged wins over any 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from cascadeflow.errors import InvalidRequestError, UnknownPriceError, UnknownUsageError
 from cascadeflow.models.prices import CostOf, cost_of, price_of
@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     from cascadeflow.models.completion import Completion
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.models.usage import Usage
+    from cascadeflow.pipeline.cascade import Role
     from cascadeflow.types import ChatRequest
 
 __all__ = ["Call", "Failure", "Turn", "cost_report", "price_alone", "settle"]
+
+_ANSWERS: Final = frozenset({"verifier", "direct"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Call:
     """
 
     model: ModelConfig
-    role: Literal["draft", "verifier", "direct"]
+    role: Role
     request: ChatRequest
     reply: Reply
     cost: CostOf
@@ -80,7 +83,7 @@ class Failure:
     """
 
     model: ModelConfig
-    role: Literal["draft", "verifier", "direct"]
+    role: Role
     error: ProviderError
     cost: int | None
     duration_ms: float
@@ -152,7 +155,8 @@ def cost_report(turns: Sequence[Turn], *, verifier: ModelConfig, at: datetime) -
     return CostReport(
         total=usd(total),
         draft=usd(_sum([call for call in calls if call.role == "draft"])),
-        verifier=usd(_sum([call for call in calls if call.role != "draft"])),
+        verifier=usd(_sum([call for call in calls if call.role in _ANSWERS])),
+        classifier=usd(_sum([call for call in calls if call.role == "classifier"])),
         other=usd(sum(other)) if other else None,
         estimated_other=usd(sum(reckoned)) if reckoned else None,
         verifier_alone=usd(alone),
@@ -183,7 +187,7 @@ def _verifier_alone(
     text into other tokens and may answer at other length: nobody knows without asking it.
     """
     for call in turn.tried:
-        if isinstance(call, Call) and call.role != "draft" and call.model.id == verifier.id:
+        if isinstance(call, Call) and call.role in _ANSWERS and call.model.id == verifier.id:
             return call.cost.nanodollars, "measured"
     return price_alone(verifier, turn.answer.reply.completion.usage, at), "estimated"
 

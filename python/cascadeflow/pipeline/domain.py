@@ -1,0 +1,253 @@
+"""What a request is about, and what that changes: its models, its quality, its system prompt.
+
+The free layers run before admission, for a tier may answer some domains only. The paid one runs
+after the gate, so that nobody can make an agent pay for requests that it then refuses, and on money
+of its own, which is held before the model is asked and settled with the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeAlias
+
+from cascadeflow.domains.records import Detection, Evidence, LayerReport
+from cascadeflow.domains.zero_shot import DESCRIPTIONS, Verdicts, question, read
+from cascadeflow.errors import (
+    BudgetExceededError,
+    InvalidRequestError,
+    ProviderError,
+    UnknownPriceError,
+)
+from cascadeflow.models.worst_case import worst_case
+from cascadeflow.pipeline.cascade import Ask
+from cascadeflow.pipeline.purse import Purse
+from cascadeflow.types import Message, last_user_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cascadeflow.config import QualityConfig
+    from cascadeflow.domains.detector import DomainDetector
+    from cascadeflow.domains.registry import RouteChoice
+    from cascadeflow.domains.zero_shot import Verdict, ZeroShot
+    from cascadeflow.models.config import ModelConfig
+    from cascadeflow.pipeline.request import Request
+    from cascadeflow.pipeline.route import Plan, Router
+    from cascadeflow.pipeline.run import Run
+    from cascadeflow.types import ChatRequest
+
+__all__ = ["DomainRouting", "Replan"]
+
+Replan: TypeAlias = "Callable[[str | None, RouteChoice | None], Plan]"
+"""Plans a request once more, for a domain and what that domain's registration asks for."""
+
+_LONGEST = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainRouting:
+    """An agent's detector, and what it does with what that says.
+
+    Attributes:
+        detector: the layers that cost no money.
+        router: whose plans it changes.
+        zero_shot: that a model is asked where these are not sure; `None` asks nobody.
+        verdicts: what models said before.
+    """
+
+    detector: DomainDetector
+    router: Router
+    zero_shot: ZeroShot | None
+    verdicts: Verdicts
+
+    async def detect(self, run: Run) -> None:
+        """Finds out what a request is about, as far as that costs nothing."""
+        clock = run.engine.clock.monotonic
+        began = clock()
+        if run.domain is not None:
+            self._settle(run, Detection(domain=run.domain, confidence=None, layer="caller"))
+        else:
+            run.vectors = self.detector.vectors()
+            text = last_user_text(run.asked.messages)
+            self._settle(run, await self.detector.detect(text, run.vectors))
+        run.routing_ms = (run.routing_ms or 0.0) + (clock() - began) * 1000
+
+    def asks(self, run: Run) -> bool:
+        """Whether nobody is sure yet, and a model is to be asked."""
+        found = run.detection
+        return self.zero_shot is not None and found is not None and found.layer == "none"
+
+    async def ask(self, run: Run) -> None:
+        """Asks a model what a request is about; whatever comes of it, the request goes on."""
+        clock = run.engine.clock.monotonic
+        began = clock()
+        found = run.detection
+        if self.zero_shot is None or found is None:
+            return
+        report, verdict = await self._asked(run, self.zero_shot)
+        layers = (*found.layers, replace(report, ms=(clock() - began) * 1000))
+        if verdict is None or not report.answered:
+            self._settle(run, replace(found, layers=layers))
+        else:
+            self._settle(
+                run,
+                Detection(
+                    domain=verdict.domain,
+                    confidence=None,
+                    layer="zero_shot",
+                    domains=tuple([(name, None) for name in (verdict.domain, *verdict.also)]),
+                    layers=layers,
+                ),
+            )
+        run.routing_ms = (run.routing_ms or 0.0) + (clock() - began) * 1000
+
+    def _settle(self, run: Run, found: Detection) -> None:
+        """Notes what a request is about, and plans it anew."""
+        run.detection = found
+        run.domain = found.domain
+        tier = None if run.member is None else run.member.tier
+        choice = self.detector.registry.choose(
+            found,
+            [m for m in self.router.models if tier is None or tier.allows_model(m.id, m.name)],
+            order=self.router.order,
+        )
+        if run.replan is not None:
+            run.plan = run.planned = run.replan(found.domain, choice)
+            run.baseline = run.plan.verifiers[0]
+        run.request = _instructed(run.asked, choice)
+        if run.asked_quality is None:
+            run.quality = _quality(run, choice)
+
+    # The paid layer
+
+    async def _asked(self, run: Run, zero_shot: ZeroShot) -> tuple[LayerReport, Verdict | None]:
+        names = {
+            name: self.detector.registry.description(name) or DESCRIPTIONS.get(name, "")
+            for name in sorted(self.detector.names)
+        }
+        model = self._model(run, zero_shot)
+        text = last_user_text(run.asked.messages)
+        key = Verdicts.key(text, tuple(names), model.id)
+        verdict = self.verdicts.get(key)
+        if verdict is None:
+            chat = question(text, names, model)
+            try:
+                purse = await _hold(run, model, chat)
+                answer = await _ask(run, model, chat, purse, zero_shot.deadline)
+            except (BudgetExceededError, InvalidRequestError, UnknownPriceError) as error:
+                return _no(f"nobody was asked: {error}"), None
+            except ProviderError as error:
+                return _no(f"{model.id} did not say: {type(error).__name__}"), None
+            verdict = read(answer, tuple(names))
+            if verdict is None:
+                return _no(f"{model.id} named no domain"), None
+            self.verdicts.put(key, verdict)
+        report = LayerReport(
+            layer="zero_shot",
+            probabilities=(),  # a model's own word is none
+            answered=verdict.sure,
+            threshold=0.0,
+            evidence=(Evidence(f"{model.id} says so", verdict.domain, 1.0),),
+        )
+        return report, verdict
+
+    def _model(self, run: Run, zero_shot: ZeroShot) -> ModelConfig:
+        """The model that was named, where the request may use it, else the cheapest that it may."""
+        may = {model.id: model for model in (*run.plan.verifiers, *run.plan.drafters)}
+        if zero_shot.model is not None:
+            named = self.router.find(zero_shot.model)
+            if named.id in may:
+                return named
+        return next(model for model in self.router.models if model.id in may)
+
+
+def _no(why: str) -> LayerReport:
+    return LayerReport(
+        layer="zero_shot", probabilities=(), answered=False, threshold=0.0, error=why
+    )
+
+
+async def _hold(run: Run, model: ModelConfig, chat: ChatRequest) -> Purse | None:
+    """Holds what asking can cost, apart from what the request itself will hold."""
+    tracker = run.tracker
+    if tracker is None:
+        return None
+    left = run.left()
+    unknown: set[str] = set()
+    try:
+        most = worst_case(
+            model,
+            chat,
+            output_tokens=chat.max_tokens or 0,
+            at=run.created,
+            until=run.created + (_LONGEST if left is None else timedelta(seconds=left)),
+            extra=run.max_extra_cost,
+        ).nanodollars
+    except (InvalidRequestError, UnknownPriceError):
+        if run.enforces:
+            raise
+        unknown.add(model.id)
+        most = 0
+    planned = {model.id: most}
+    reservation = await tracker.reserve(
+        run.spender,
+        list(planned.items()),
+        request_id=run.request_id,
+        at=run.created,
+        force=not run.enforces,
+        tentative=True,  # the request goes on without it
+    )
+    reservation.confirm()
+    purse = run.aside = Purse(
+        reservation,
+        worst=lambda _: most,
+        planned=planned,
+        budgeted_models=tracker.budgeted_models,
+        unknown=unknown,
+        enforced=run.enforces,
+    )
+    return purse
+
+
+async def _ask(
+    run: Run, model: ModelConfig, chat: ChatRequest, purse: Purse | None, deadline: float
+) -> str:
+    """Asks one model once, on its own money; its cost is the request's."""
+    tab = None if purse is None else await purse.cover(model, "classifier")
+    asking = run.ask(Ask(model, "classifier"), tab, chat)
+    left = run.left()
+    try:
+        asking.sent = True
+        reply = await run.engine.completer.complete(
+            model,
+            chat,
+            timeout=deadline if left is None else min(deadline, left),
+            may_retry=asking.may_retry,
+        )
+    except ProviderError as error:
+        run.failed(asking, error)
+        raise
+    finally:
+        if purse is not None and asking not in run.open:
+            purse.close()
+    call = run.answered(asking, reply)
+    if purse is not None:
+        purse.close()
+    return call.reply.completion.text
+
+
+def _instructed(request: Request, choice: RouteChoice) -> Request:
+    """Puts the domain's system prompt before a conversation that has none."""
+    if choice.system_prompt is None or any(
+        message.role in {"system", "developer"} for message in request.messages
+    ):
+        return request
+    return replace(request, messages=(Message("system", choice.system_prompt), *request.messages))
+
+
+def _quality(run: Run, choice: RouteChoice) -> QualityConfig:
+    quality = choice.quality or run.engine.quality
+    if choice.threshold is not None:
+        quality = replace(quality, threshold=choice.threshold)
+    return quality
