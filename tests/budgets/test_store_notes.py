@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -169,6 +172,35 @@ def test_a_damaged_note_is_refused_left_alone_and_can_be_deleted(
     assert verify(store).ok
     assert store.delete_note("a")
     assert store.get_note("a") is None
+
+
+KILLED = """
+import os, signal, sys
+from cascadeflow.budgets.stores import open_store
+
+store = open_store(sys.argv[1])
+store.put_note("a", {"x": 1})
+store.put_note("b", {"y": 1})
+
+def change(note):
+    note["x"] += 1
+    if note["x"] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return note
+
+store.change_note("a", change)
+store.change_note("a", change)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
+def test_a_process_killed_in_the_middle_of_a_change_leaves_what_was_acknowledged(
+    disk: SqliteOpener,
+) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, disk.url], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    store = disk.open()
+    assert (store.get_note("a"), store.get_note("b")) == ({"x": 2}, {"y": 1})
 
 
 # What is learned, kept in a store
