@@ -30,9 +30,11 @@ __all__ = [
     "WindowStanding",
     "__version__",
     "assess_complexity",
+    "complexity_inputs",
     "domain_features",
     "judge_answer",
     "load_onnx_runtime",
+    "measure_code",
     "onnx_runtime_version",
     "quality_weights",
 ]
@@ -94,8 +96,28 @@ class Tokenizer:
 
 # complexity
 
-def assess_complexity(text: str, earlier_words: int) -> tuple[str, float, list[tuple[str, float]]]:
-    """Judges how hard a request is: level, score in 0..1, and each part of the sum behind it."""
+_Code: TypeAlias = tuple[str, list[str], list[int]]
+
+def assess_complexity(
+    text: str, earlier_words: int, domain: str | None = None
+) -> tuple[str, float, list[tuple[str, float]], _Code | None]:
+    """Judges how hard a request is.
+
+    Returns:
+        The level; the score in 0..1; each part of the sum behind it; its code: the language, the
+        constructs, and the counts of blocks, lines, comment lines, functions, classes, branches,
+        loops, McCabe's number, nesting, identifiers, joins, inner queries.
+    """
+
+def complexity_inputs(text: str) -> list[tuple[str, float]]:
+    """The names and values of what the score is a weighted sum of, before domain and context."""
+
+def measure_code(source: str, language: str | None = None) -> _Code:
+    """Measures a piece of code as a whole, in the language that is named or guessed.
+
+    Raises:
+        ValueError: no such language.
+    """
 
 # domains
 
@@ -108,6 +130,7 @@ _RuleRecord: TypeAlias = tuple[
     tuple[str, float, float] | None,
     list[str],
     list[str],
+    bool,
 ]
 
 DOMAIN_RULES_HEAD: int

@@ -17,12 +17,14 @@ A rule looks for `any` of its phrases (text with commas or lines between them, o
 structural `feature` that lies between `from` and `to`, or only for other rules:
 
 * `any`: whole words in any case, accents and widths aside; `*` at the end stands for any ending.
+* `each`, in place of `any`: every phrase is a rule of its own, named `the rule's name: the phrase`.
 * `first`, `last`: a phrase must begin within so many words of the start or the end.
 * `line`: it must begin a line.
 * `least`: so many different phrases at least. The first found counts 1, each further one half as
   much as the one before it; a phrase found again counts nothing.
 * `feature`, `from`, `to`: the value rises from 0 to 1 between the two (`from` may be the greater).
-* `requires`, `unless`: names of rules that must all have found something, or none of which may have.
+* `diluted`: from the twelfth such rule that finds something in a text, each counts less.
+* `requires`, `unless`: names of rules that must all have found something, or none of which may.
 * `weights = {legal = 1.5, finance = -1}` in place of `weight` speaks for several domains.
 """
 
@@ -45,12 +47,16 @@ RuleSource: TypeAlias = "str | Path | Mapping[str, Any]"
 
 _KEYS: Final = frozenset(
     {
-        *("name", "weight", "weights", "any", "first", "last", "line", "least"),
+        *("name", "weight", "weights", "any", "each", "first", "last", "line", "least"),
         *("feature", "from", "to", "requires", "unless"),
+        "diluted",
     }
 )
 _HEAVIEST: Final = 50.0
 """Log-odds of 50 are certainty; more is a slip."""
+
+_MOST: Final = 1_000_000
+"""More words or phrases than a text that is looked at can hold."""
 
 _LANGUAGE: Final = re.compile(r"^\s*[a-z]{2}:\s+")
 
@@ -70,6 +76,7 @@ class Rule:
         feature: a structural feature and where its value is 0 and 1.
         requires: rules that must all have found something.
         unless: rules none of which may have found anything.
+        diluted: whether it counts less, the more diluted rules find something.
     """
 
     name: str
@@ -82,6 +89,7 @@ class Rule:
     feature: tuple[str, float, float] | None = None
     requires: tuple[str, ...] = ()
     unless: tuple[str, ...] = ()
+    diluted: bool = False
 
     @property
     def looks_for_something(self) -> bool:
@@ -106,6 +114,7 @@ class Rule:
             self.feature,
             list(self.requires),
             list(self.unless),
+            self.diluted,
         )
 
 
@@ -158,7 +167,23 @@ class _Reader:
         rules = content.get("rule")
         if not isinstance(rules, Sequence) or isinstance(rules, str) or not rules:
             raise self.wrong("it has no rules: write [[rule]] above each one")
-        return [self.one(number, rule, domain) for number, rule in enumerate(rules, 1)]
+        return [
+            one for number, rule in enumerate(rules, 1) for one in self.rules(number, rule, domain)
+        ]
+
+    def rules(self, number: int, given: Any, domain: str | None) -> list[Rule]:
+        """Gives the rule of a table, or those that its `each` makes."""
+        rule = self.one(number, given, domain)
+        if "each" not in given:
+            return [rule]
+        if "any" in given:
+            raise self.wrong("it has any and each: keep one of them")
+        phrases = dict.fromkeys(self.patterns(given["each"], "each"))
+        if not phrases:
+            raise self.wrong("each is empty: write phrases with commas between them")
+        return [
+            replace(rule, name=f"{rule.name}: {phrase}", patterns=(phrase,)) for phrase in phrases
+        ]
 
     def one(self, number: int, rule: Any, domain: str | None) -> Rule:
         self.rule = f"number {number}"
@@ -169,20 +194,18 @@ class _Reader:
             raise self.wrong('it has no name: write name = "…"')
         self.rule = name
         self.known(rule, _KEYS, "a rule")
-        line = rule.get("line", False)
-        if not isinstance(line, bool):
-            raise self.wrong(f"line is {line!r}: write true or false")
         return Rule(
             name=name,
             weights=self.weights(rule, domain),
-            patterns=self.patterns(rule.get("any", ())),
+            patterns=self.patterns(rule.get("any", ()), "any"),
             first=self.count(rule, "first"),
             last=self.count(rule, "last"),
-            line=line,
+            line=self.flag(rule, "line"),
             least=self.count(rule, "least") or 1,
             feature=self.feature(rule),
             requires=self.names(rule, "requires"),
             unless=self.names(rule, "unless"),
+            diluted=self.flag(rule, "diluted"),
         )
 
     def known(self, given: Mapping[str, Any], keys: Iterable[str], what: str) -> None:
@@ -193,9 +216,12 @@ class _Reader:
                 raise self.wrong(f"{what} has no {key!r}: {hint}")
 
     def number(self, value: Any, what: str) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
-            raise self.wrong(f"{what} is {value!r}: write a number")
-        return float(value)
+        try:
+            if not isinstance(value, bool) and math.isfinite(value):
+                return float(value)
+        except (TypeError, OverflowError):
+            pass  # no number, or one that no float holds: said below
+        raise self.wrong(f"{what} is {value!r:.40}: write a finite number")
 
     def weight(self, value: Any, what: str) -> float:
         weight = self.number(value, what)
@@ -215,26 +241,32 @@ class _Reader:
             raise self.wrong("it has no weight: write weight = 2.0, the log-odds that it adds")
         if domain is None:
             raise self.wrong(
-                'it does not say for which domain: write weights = {legal = 2.0}, or domain = "…" '
-                "at the top of the file"
+                "it does not say for which domain: write weights = {legal = 2.0}, or "
+                'domain = "…" at the top of the file'
             )
         return {domain: self.weight(rule["weight"], "weight")}
 
-    def patterns(self, given: Any) -> tuple[str, ...]:
+    def patterns(self, given: Any, key: str) -> tuple[str, ...]:
         if isinstance(given, str):
             lines = (_LANGUAGE.sub("", line) for line in given.splitlines())
             given = [phrase for line in lines for phrase in line.split(",")]
             return tuple(phrase.strip() for phrase in given if phrase.strip())
         if isinstance(given, Sequence) and all(isinstance(phrase, str) for phrase in given):
             return tuple(given)
-        raise self.wrong(f"any is {given!r}: write phrases with commas between them, or a list")
+        raise self.wrong(f"{key} is {given!r}: write phrases with commas between them, or a list")
 
     def count(self, rule: Mapping[str, Any], key: str) -> int | None:
         value = rule.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
-            raise self.wrong(f"{key} is {value!r}: write a whole number of at least 1")
+        if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST:
+            raise self.wrong(f"{key} is {value!r}: write a whole number from 1 to {_MOST:,}")
+        return value
+
+    def flag(self, rule: Mapping[str, Any], key: str) -> bool:
+        value = rule.get(key, False)
+        if not isinstance(value, bool):
+            raise self.wrong(f"{key} is {value!r}: write true or false")
         return value
 
     def feature(self, rule: Mapping[str, Any]) -> tuple[str, float, float] | None:

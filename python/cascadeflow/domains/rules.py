@@ -1,8 +1,8 @@
 """The first layer: rules over the words and the form of a request, in microseconds.
 
 The rules stand in `rules/*.toml`, to be read and, with files of your own, added to or overridden
-(`cascadeflow.domains.rule_files` says how). Their weights are fitted (`rules/weights.json`, written
-by `benches/fit_domain_rules.py`); a rule of yours says its own, in log-odds, and is added to the sum.
+(`cascadeflow.domains.rule_files` says how). Their weights are fitted (`rules/weights.json`,
+written by `benches/fit_domain_rules.py`); a rule of yours states its own log-odds, which are added.
 The matching is Rust (`rust/core/src/domains`): one pass, linear in the text. Of a text of more than
 16 KB the first 12 KB and the last 4 KB are read: what is asked stands there.
 """
@@ -41,7 +41,8 @@ class RuleLayer:
     """Judges requests by rules. Immutable, and safe to use from many threads.
 
     >>> layer = RuleLayer.builtin()
-    >>> layer.report("SELECT name FROM users WHERE age > 30 -- why is this slow?").probabilities[0][0]
+    >>> report = layer.report("SELECT name FROM users WHERE age > 30 -- why is this slow?")
+    >>> report.probabilities[0][0]
     'data'
     """
 
@@ -71,8 +72,8 @@ class RuleLayer:
                     rule = rule.over(rules[rule.name])
                 elif not rule.looks_for_something:
                     raise ConfigurationError(
-                        f"rule {rule.name!r} looks for nothing, and overrides no rule of that name: "
-                        "give it phrases (any), a feature, or rules that it requires"
+                        f"rule {rule.name!r} looks for nothing, and overrides no rule of that "
+                        "name: give it phrases (any), a feature, or rules that it requires"
                     )
                 rules[rule.name] = rule
                 records[rule.name] = rule.record()
@@ -143,7 +144,7 @@ class RuleLayer:
         )
 
     def evidence(self, text: str) -> list[float]:
-        """Gives what a further layer may build on, always as many numbers, named by `evidence_names`.
+        """Gives what a further layer may build on: the numbers that `evidence_names` names.
 
         First the structural features, each 0 to 1; then, for each built-in domain in alphabetical
         order, the log-odds that the rules add up to (not calibrated, about -8 to 12).
@@ -163,6 +164,6 @@ def _weighed(rule: Rule, weights: dict[str, dict[str, float]]) -> tuple[Any, ...
 
 
 def builtin_rules() -> list[Rule]:
-    """Reads the built-in rules, with the weights that their files state, which the fit starts from."""
+    """Reads the built-in rules, with the weights that their files state: those before the fit."""
     features = domain_features()
     return [rule for path in sorted(_FOLDER.glob("*.toml")) for rule in read_rules(path, features)]

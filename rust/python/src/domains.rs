@@ -16,7 +16,7 @@ const MOST_PARTS: usize = 16;
 const LONG: usize = 8 * 1024;
 
 /// A rule as Python hands it over: name, weights by domain, patterns, (first, last, line), least,
-/// (feature, from, to), required rules, excluding rules.
+/// (feature, from, to), required rules, excluding rules, whether it is diluted.
 type Record = (
     String,
     Vec<(String, f64)>,
@@ -26,6 +26,7 @@ type Record = (
     Option<(String, f64, f64)>,
     Vec<String>,
     Vec<String>,
+    bool,
 );
 
 /// A rule's name, a domain and what it adds.
@@ -61,7 +62,7 @@ fn read(records: Vec<Record>, domains: &[String]) -> PyResult<Vec<Rule>> {
     records
         .into_iter()
         .map(
-            |(name, weights, patterns, place, least, feature, requires, unless)| {
+            |(name, weights, patterns, place, least, feature, requires, unless, diluted)| {
                 let weights = weights
                     .into_iter()
                     .map(|(domain, weight)| {
@@ -93,6 +94,7 @@ fn read(records: Vec<Record>, domains: &[String]) -> PyResult<Vec<Rule>> {
                     place: Place { first, last, line },
                     least,
                     ramp,
+                    diluted,
                 })
             },
         )

@@ -25,6 +25,11 @@ pub const HEAD: usize = 12 * 1024;
 /// How many bytes of a long text's end are looked at.
 pub const TAIL: usize = 4 * 1024;
 
+/// How many diluted rules may find something before each of them counts less: of `n` they add up as
+/// `sqrt(FULL * n)` would. Single words say much in a short request; a page holds a hundred of them,
+/// which say little more, and are not independent.
+pub const FULL: f64 = 12.0;
+
 /// How much more a rule counts for each further phrase: the first 1, the next a half, and so on.
 fn saturated(count: u32) -> f64 {
     2.0 * (1.0 - 0.5_f64.powi(i32::try_from(count.min(60)).unwrap_or(60)))
@@ -176,11 +181,27 @@ impl DomainRules {
                 values[at] = lowest;
             }
         }
-        values
+        let mut fired: Vec<(usize, f64)> = values
             .into_iter()
             .enumerate()
             .filter(|&(_, value)| value > 0.0)
-            .collect()
+            .collect();
+        self.dilute(&mut fired);
+        fired
+    }
+
+    fn dilute(&self, fired: &mut [(usize, f64)]) {
+        let diluted = |rule: usize| self.rules[rule].diluted;
+        let count = fired.iter().filter(|&&(rule, _)| diluted(rule)).count();
+        let count = f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+        if count > FULL {
+            let share = (FULL / count).sqrt();
+            for (rule, value) in fired {
+                if diluted(*rule) {
+                    *value *= share;
+                }
+            }
+        }
     }
 
     /// What rules added to domains, the heaviest first, at most so many and none that is lighter

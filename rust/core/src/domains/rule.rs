@@ -50,6 +50,9 @@ pub struct Rule {
     pub least: u32,
     /// A structural feature instead of phrases.
     pub ramp: Option<Ramp>,
+    /// Whether it shares its say with others of its kind: the more of them find something, the less
+    /// each counts (see [`super::FULL`]).
+    pub diluted: bool,
     /// Counts only when all of these rules, by index, found something.
     pub requires: Vec<usize>,
     /// Counts only when none of these rules, by index, found anything.
