@@ -19,6 +19,7 @@ from cascadeflow.errors import (
     ProviderError,
     UnknownPriceError,
 )
+from cascadeflow.models.expected_cost import input_size
 from cascadeflow.models.worst_case import worst_case
 from cascadeflow.pipeline.cascade import Ask
 from cascadeflow.pipeline.purse import Purse
@@ -111,6 +112,7 @@ class DomainRouting:
             found,
             [m for m in self.router.models if tier is None or tier.allows_model(m.id, m.name)],
             order=self.router.order,
+            input_tokens=input_size(run.asked).tokens(self.router.models[0]),
         )
         if run.replan is not None:
             run.plan = run.planned = run.replan(found.domain, choice)

@@ -53,7 +53,7 @@ async def judge(run: Run, draft: Call) -> QualityReport:
     if run.schema is not None and report.accepted is True:
         report = _read_as(run.schema, draft.reply.completion, report)
     drafting = run.engine.drafting
-    if drafting is not None and report.accepted is not None and not crashed:
+    if drafting is not None and report.accepted is not None and not crashed and _usual(run):
         drafting.judged(
             domain=run.domain or GENERAL,
             level=run.plan.complexity,
@@ -66,6 +66,12 @@ async def judge(run: Run, draft: Call) -> QualityReport:
             events.DraftJudged(request_id=run.request_id, model=draft.model.id, quality=report)
         )
     return report
+
+
+def _usual(run: Run) -> bool:
+    """Whether drafts are judged here as they are elsewhere: what is learned holds for all."""
+    tier = None if run.member is None else run.member.tier
+    return run.asked_quality is None and (tier is None or tier.quality is None)
 
 
 def _checked(report: object) -> QualityReport:
