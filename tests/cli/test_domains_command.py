@@ -319,4 +319,4 @@ def test_both_layers_are_asked_in_turn(
     assert list(found["layers"]) == ["rules", "semantic"]
     passed = sum(len(each.layers) > 1 for each in said)
     assert found["layers"]["semantic"]["asked"] == passed > 0
-    assert found["layers"]["semantic"]["p50_us"] > found["layers"]["rules"]["p50_us"]
+    assert 0 < found["layers"]["semantic"]["p50_us"] <= found["layers"]["semantic"]["p99_us"]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +23,6 @@ from cascadeflow.cli.app import app
 from cascadeflow.cli.bars import bar, needle, shortened, span
 from cascadeflow.cli.route.command import EXAMPLE_MODELS
 from cascadeflow.cli.route.explain import explain
-from cascadeflow.domains.complexity import assess
 from cascadeflow.domains.detector import DomainDetector
 from cascadeflow.domains.registry import Domain
 from cascadeflow.errors import ConfigurationError
@@ -109,7 +111,6 @@ def holds_the_cost_that_decides(text: str, answered: Answered) -> None:
     found = answered("route", text, *RULES, "--models", ",".join(models))
     small, large = map(ModelConfig.parse, models)
     request = normalise(text)
-    complexity = assess(request.messages, found["domain"])
     decision = Drafting().decide(
         request,
         domain=found["domain"],
@@ -119,8 +120,8 @@ def holds_the_cost_that_decides(text: str, answered: Answered) -> None:
         at=datetime.now(UTC),
         explore=False,
     )
-    assert found["complexity"]["reasons"] == list(complexity.reasons)
-    assert [each["what"] for each in found["complexity"]["parts"]] == list(complexity.reasons)
+    weights = [each["weight"] for each in found["complexity"]["parts"]]
+    assert found["complexity"]["score"] == pytest.approx(max(0.0, 1 - math.exp(-sum(weights))))
     assert (found["route"], found["decision"]["reason"]) == (decision.route, decision.reason)
     assert found["decision"]["break_even"] == decision.break_even
     assert found["decision"]["acceptance"]["probability"] == decision.acceptance.probability
@@ -297,6 +298,19 @@ def test_the_picture_fits_and_holds_no_control_codes() -> None:
                 match[1] for line in lines if (match := re.match(r"[┌├└]─ ([a-z-]+)", line))
             ]
             assert stations == STATIONS
+
+
+def test_an_output_that_knows_ascii_only_gets_a_picture_all_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cascadeflow.cli", "route", SQL, *RULES],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=True,
+    )
+    drawn = done.stdout.decode("ascii")
+    assert "|- rules" in drawn
+    assert "#" in drawn
+    assert "?" not in drawn.replace(SQL, "")
 
 
 def test_every_key_is_on_the_page(answered: Answered) -> None:

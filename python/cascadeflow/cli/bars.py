@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["bar", "needle", "shortened", "span"]
+__all__ = ["ascii_only", "bar", "needle", "shortened", "span"]
 
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉"
+_ASCII: Final = str.maketrans("█▉▊▋▌▍▎▏─│┌├└┤●·…µ", "####====-|+|`|o..u") | dict.fromkeys(
+    range(0x2801, 0x2900),
+    "*",  # the braille dots of the plots
+)
 
 
 def bar(share: float, width: int, *, mark: float | None = None) -> str:
@@ -57,6 +61,15 @@ def shortened(text: str, width: int) -> str:
     """
     line = "".join(each if each.isprintable() else " " for each in " ".join(text.split()))
     return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def ascii_only(text: str) -> str:
+    """Draws the same for an output that knows ASCII alone.
+
+    >>> ascii_only(bar(0.5, 4, mark=1)), ascii_only("└─ 3 µs")
+    ('## |', '`- 3 us')
+    """
+    return text.translate(_ASCII)
 
 
 def _place(share: float, width: int) -> int:

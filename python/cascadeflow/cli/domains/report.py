@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from cascadeflow.cli.bars import bar, shortened
+from cascadeflow.cli.bars import ascii_only, bar, shortened
 from cascadeflow.cli.domains.score import quantile
 from cascadeflow.cli.output import percent
 from cascadeflow.cli.replay.plot import Line, Mark, Plot, terminal_plot
@@ -111,12 +111,12 @@ def _print_labels(found: Evaluation, console: Console) -> None:
             (f"{shortened(label, _NAME):<{_NAME}}{count.rows:>6,} {percent(count.share):>8} ", ""),
             (bar(count.share, _BAR), "green" if averaged else "dim"),
             (f"  {percent(_share(_of(found.precision, label))):>8}", ""),
-            ("" if averaged else "  listed only", "dim"),
+            ("" if averaged else " *", "dim"),
         )
     if found.listed_only:
         _print(
             console,
-            (f"listed only: fewer than {found.fewest} rows, not in the macro recall", "dim"),
+            (f"* listed only: fewer than {found.fewest} rows, not in the macro recall", "dim"),
         )
 
 
@@ -250,6 +250,8 @@ def _plot(plot: Plot, console: Console) -> None:
 def _print(console: Console, *cells: tuple[str, str]) -> None:
     from rich.text import Text  # noqa: PLC0415
 
+    if console.options.ascii_only:
+        cells = tuple([(ascii_only(words), style) for words, style in cells])
     text = Text.assemble(*cells)
     text.rstrip()
     console.print(text, no_wrap=True, overflow="crop")

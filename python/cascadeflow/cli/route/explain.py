@@ -6,7 +6,7 @@ Nobody is asked: the run's completer refuses to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from cascadeflow.agent_open import open_run
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cascadeflow.models.expected_cost import ExpectedCall
     from cascadeflow.models.notes import Notes
     from cascadeflow.pipeline.route import Plan
+    from cascadeflow.types import Message
 
 __all__ = ["LAYERS", "Explanation", "explain"]
 
@@ -135,19 +136,24 @@ async def explain(
     assert detection is not None  # noqa: S101 - for mypy: the engine has a detector
     choice = detector.registry.choose(detection, router.models, order=router.order)
     considered = router.plan(run.request, domain=detection.domain, choice=choice)
-    level, score = run.plan.complexity, run.plan.complexity_score
     asked = {model.id: model for model in (*considered.drafters, *considered.verifiers)}
     return Explanation(
         text=text,
         detection=detection,
         skipped=_skipped(detection),
-        complexity=replace(assess(run.asked.messages, detection.domain), level=level, score=score),
+        complexity=_assessed(run.asked.messages, run.plan, detection.domain),
         choice=choice,
         considered=considered,
         plan=run.plan,
-        expected=drafting.expect(run.request, level, *asked.values(), at=run.created),
+        expected=drafting.expect(run.request, run.plan.complexity, *asked.values(), at=run.created),
         quality=run.quality,
     )
+
+
+def _assessed(messages: Sequence[Message], plan: Plan, domain: str) -> Complexity:
+    """Gives the parts behind the score that the plan was made by, which may know the domain."""
+    found = assess(messages, domain)
+    return found if found.score == plan.complexity_score else assess(messages)
 
 
 def _skipped(detection: Detection) -> dict[str, str]:

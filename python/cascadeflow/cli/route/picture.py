@@ -6,7 +6,7 @@ import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from cascadeflow.cli.bars import bar, needle, shortened, span
+from cascadeflow.cli.bars import ascii_only, bar, needle, shortened, span
 from cascadeflow.cli.output import usd
 from cascadeflow.cli.route.explain import LAYERS
 
@@ -130,6 +130,8 @@ class _Picture:
     def _print(self, *cells: tuple[str, str]) -> None:
         from rich.text import Text  # noqa: PLC0415
 
+        if self._console.options.ascii_only:
+            cells = tuple([(ascii_only(words), style) for words, style in cells])
         text = Text.assemble(*cells)
         text.truncate(self.width)
         text.rstrip()
