@@ -62,7 +62,11 @@ class RuleLayer:
         features = domain_features()
         fitted = json.loads((_FOLDER / "weights.json").read_text(encoding="utf-8"))
         rules = {rule.name: rule for rule in builtin_rules()}
-        weights: dict[str, dict[str, float]] = fitted["weights"]
+        fitted_domains: list[str] = fitted["domains"]
+        weights = {
+            name: [pair for pair in zip(fitted_domains, row, strict=True) if pair[1]]
+            for name, row in fitted["weights"].items()
+        }
         records = {name: _weighed(rule, weights) for name, rule in rules.items()}
         names = list(_BUILT_IN)
         for source in extra:
@@ -78,7 +82,7 @@ class RuleLayer:
                 rules[rule.name] = rule
                 records[rule.name] = rule.record()
                 names += sorted(domain for domain in rule.weights if domain not in names)
-        intercepts: dict[str, float] = fitted["intercepts"]
+        intercepts = dict(zip(fitted_domains, fitted["intercepts"], strict=True))
         start = sum(intercepts.values()) / len(intercepts) + _START
         try:
             self._native = DomainRules(
@@ -92,9 +96,9 @@ class RuleLayer:
             raise ConfigurationError(str(error)) from error
         self._judge = self._native.judge
         self._evidence = self._native.evidence
-        thresholds: dict[str, float] = fitted["thresholds"]
+        thresholds = dict(zip(fitted_domains, fitted["thresholds"], strict=True))
         highest = max(thresholds.values())
-        self._thresholds = tuple(thresholds.get(name, highest) for name in names)
+        self._thresholds: tuple[float, ...] = tuple(thresholds.get(name, highest) for name in names)
         self.domains: tuple[str, ...] = tuple(names)
         """The domains it knows, the built-in ones in order, then those of your own."""
         self.evidence_names: tuple[str, ...] = tuple(self._native.evidence_names())
@@ -156,11 +160,11 @@ def _negated(pair: tuple[float, str]) -> float:
     return -pair[0]
 
 
-def _weighed(rule: Rule, weights: dict[str, dict[str, float]]) -> tuple[Any, ...]:
+def _weighed(rule: Rule, weights: dict[str, list[tuple[str, float]]]) -> tuple[Any, ...]:
     """A built-in rule's record with its fitted weights; one that is not fitted yet has its own."""
     record = rule.record()
     fitted = weights.get(rule.name)
-    return record if fitted is None else (record[0], sorted(fitted.items()), *record[2:])
+    return record if fitted is None else (record[0], fitted, *record[2:])
 
 
 def builtin_rules() -> list[Rule]:
