@@ -78,6 +78,17 @@ TRUTHFUL = {
 """Which of TruthfulQA's categories are taken, and as what."""
 
 
+FORMS = {
+    "hard negatives": ("hard negative",),
+    "other languages": ("language", "mixed", "non-native"),
+    "exams": ("multiple choice", "exam", "true/false", "fill-in"),
+    "documents": ("pasted", "document", "passage", "excerpt", "transcript", "e-mail", "few-shot"),
+    "short": ("search", "very short", "title", "keyword", "utterance", "sms", "lower case"),
+    "stories": ("forum", "story", "long", "role-play", "system prompt", "chat", "academic"),
+}
+"""Kinds of form, by words that the training set's free descriptions of forms hold."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """A labelled request.
@@ -88,6 +99,7 @@ class Row:
         source: where it is from.
         family: sources that share their making; held out together.
         split: of evaluation rows, which.
+        form: of the project's own rows, which of `FORMS` its description names first.
     """
 
     text: str
@@ -95,6 +107,7 @@ class Row:
     source: str
     family: str
     split: str = ""
+    form: str = ""
 
 
 def read(name: str) -> list[dict[str, Any]]:
@@ -108,7 +121,8 @@ def own_rows() -> list[Row]:
     for path in sorted((HERE / "domain_training").glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            found.setdefault(row["text"], Row(row["text"], row["label"], OWN, OWN))
+            made = Row(row["text"], row["label"], OWN, OWN, form=_form(row["form"]))
+            found.setdefault(row["text"], made)
     return list(found.values())
 
 
@@ -155,6 +169,13 @@ def permitted_rows() -> list[Row]:
                 rows.append(Row(row[field], label, source, "instructions"))
     unique = {_plain(row.text): row for row in reversed(rows)}
     return [row for plain, row in reversed(unique.items()) if plain not in judged]
+
+
+def _form(description: str) -> str:
+    lowered = description.lower()
+    return next(
+        (name for name, words in FORMS.items() if any(map(lowered.__contains__, words))), ""
+    )
 
 
 def _is_permitted(source: str) -> bool:
