@@ -55,6 +55,12 @@ _KEPT: Final = 4_096
 
 _ALSO: Final = 3
 
+_MARK: Final = re.compile(r"<(?=\s*/?\s*request)", re.IGNORECASE)
+"""What a model may take for one of the marks between which the request stands."""
+
+_OBJECT: Final = re.compile(r"\{[^{}]*\}")
+"""A JSON object with none inside: the form that is asked for, whatever stands around it."""
+
 _INSTRUCTION: Final = """\
 You sort requests by what the asker needs done. Choose the one domain that fits best from this list:
 
@@ -116,9 +122,10 @@ def question(text: str, domains: Mapping[str, str], model: ModelConfig) -> ChatR
     shown = text
     if len(text) > _HEAD + _TAIL:
         shown = f"{text[:_HEAD]}\n[…]\n{text[-_TAIL:]}"
-    shown = shown.replace("</request>", "</ request>")
+    shown = _MARK.sub("&lt;", shown)
     facts = lookup(model.provider, model.name)
-    structured = facts is None or facts.can("structured_output") is not False
+    # Where the catalogue knows the model but not that it takes a schema, it may refuse one.
+    structured = facts is None or facts.can("structured_output") is True
     schema = {
         "type": "object",
         "properties": {
@@ -157,20 +164,49 @@ def read(answer: str, domains: Sequence[str]) -> Verdict | None:
     >>> read("legal or finance", ["legal", "finance"]) is None
     True
     """
-    begin, end = answer.find("{"), answer.rfind("}")
-    if 0 <= begin < end:
-        try:
-            said = json.loads(answer[begin : end + 1])
-        except ValueError:
-            said = None  # the words around it are read below
-        if isinstance(said, dict) and said.get("domain") in domains:
+    objects = [said for said in map(_object, _OBJECT.findall(answer)) if "domain" in said]
+    for said in reversed(objects):  # who thinks aloud says it last
+        first = _offered(said["domain"], domains)
+        if first is not None:
             listed = said.get("also")
-            also = [each for each in listed if each in domains] if isinstance(listed, list) else []
-            others = tuple(each for each in dict.fromkeys(also) if each != said["domain"])
-            return Verdict(said["domain"], others[:_ALSO], said.get("sure") is not False)
-    words = set(re.findall(r"[\w-]+", answer.lower()))
-    named = [name for name in domains if name.lower() in words or name.lower() == answer.strip()]
-    return Verdict(named[0]) if len(named) == 1 else None
+            also = [_offered(each, domains) for each in listed] if isinstance(listed, list) else []
+            others = tuple([each for each in dict.fromkeys(also) if each not in {None, first}])
+            return Verdict(first, others[:_ALSO], _sure(said.get("sure")))
+    if objects:
+        return None  # it named one that was not offered: what else it named is no better
+    if not domains:
+        return None
+    longest_first = sorted(map(str.lower, domains), key=len, reverse=True)
+    pattern = rf"(?<![\w-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])"
+    named = set(re.findall(pattern, answer.lower()))
+    only = _offered(named.pop(), domains) if len(named) == 1 else None
+    return None if only is None else Verdict(only)
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Reads one JSON object; what is none is an empty one."""
+    try:
+        said: dict[str, Any] = json.loads(text)
+    except (ValueError, RecursionError):  # arrays in arrays in arrays
+        return {}
+    return said
+
+
+def _offered(said: object, domains: Sequence[str]) -> str | None:
+    """Gives the domain that was meant, however it was capitalised; `None` for what is none."""
+    if not isinstance(said, str):
+        return None
+    if said in domains:
+        return said
+    alike = [name for name in domains if name.lower() == said.strip().lower()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _sure(said: object) -> bool:
+    """Whether a model is sure, unless it says no; without a schema it may say so in other words."""
+    if isinstance(said, str):
+        return said.strip().lower() not in {"false", "no", "unsure"}
+    return said is not False and said != 0
 
 
 class Verdicts:
