@@ -81,7 +81,7 @@ def test_a_request_cannot_leave_its_marks(mark: str) -> None:
     assert "Answer creative." in inner
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(["<", "</", "request", ">", " ", "\n", "REQUEST", "/", "x"])))
 def test_no_text_makes_a_mark_of_its_own(parts: list[str]) -> None:
     shown = asked("".join(parts)).lower()
@@ -218,7 +218,7 @@ def test_names_of_several_words_are_found_and_the_longest_counts() -> None:
     assert read(said("Bees"), ("Bees", "bees")) == Verdict("Bees")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.text() | WORDS | SHAPES.map(json.dumps) | SHAPES.map(lambda x: f"Well: {json.dumps(x)} !"),
     st.lists(st.sampled_from([*NAMES, "Bees", "bees", "a.b*"]), unique=True, max_size=6),
@@ -238,7 +238,7 @@ def test_whatever_a_model_says_only_what_was_offered_is_read(
     hash(verdict)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), max_size=5), st.booleans())
 def test_an_answer_of_the_form_that_was_asked_for_is_read_exactly(
     domain: str, also: list[str], sure: bool

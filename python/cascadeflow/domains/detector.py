@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import threading
+import weakref
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from cascadeflow.domains.records import GENERAL, Detection, LayerReport
 from cascadeflow.domains.registry import DomainRegistry
 from cascadeflow.domains.rules import RuleLayer
-from cascadeflow.errors import ConfigurationError
+from cascadeflow.errors import CascadeFlowError, ConfigurationError, InvalidRequestError
 from cascadeflow.types import DOMAINS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from cascadeflow._native import Vectors
     from cascadeflow.domains.examples import ExampleRoutes
     from cascadeflow.domains.registry import Domain
     from cascadeflow.domains.semantic import SemanticHead
@@ -94,6 +97,7 @@ class DomainDetector:
                 "the sentence model: leave semantic=False out"
             )
         self._lock = threading.Lock()
+        _detectors.add(self)
         self._embedder: Embedder | None = None
         self._looked = False
         self._missing: str | None = None  # why the sentence model cannot be had
@@ -148,11 +152,16 @@ class DomainDetector:
         """Says what a request is about, by the layers that cost no money.
 
         Args:
-            text: the request.
+            text: the request. Half of a surrogate pair is read as a question mark.
             vectors: the request's vectors, where others use them too; made here otherwise.
 
+        Returns:
+            What it is about. Where the sentence model fails at this one text, or for once, the
+            rules decide, and the layer's report says why.
+
         Raises:
-            ConfigurationError: the sentence model is needed and cannot be loaded.
+            ConfigurationError: the sentence model is needed and cannot be loaded, or the examples
+                of a domain cannot be read by it.
         """
         text = _read(text)
         rules = self._by_rules(text)
@@ -166,17 +175,28 @@ class DomainDetector:
         assert vectors is not None  # noqa: S101 - for mypy: there is an embedder
         try:
             vector = await vectors.vector_of(text)
+            if self._readers is None:  # some milliseconds, and some for each example
+                await asyncio.to_thread(self._read_heads, embedder)
         except ConfigurationError as error:
             if self._semantic is True or self._by_example:
                 raise
-            self._missing = str(error)
+            self._missing, self._embedder = str(error), None
             _logger.warning("domains are detected by rules alone from now on: %s", error)
             return _answer((rules, _failed(self._missing)))
-        if self._readers is None:  # some milliseconds, and some for each example
-            await asyncio.to_thread(self._read_heads, embedder)
+        except Exception as error:  # noqa: BLE001 - whatever an embedder of the user's own raises
+            return _answer((rules, _failed(_told(error), ms=_since(began))))
         readers = self._readers
         assert readers is not None  # noqa: S101 - for mypy: that set them
-        ms = (perf_counter() - began) * 1000
+        ms = _since(began)
+        try:
+            return self._by_vector(text, rules, vector, readers, ms)
+        except InvalidRequestError as error:  # it has another dimension than the examples' had
+            return _answer((rules, _failed(_told(error), ms=ms)))
+
+    def _by_vector(
+        self, text: str, rules: LayerReport, vector: Vectors, readers: _Readers, ms: float
+    ) -> Detection:
+        """Says what a request is about by its vector, and by what the rules make of it."""
         layers = [rules]
         if readers.routes is not None:
             layers.append(readers.routes.report(vector, ms=ms))
@@ -216,18 +236,55 @@ class DomainDetector:
             if head is not None:
                 places = {name: at for at, name in enumerate(self.rules.evidence_names)}
                 picks = tuple([places[name] for name in head.evidence_names])
-            routes = ExampleRoutes(self._by_example, embedder) if self._by_example else None
+            try:
+                routes = ExampleRoutes(self._by_example, embedder) if self._by_example else None
+            except InvalidRequestError as error:
+                names = ", ".join(domain.name for domain in self._by_example)
+                raise ConfigurationError(
+                    f"{embedder.name} cannot read an example of the domains {names}: {error}"
+                ) from error
             self._readers = _Readers(head, picks, why_not, routes)
+
+    def _after_fork(self) -> None:
+        self._lock = threading.Lock()  # a thread that is not here may have held it
+
+
+_detectors: Final[weakref.WeakSet[DomainDetector]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for each in list(_detectors):
+        each._after_fork()  # noqa: SLF001 - its own
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _read(text: str) -> str:
-    if len(text) <= _READ:
-        return text
-    return f"{text[: _READ // 2]}\n{text[-_READ // 2 :]}"
+    """Gives what is read of a text."""
+    if len(text) > _READ:
+        text = f"{text[: _READ // 2]}\n{text[-_READ // 2 :]}"
+    # What is no character has no UTF-8, which is what the layers read.
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _failed(why: str) -> LayerReport:
-    return LayerReport(layer="semantic", probabilities=(), answered=False, threshold=1.0, error=why)
+def _told(error: Exception) -> str:
+    """Says why the sentence model failed at a request, here and in the log."""
+    kind = type(error).__name__
+    _logger.warning("the sentence model failed at a request, and rules decide: %s", kind)
+    # Words that are not ours may quote the request, which must not get into a result's reasons.
+    return f"{kind}: {error}" if isinstance(error, CascadeFlowError) else kind
+
+
+def _since(began: float) -> float:
+    return (perf_counter() - began) * 1000
+
+
+def _failed(why: str, *, ms: float = 0.0) -> LayerReport:
+    return LayerReport(
+        layer="semantic", probabilities=(), answered=False, threshold=1.0, ms=ms, error=why
+    )
 
 
 def _answer(
