@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import inspect
+import os
 import re
 import runpy
 import threading
@@ -22,6 +23,8 @@ from cascadeflow.agent import CascadeAgent
 from cascadeflow.agent_env import USUAL_MODELS
 from cascadeflow.budgets.audit import verify
 from cascadeflow.budgets.stores import open_store
+from cascadeflow.errors import ConfigurationError
+from cascadeflow.models.embedding import SentenceModel
 from cascadeflow.providers.registry import get_provider, register_provider
 from cascadeflow.testing import SimulatedModel, SimulatedProvider
 
@@ -32,6 +35,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "agent.md"
 BUDGETS = ROOT / "docs" / "budgets.md"
 TIERS = ROOT / "docs" / "tiers.md"
+DOMAINS = ROOT / "docs" / "domains.md"
 README = ROOT / "README.md"
 EXAMPLES = [
     ROOT / "examples" / f"{name}.py"
@@ -55,6 +59,17 @@ def providers(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedProvider]:
         finally:
             for provider in before:
                 register_provider(provider, replace=True)
+
+
+@pytest.fixture
+def sentence_model() -> None:
+    """Skips without the sentence model, but fails where everything must run."""
+    try:
+        SentenceModel.find()
+    except ConfigurationError as error:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(error))
+        pytest.skip(str(error))
 
 
 def blocks(page: Path, heading: str = "") -> list[str]:
@@ -147,6 +162,37 @@ def test_the_readmes_block_on_tiers_runs(capsys: pytest.CaptureFixture[str]) -> 
     assert limit == "per_minute"
     assert 0 < float(retry_after) <= 12
     assert ast.literal_eval(headers)["X-RateLimit-Limit"] == "5"
+
+
+@pytest.mark.usefixtures("providers", "sentence_model")
+def test_every_block_of_the_page_on_domains_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (toml,) = re.findall(r"^```toml\n(.*?)^```", DOMAINS.read_text(), re.DOTALL | re.MULTILINE)
+    (tmp_path / "domains.toml").write_text(toml)
+    assert len(blocks(DOMAINS)) >= 8
+    asyncio.run(run_blocks(DOMAINS))
+    shown = capsys.readouterr().out
+    assert re.search(r"^legal (rules|semantic) 0\.\d+$", shown, re.MULTILINE)
+    assert "\nbilling openai:gpt-6-luna\n" in shown
+    short, long = map(int, re.findall(r"^(\d+) tokens$", shown, re.MULTILINE))
+    assert 400 < short < 560
+    assert 1_150 < long < 1_450
+    assert re.search(r"^0\.\d+ 0\.\d+ 0\.\d+$", shown, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("providers", "sentence_model")
+def test_the_readmes_block_on_domains_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    asyncio.run(run_blocks(README, "## Domain routing"))
+    assert capsys.readouterr().out.startswith("billing openai:gpt-6-luna semantic: ")
+
+
+@pytest.mark.usefixtures("sentence_model")
+def test_the_example_of_domains_runs_without_a_key(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples" / "domain_routing.py"), run_name="__main__")
+    found = re.findall(r"^  about    (\w+) \(", capsys.readouterr().out, re.MULTILINE)
+    assert found == ["billing", "math", "data", "general"]
 
 
 @contextmanager
