@@ -16,8 +16,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use fold::fold;
-use matcher::Matcher;
-use rule::{Rule, RuleError};
+use matcher::{Matcher, Tally};
+use rule::{Ramp, Rule, RuleError};
 use structure::{COUNT, Structure};
 
 /// How many bytes of a long text's beginning are looked at.
@@ -67,6 +67,10 @@ pub struct DomainRules {
     intercepts: Vec<f64>,
     temperature: f64,
     matcher: Matcher,
+    /// The rules on a feature.
+    ramps: Vec<(usize, Ramp)>,
+    /// The rules that depend on rules.
+    conditional: Vec<usize>,
 }
 
 impl DomainRules {
@@ -99,12 +103,21 @@ impl DomainRules {
         }
         check(&rules, domains)?;
         let matcher = Matcher::new(&rules)?;
+        let numbered = || rules.iter().enumerate();
+        let ramps = numbered().filter_map(|(at, rule)| rule.ramp.map(|ramp| (at, ramp)));
+        let depends = |rule: &Rule| !(rule.requires.is_empty() && rule.unless.is_empty());
+        let conditional = numbered()
+            .filter(|(_, rule)| depends(rule))
+            .map(|(at, _)| at);
+        let (ramps, conditional) = (ramps.collect(), conditional.collect());
         Ok(Self {
             domains,
             rules,
             intercepts,
             temperature,
             matcher,
+            ramps,
+            conditional,
         })
     }
 
@@ -131,10 +144,9 @@ impl DomainRules {
     fn judge_counted(&self, text: &str) -> (Judgement, usize) {
         let looked_at = excerpt(text);
         let folded = fold(&looked_at);
-        let mut counts = vec![0_u32; self.rules.len()];
-        let work = self.matcher.count(&folded, &mut counts);
+        let tally = self.matcher.count(&folded, self.rules.len());
         let features = Structure::of(&looked_at).features();
-        let fired = self.fired(&counts, &features);
+        let fired = self.fired(&tally, &features);
         let mut sums = self.intercepts.clone();
         for &(rule, value) in &fired {
             for &(domain, weight) in &self.rules[rule].weights {
@@ -149,25 +161,27 @@ impl DomainRules {
                 fired,
                 features,
             },
-            work,
+            tally.candidates,
         )
     }
 
-    fn fired(&self, counts: &[u32], features: &[f64; COUNT]) -> Vec<(usize, f64)> {
-        let mut values: Vec<f64> = self
-            .rules
-            .iter()
-            .zip(counts)
-            .map(|(rule, &count)| match &rule.ramp {
-                Some(ramp) => ramp.of(features[ramp.feature]),
-                None if count >= rule.least.max(1) => saturated(count),
-                None => 0.0,
-            })
-            .collect();
-        for (at, rule) in self.rules.iter().enumerate() {
-            if rule.requires.is_empty() && rule.unless.is_empty() {
-                continue;
+    fn fired(&self, tally: &Tally, features: &[f64; COUNT]) -> Vec<(usize, f64)> {
+        let mut values = vec![0.0; self.rules.len()];
+        let mut found: Vec<usize> = Vec::with_capacity(tally.touched.len() + self.ramps.len());
+        for &at in &tally.touched {
+            let at = at as usize;
+            let count = tally.counts[at];
+            if count >= self.rules[at].least {
+                values[at] = saturated(count);
+                found.push(at);
             }
+        }
+        for (at, ramp) in &self.ramps {
+            values[*at] = ramp.of(features[ramp.feature]);
+            found.push(*at);
+        }
+        for &at in &self.conditional {
+            let rule = &self.rules[at];
             // What it depends on depends on nothing, so its value is final.
             let lowest = rule
                 .requires
@@ -179,11 +193,13 @@ impl DomainRules {
                 values[at] = 0.0;
             } else if rule.patterns.is_empty() && rule.ramp.is_none() {
                 values[at] = lowest;
+                found.push(at);
             }
         }
-        let mut fired: Vec<(usize, f64)> = values
+        found.sort_unstable();
+        let mut fired: Vec<(usize, f64)> = found
             .into_iter()
-            .enumerate()
+            .map(|at| (at, values[at]))
             .filter(|&(_, value)| value > 0.0)
             .collect();
         self.dilute(&mut fired);

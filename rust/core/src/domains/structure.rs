@@ -78,6 +78,7 @@ pub const COUNT: usize = 62;
 
 /// What was counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent observations")]
 pub struct Structure {
     /// By [`Kind`] of token.
     pub(super) tokens: token::Counts,
@@ -151,7 +152,7 @@ impl Structure {
             .trim_end()
             .chars()
             .next_back()
-            .is_some_and(|last| last.is_alphanumeric());
+            .is_some_and(char::is_alphanumeric);
         seen
     }
 
@@ -189,7 +190,7 @@ impl Structure {
                 self.options += 1;
                 *next_option = option + 1;
             }
-            self.tokens.add(&found);
+            self.tokens.add(found);
         }
         let commas = self.signs.commas - signs_before;
         let words = self.tokens.words() - words_before;
@@ -214,7 +215,6 @@ impl Structure {
 
     /// The features, in the order of [`NAMES`].
     #[must_use]
-    #[expect(clippy::too_many_lines, reason = "a list")]
     pub fn features(&self) -> [f64; COUNT] {
         let (tokens, signs) = (&self.tokens, &self.signs);
         let words = self.words();
@@ -396,8 +396,8 @@ impl LineShape {
             || trimmed.ends_with(") {")
             || trimmed.ends_with("=>");
         let starts = CODE_STARTS.iter().any(|start| trimmed.starts_with(start));
-        let bars = bytes.iter().filter(|&&byte| byte == b'|').count();
-        let tabs = bytes.iter().filter(|&&byte| byte == b'\t').count();
+        let bars = trimmed.matches('|').count();
+        let tabs = trimmed.matches('\t').count();
         let (label_words, label_has_text) = label(trimmed);
         let digits = bytes
             .iter()
@@ -456,8 +456,8 @@ fn label(line: &str) -> (Option<u32>, bool) {
     if at == 0 || matches!(follows, Some(b'/' | b':')) || head[0].is_ascii_digit() {
         return (None, false);
     }
-    let spaces = head[..at].iter().filter(|&&byte| byte == b' ').count();
-    let words = u32::try_from(spaces + 1).unwrap_or(u32::MAX);
+    let words = head[..at].split(|&byte| byte == b' ').count();
+    let words = u32::try_from(words).unwrap_or(u32::MAX);
     if words > 4 {
         return (None, false);
     }

@@ -54,7 +54,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    pub(super) fn add(&mut self, found: &Found) {
+    pub(super) fn add(&mut self, found: Found) {
         self.by_kind[found.kind as usize] += 1;
         self.all += u32::from(!matches!(
             found.kind,
@@ -269,7 +269,6 @@ fn sign(token: &str) -> Kind {
         "=" | "≈" | "≤" | "≥" | "<=" | ">=" => Kind::Equation,
         "==" | "!=" | "&&" | "||" | "=>" | "->" | ":=" | "+=" => Kind::Identifier,
         "%" => Kind::Percentage,
-        "…" | "..." => Kind::Other,
         _ => Kind::Other,
     }
 }
@@ -355,8 +354,8 @@ fn by_sign(token: &str, core: &str) -> Option<Kind> {
         return Some(Kind::Percentage);
     }
     if has(b'=') || has(b'^') {
-        let code = core.contains("==") || core.contains("=>") || has(b'"') || has(b'_');
-        return Some(if code {
+        let program = core.contains("==") || core.contains("=>") || has(b'"') || has(b'_');
+        return Some(if program {
             Kind::Identifier
         } else {
             Kind::Equation
@@ -376,7 +375,7 @@ fn by_sign(token: &str, core: &str) -> Option<Kind> {
         return Some(Kind::Identifier);
     }
     if has(b'/') {
-        let slashes = bytes.iter().filter(|&&byte| byte == b'/').count();
+        let slashes = core.matches('/').count();
         if core.starts_with(['/', '~']) || slashes >= 2 && !bytes[0].is_ascii_digit() {
             return Some(Kind::Path);
         }
@@ -487,7 +486,7 @@ fn word(token: &str, core: &str, inside: bool) -> Kind {
     }
 }
 
-/// A chemical formula with a digit in it: H2O, CaCO3, C6H12O6.
+/// A chemical formula with a digit in it: `H2O`, `CaCO3`, `C6H12O6`.
 fn is_formula(bytes: &[u8]) -> bool {
     let mut elements = 0;
     let mut digits = 0;
