@@ -1,7 +1,7 @@
 """How hard a request is: what decides whether drafting is worth while.
 
-The judging is Rust (`rust/core/src/complexity`): length, structure, demands, code, words, domain; no
-model, no network, microseconds.
+The judging is Rust (`rust/core/src/complexity`): length, structure, demands, code, words, domain;
+no model, no network, microseconds.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ ComplexityLevel = Literal["trivial", "simple", "moderate", "hard", "expert"]
 
 _CHARACTERS_PER_WORD: Final = 6
 """English with its spaces; only a rough size of the conversation is needed."""
+
+_BASE: Final = "a request"
+"""What every request adds, which is no reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +114,14 @@ def assess(messages: Sequence[Message], domain: str | None = None) -> Complexity
     return Complexity(
         level=cast("ComplexityLevel", level),
         score=score,
-        reasons=tuple(what for what, _ in parts),
+        reasons=tuple(what for what, _ in parts if what != _BASE),
         code=None if code is None else _metrics(code),
         parts=tuple(parts),
     )
 
 
 def measure_code(source: str, *, language: str | None = None) -> CodeMetrics:
-    """Measures a piece of code as a whole.
+    r"""Measures a piece of code as a whole.
 
     Args:
         source: the code, whatever is broken about it.
@@ -127,7 +130,7 @@ def measure_code(source: str, *, language: str | None = None) -> CodeMetrics:
     Raises:
         ValueError: no such language.
 
-    >>> measure_code("def f(x):\\n    return x or 1", language="python").cyclomatic
+    >>> measure_code("def f(x):\n    return x or 1", language="python").cyclomatic
     2
     """
     return _metrics(_measure_code(source, language))

@@ -1,32 +1,88 @@
 //! Binding of the complexity room.
 
-use cascadeflow_core::complexity::assess;
+use cascadeflow_core::complexity::code::{CodeMetrics, Language, measure};
+use cascadeflow_core::complexity::{Features, INPUTS, assess, inputs};
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 /// Texts this long take about a millisecond: others may run meanwhile.
 const LONG: usize = 64 * 1024;
 
-/// Judges how hard a request is: its level, its score, and each part of the sum behind it.
+/// Language, constructs, and the counts in the order of the stub.
+type Code = (&'static str, Vec<&'static str>, [usize; 12]);
+
+fn code(metrics: &CodeMetrics) -> Code {
+    (
+        metrics.language.name(),
+        metrics.construct_names().collect(),
+        [
+            metrics.blocks,
+            metrics.lines,
+            metrics.comment_lines,
+            metrics.functions,
+            metrics.classes,
+            metrics.branches,
+            metrics.loops,
+            metrics.cyclomatic,
+            metrics.nesting,
+            metrics.identifiers,
+            metrics.joins,
+            metrics.subqueries,
+        ],
+    )
+}
+
+fn maybe_detached<T: Send>(py: Python<'_>, text: &str, work: impl FnOnce() -> T + Send) -> T {
+    if text.len() >= LONG {
+        py.detach(work)
+    } else {
+        work()
+    }
+}
+
+/// Judges how hard a request is: its level, its score, each part of the sum behind it, its code.
 #[pyfunction]
+#[pyo3(signature = (text, earlier_words, domain=None))]
+#[expect(clippy::type_complexity)]
 fn assess_complexity(
     py: Python<'_>,
     text: &str,
     earlier_words: usize,
-) -> (&'static str, f64, Vec<(&'static str, f64)>) {
-    let found = if text.len() >= LONG {
-        py.detach(|| assess(text, earlier_words))
-    } else {
-        assess(text, earlier_words)
-    };
+    domain: Option<&str>,
+) -> (&'static str, f64, Vec<(&'static str, f64)>, Option<Code>) {
+    let found = maybe_detached(py, text, || assess(text, earlier_words, domain));
     let parts = found
         .parts
         .iter()
         .map(|part| (part.what, part.weight))
         .collect();
-    (found.level.name(), found.score, parts)
+    let code = found.features.code.as_ref().map(code);
+    (found.level.name(), found.score, parts, code)
+}
+
+/// The names and values of what the score is a weighted sum of, before the domain and the context.
+#[pyfunction]
+fn complexity_inputs(py: Python<'_>, text: &str) -> Vec<(&'static str, f64)> {
+    let values = maybe_detached(py, text, || inputs(&Features::of(text)));
+    INPUTS.into_iter().zip(values).collect()
+}
+
+/// Measures a piece of code as a whole, in the language that is named or guessed.
+#[pyfunction]
+#[pyo3(signature = (source, language=None))]
+fn measure_code(py: Python<'_>, source: &str, language: Option<&str>) -> PyResult<Code> {
+    let language = match language {
+        None => Language::guess(source),
+        Some(name) => Language::from_tag(name)
+            .ok_or_else(|| PyValueError::new_err(format!("no such language: {name:?}")))?,
+    };
+    let found = maybe_detached(py, source, || measure(source, language));
+    Ok(code(&found))
 }
 
 /// Adds this room's names to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(assess_complexity, module)?)
+    module.add_function(wrap_pyfunction!(assess_complexity, module)?)?;
+    module.add_function(wrap_pyfunction!(complexity_inputs, module)?)?;
+    module.add_function(wrap_pyfunction!(measure_code, module)?)
 }

@@ -1,519 +1,161 @@
-//! The words that say what a request asks for. Written for this project.
+//! The phrases and words that say what a request asks for and how much knowledge it speaks of.
 
 use std::sync::LazyLock;
 
 use crate::quality::phrases::Phrases;
 
-/// What a found phrase speaks for.
-#[derive(Clone, Copy)]
+/// What a found phrase speaks for, in the order of [`SECTIONS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Ask {
-    Plain = 1,
+    Plain,
+    Transform,
+    Brief,
     Reasoning,
+    Proof,
     Building,
     Constraint,
     Step,
+    Extent,
+    Choice,
     Specialist,
 }
 
+/// The sections of `asks.txt` and `terms.txt`.
+const SECTIONS: [&str; 11] = [
+    "plain",
+    "transform",
+    "brief",
+    "reasoning",
+    "proof",
+    "building",
+    "constraint",
+    "step",
+    "extent",
+    "choice",
+    "specialist",
+];
+
+/// The number of kinds of phrases.
+pub(super) const KINDS: usize = SECTIONS.len();
+
 pub(super) static VOCABULARY: LazyLock<Phrases> = LazyLock::new(|| {
-    Phrases::new(&[
-        (Ask::Plain as u8, PLAIN),
-        (Ask::Reasoning as u8, REASONING),
-        (Ask::Building as u8, BUILDING),
-        (Ask::Constraint as u8, CONSTRAINTS),
-        (Ask::Step as u8, STEPS),
-        (Ask::Specialist as u8, SPECIALIST),
-    ])
+    Phrases::from_list(
+        concat!(include_str!("asks.txt"), "\n", include_str!("terms.txt")),
+        &SECTIONS,
+    )
 });
 
-const PLAIN: &[&str] = &[
-    "what is",
-    "what's",
-    "what are",
-    "who is",
-    "who was",
-    "who wrote",
-    "when is",
-    "when was",
-    "when did",
-    "where is",
-    "where was",
-    "how many",
-    "how old",
-    "which",
-    "name",
-    "define",
-    "spell",
-    "is it",
-    "does",
-    "translate",
-    "capital of",
-    "convert",
-    "hello",
-    "hi",
-    "thanks",
-    "thank you",
-    "was ist",
-    "wer ist",
-    "wann",
-    "qu'est-ce que",
-    "qui est",
-    "qué es",
-    "quién",
-    "cos'è",
-    "什么是",
-    "谁",
-    "とは",
-];
+/// Words with the knowledge they speak of, in tenths of a grade above or below the mean request.
+pub(super) struct Lexicon {
+    /// Open addressing; the length is a power of two. Nothing hashes to 0.
+    slots: Vec<(u64, i8)>,
+}
 
-const REASONING: &[&str] = &[
-    "analyze",
-    "analyse",
-    "analysis",
-    "prove",
-    "proof",
-    "derive",
-    "derivation",
-    "show that",
-    "explain why",
-    "explain how",
-    "why does",
-    "why do",
-    "why is",
-    "justify",
-    "argue",
-    "compare",
-    "contrast",
-    "evaluate",
-    "assess",
-    "critique",
-    "discuss",
-    "interpret",
-    "infer",
-    "deduce",
-    "reason",
-    "reasoning",
-    "implications",
-    "trade-offs",
-    "tradeoffs",
-    "trade-off",
-    "pros and cons",
-    "advantages and disadvantages",
-    "estimate",
-    "calculate",
-    "compute",
-    "solve",
-    "determine",
-    "find all",
-    "how would",
-    "what would happen",
-    "under what conditions",
-    "to what extent",
-    "relationship between",
-    "impact of",
-    "effect of",
-    "effects of",
-    "in depth",
-    "in-depth",
-    "in detail",
-    "critically",
-    "rigorously",
-    "strategy",
-    "optimal",
-    "optimize",
-    "optimise",
-    "maximize",
-    "minimize",
-    "prioritize",
-    "recommend",
-    "beweise",
-    "begründe",
-    "vergleiche",
-    "analysiere",
-    "erkläre",
-    "démontre",
-    "démontrer",
-    "compare",
-    "analyse",
-    "explique",
-    "demuestra",
-    "compara",
-    "analiza",
-    "explica",
-    "证明",
-    "分析",
-    "比较",
-    "为什么",
-    "証明",
-    "分析して",
-    "比較",
-    "докажи",
-    "сравни",
-    "проанализируй",
-];
+impl Lexicon {
+    fn new(list: &str) -> Self {
+        let entries: Vec<(u64, i8)> = list
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .filter_map(|(word, value)| Some((hash(word), value.parse().ok()?)))
+            .collect();
+        let mut slots = vec![(0, 0); (entries.len() * 3).next_power_of_two().max(2)];
+        let mask = slots.len() - 1;
+        for entry in entries {
+            let mut at = place(entry.0, mask);
+            while slots[at].0 != 0 {
+                at = (at + 1) & mask;
+            }
+            slots[at] = entry;
+        }
+        Self { slots }
+    }
 
-const BUILDING: &[&str] = &[
-    "implement",
-    "implementation",
-    "refactor",
-    "debug",
-    "fix the bug",
-    "fix this",
-    "write a function",
-    "write a program",
-    "write a script",
-    "write code",
-    "write a class",
-    "write a query",
-    "write an sql query",
-    "write unit tests",
-    "write tests",
-    "design a",
-    "design an",
-    "architect",
-    "architecture for",
-    "build a",
-    "build an",
-    "develop a",
-    "develop an",
-    "create a plan",
-    "draft a",
-    "draft an",
-    "write an essay",
-    "write a report",
-    "write a proposal",
-    "write a story",
-    "write a novel",
-    "write a screenplay",
-    "business plan",
-    "literature review",
-    "research proposal",
-    "rewrite",
-    "migrate",
-    "deploy",
-    "parallelize",
-    "schreibe eine funktion",
-    "implementiere",
-    "entwirf",
-    "écris une fonction",
-    "implémente",
-    "escribe una función",
-    "implementa",
-    "diseña",
-    "编写",
-    "实现",
-    "设计",
-    "実装",
-    "設計",
-    "напиши функцию",
-    "реализуй",
-    "спроектируй",
-];
+    /// What a word speaks of, by its hash; `None` for one that is not known.
+    pub(super) fn get(&self, hash: u64) -> Option<i8> {
+        let mask = self.slots.len() - 1;
+        let mut at = place(hash, mask);
+        loop {
+            let (held, value) = self.slots[at];
+            if held == hash {
+                return Some(value);
+            }
+            if held == 0 {
+                return None;
+            }
+            at = (at + 1) & mask;
+        }
+    }
+}
 
-const CONSTRAINTS: &[&str] = &[
-    "must",
-    "must not",
-    "should",
-    "should not",
-    "shouldn't",
-    "do not",
-    "don't",
-    "without",
-    "at least",
-    "at most",
-    "no more than",
-    "no less than",
-    "no fewer than",
-    "exactly",
-    "only",
-    "except",
-    "unless",
-    "ensure",
-    "make sure",
-    "avoid",
-    "limited to",
-    "within",
-    "between",
-    "in the style of",
-    "in the form of",
-    "in the format",
-    "formatted as",
-    "as json",
-    "as a table",
-    "including",
-    "include",
-    "excluding",
-    "each",
-    "every",
-    "assume",
-    "assuming",
-    "given that",
-    "such that",
-    "subject to",
-    "provided that",
-    "if and only if",
-    "constraint",
-    "constraints",
-    "requirement",
-    "requirements",
-    "criteria",
-    "non-obvious",
-    "per",
-    "respectively",
-    "muss",
-    "mindestens",
-    "höchstens",
-    "genau",
-    "ohne",
-    "nur",
-    "doit",
-    "au moins",
-    "au plus",
-    "sans",
-    "seulement",
-    "debe",
-    "al menos",
-    "como máximo",
-    "sin",
-    "solo",
-    "必须",
-    "至少",
-    "最多",
-    "不要",
-    "只能",
-];
+fn place(hash: u64, mask: usize) -> usize {
+    (hash >> 29) as usize & mask
+}
 
-const STEPS: &[&str] = &[
-    "step by step",
-    "step-by-step",
-    "step 1",
-    "step one",
-    "first,",
-    "firstly",
-    "second,",
-    "secondly",
-    "third,",
-    "thirdly",
-    "then",
-    "after that",
-    "afterwards",
-    "next,",
-    "finally",
-    "lastly",
-    "followed by",
-    "before that",
-    "and also",
-    "as well as",
-    "in addition",
-    "additionally",
-    "furthermore",
-    "schritt für schritt",
-    "danach",
-    "anschließend",
-    "étape par étape",
-    "ensuite",
-    "enfin",
-    "paso a paso",
-    "luego",
-    "después",
-    "一步一步",
-    "然后",
-    "最后",
-];
+/// The hash that a word's begins with.
+pub(super) const EMPTY: u64 = 0xcbf2_9ce4_8422_2325;
 
-/// Terms a layman does not use: they say which knowledge is asked for, not which domain.
-const SPECIALIST: &[&str] = &[
-    // mathematics, statistics
-    "theorem",
-    "lemma",
-    "corollary",
-    "eigenvalue",
-    "eigenvalues",
-    "eigenvector",
-    "integral",
-    "derivative",
-    "differential equation",
-    "partial differential",
-    "converge",
-    "convergence",
-    "asymptotic",
-    "bijective",
-    "homomorphism",
-    "isomorphism",
-    "topology",
-    "manifold",
-    "group theory",
-    "abelian",
-    "polynomial",
-    "polynomials",
-    "matrix",
-    "matrices",
-    "determinant",
-    "vector space",
-    "probability",
-    "bayesian",
-    "posterior",
-    "likelihood",
-    "stochastic",
-    "markov",
-    "regression",
-    "variance",
-    "covariance",
-    "hypothesis test",
-    "p-value",
-    "confidence interval",
-    "combinatorics",
-    "modulo",
-    "congruence",
-    "induction",
-    "np-complete",
-    "np-hard",
-    "big-o",
-    "time complexity",
-    // computing
-    "algorithm",
-    "algorithms",
-    "data structure",
-    "recursion",
-    "recursive",
-    "dynamic programming",
-    "concurrency",
-    "concurrent",
-    "deadlock",
-    "race condition",
-    "mutex",
-    "thread-safe",
-    "distributed",
-    "consensus",
-    "raft",
-    "paxos",
-    "sharding",
-    "replication",
-    "eventual consistency",
-    "linearizability",
-    "transaction",
-    "idempotent",
-    "microservices",
-    "kubernetes",
-    "latency",
-    "throughput",
-    "compiler",
-    "type system",
-    "garbage collection",
-    "cryptographic",
-    "cryptography",
-    "encryption",
-    "neural network",
-    "transformer",
-    "gradient descent",
-    "backpropagation",
-    "reinforcement learning",
-    "fine-tuning",
-    "embedding",
-    "embeddings",
-    "regex",
-    "regular expression",
-    // sciences
-    "quantum",
-    "entanglement",
-    "hamiltonian",
-    "thermodynamics",
-    "thermodynamic",
-    "entropy",
-    "enthalpy",
-    "relativity",
-    "electromagnetic",
-    "wave function",
-    "schrödinger",
-    "oxidation",
-    "stoichiometry",
-    "equilibrium",
-    "catalyst",
-    "polymerase",
-    "genome",
-    "transcription factor",
-    "phenotype",
-    "metabolic",
-    "pathway",
-    "receptor",
-    "enzyme",
-    "kinetics",
-    "spectroscopy",
-    "semiconductor",
-    "fluid dynamics",
-    "finite element",
-    "control theory",
-    // medicine
-    "differential diagnosis",
-    "etiology",
-    "pathophysiology",
-    "pharmacokinetics",
-    "contraindication",
-    "contraindications",
-    "comorbidity",
-    "prognosis",
-    "dosage",
-    "dosing",
-    "randomized",
-    "placebo",
-    "oncology",
-    "cardiac",
-    "renal",
-    "hepatic",
-    "neurological",
-    "biopsy",
-    "histology",
-    // law and finance
-    "jurisdiction",
-    "statute",
-    "statutory",
-    "tort",
-    "liability",
-    "plaintiff",
-    "defendant",
-    "precedent",
-    "constitutional",
-    "indemnification",
-    "fiduciary",
-    "arbitration",
-    "compliance",
-    "gdpr",
-    "intellectual property",
-    "derivatives",
-    "black-scholes",
-    "arbitrage",
-    "hedging",
-    "volatility",
-    "discounted cash flow",
-    "net present value",
-    "amortization",
-    "portfolio",
-    "monetary policy",
-    "elasticity",
-    "equilibrium price",
-    "macroeconomic",
-    "balance sheet",
-    // humanities, social sciences
-    "epistemology",
-    "epistemological",
-    "ontology",
-    "ontological",
-    "hermeneutics",
-    "dialectic",
-    "utilitarianism",
-    "deontological",
-    "phenomenology",
-    "historiography",
-    "postcolonial",
-    "sociological",
-    "psychoanalytic",
-    "cognitive dissonance",
-    "game theory",
-    "nash equilibrium",
-    "methodology",
-    "framework",
-    "theoretical",
-    "empirical",
-    "paradigm",
-];
+/// Takes a letter into a word's hash, in lower case.
+pub(super) fn hash_letter(hash: u64, letter: char) -> u64 {
+    let one = |hash: u64, letter: char| {
+        (hash ^ u64::from(u32::from(letter))).wrapping_mul(0x0000_0100_0000_01b3)
+    };
+    if letter.is_ascii() {
+        one(hash, letter.to_ascii_lowercase())
+    } else {
+        letter.to_lowercase().fold(hash, one)
+    }
+}
+
+fn hash(word: &str) -> u64 {
+    word.chars().fold(EMPTY, hash_letter)
+}
+
+/// Fitted by `benches/fit_complexity.py` on the project's own training set.
+pub(super) static WORDS: LazyLock<Lexicon> =
+    LazyLock::new(|| Lexicon::new(include_str!("words.txt")));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vocabulary_is_built_and_no_phrase_stands_there_twice() {
+        assert!(VOCABULARY.is_built());
+        let mut seen = std::collections::HashSet::new();
+        for list in [include_str!("asks.txt"), include_str!("terms.txt")] {
+            for line in list.lines().filter(|line| !line.is_empty()) {
+                assert!(line.starts_with(['#', '[']) || seen.insert(line), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_section_has_its_kind() {
+        for (text, kind) in [
+            ("What is it", Ask::Plain),
+            ("Bitte übersetze", Ask::Transform),
+            ("yes or no", Ask::Brief),
+            ("почему", Ask::Reasoning),
+            ("Zeige, dass", Ask::Proof),
+            ("refactor", Ask::Building),
+            ("au moins", Ask::Constraint),
+            ("然后", Ask::Step),
+            ("in detail", Ask::Extent),
+            ("which of the following", Ask::Choice),
+            ("lemma", Ask::Specialist),
+        ] {
+            let found: Vec<u8> = VOCABULARY.find(text).map(|found| found.tag).collect();
+            assert!(found.contains(&(kind as u8)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_looked_up_by_its_hash() {
+        let lexicon = Lexicon::new("lemma 9\nhello -7\nnonsense\n");
+        assert_eq!(lexicon.get(hash("LEMMA")), Some(9));
+        assert_eq!(lexicon.get(hash("hello")), Some(-7));
+        assert_eq!(lexicon.get(hash("other")), None);
+        assert_eq!(Lexicon::new("").get(hash("other")), None);
+    }
+}

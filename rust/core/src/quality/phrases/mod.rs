@@ -44,19 +44,6 @@ impl Phrases {
         Self::build(&patterns, tags)
     }
 
-    /// Builds the set from lists with their tags.
-    pub(crate) fn new(lists: &[(u8, &[&str])]) -> Self {
-        let mut patterns: Vec<String> = Vec::new();
-        let mut tags = Vec::new();
-        for &(tag, list) in lists {
-            for variant in list.iter().flat_map(|phrase| variants(phrase)) {
-                patterns.push(variant);
-                tags.push(tag);
-            }
-        }
-        Self::build(&patterns, tags)
-    }
-
     fn build(patterns: &[String], tags: Vec<u8>) -> Self {
         // The lists are constants of this crate: building fails only if there were gigabytes of them,
         // and an empty set then finds nothing. A test holds every set to be built.
