@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias
 
-from cascadeflow.domains.records import Detection, Evidence, LayerReport
-from cascadeflow.domains.zero_shot import DESCRIPTIONS, Verdicts, question, read
+from cascadeflow.domains.records import GENERAL, Detection, Evidence, LayerReport
+from cascadeflow.domains.zero_shot import DESCRIPTIONS, Verdict, Verdicts, question, read
 from cascadeflow.errors import (
     BudgetExceededError,
     InvalidRequestError,
@@ -22,6 +22,7 @@ from cascadeflow.errors import (
 from cascadeflow.models.expected_cost import input_size
 from cascadeflow.models.worst_case import worst_case
 from cascadeflow.pipeline.cascade import Ask
+from cascadeflow.pipeline.partial import settle_partial
 from cascadeflow.pipeline.purse import Purse
 from cascadeflow.types import Message, last_user_text
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from cascadeflow.config import QualityConfig
     from cascadeflow.domains.detector import DomainDetector
     from cascadeflow.domains.registry import RouteChoice
-    from cascadeflow.domains.zero_shot import Verdict, ZeroShot
+    from cascadeflow.domains.zero_shot import ZeroShot
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.pipeline.request import Request
     from cascadeflow.pipeline.route import Plan, Router
@@ -44,6 +45,9 @@ Replan: TypeAlias = "Callable[[str | None, RouteChoice | None], Plan]"
 """Plans a request once more, for a domain and what that domain's registration asks for."""
 
 _LONGEST = timedelta(hours=1)
+
+_NONE_NAMED = Verdict(GENERAL, (), sure=False)
+"""Kept for an answer that named no domain: asked again, the model would hardly name one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,10 @@ class DomainRouting:
     def asks(self, run: Run) -> bool:
         """Whether nobody is sure yet, and a model is to be asked."""
         found = run.detection
-        return self.zero_shot is not None and found is not None and found.layer == "none"
+        if self.zero_shot is None or found is None or found.layer != "none":
+            return False
+        # Of an image alone there is nothing to ask about.
+        return bool(last_user_text(run.asked.messages).strip())
 
     async def ask(self, run: Run) -> None:
         """Asks a model what a request is about; whatever comes of it, the request goes on."""
@@ -141,10 +148,10 @@ class DomainRouting:
                 return _no(f"nobody was asked: {error}"), None
             except ProviderError as error:
                 return _no(f"{model.id} did not say: {type(error).__name__}"), None
-            verdict = read(answer, tuple(names))
-            if verdict is None:
-                return _no(f"{model.id} named no domain"), None
+            verdict = read(answer, tuple(names)) or _NONE_NAMED
             self.verdicts.put(key, verdict)
+        if verdict is _NONE_NAMED:
+            return _no(f"{model.id} named no domain"), None
         report = LayerReport(
             layer="zero_shot",
             probabilities=(),  # a model's own word is none
@@ -155,13 +162,22 @@ class DomainRouting:
         return report, verdict
 
     def _model(self, run: Run, zero_shot: ZeroShot) -> ModelConfig:
-        """The model that was named, where the request may use it, else the cheapest that it may."""
-        may = {model.id: model for model in (*run.plan.verifiers, *run.plan.drafters)}
+        """The model that was named, where the request may use it, else the cheapest that it may.
+
+        Those that the plan leaves out may be asked too, for they need not see the request's images
+        nor call its tools; but where the caller named the model, nobody else sees the request.
+        """
+        may = list(self.router.models)
+        if run.pinned:
+            may = [model for model in may if model in run.plan.verifiers]
+        elif run.member is not None:
+            tier = run.member.tier
+            may = [model for model in may if tier.allows_model(model.id, model.name)]
         if zero_shot.model is not None:
             named = self.router.find(zero_shot.model)
-            if named.id in may:
+            if named in may:
                 return named
-        return next(model for model in self.router.models if model.id in may)
+        return may[0]
 
 
 def _no(why: str) -> LayerReport:
@@ -229,13 +245,16 @@ async def _ask(
         )
     except ProviderError as error:
         run.failed(asking, error)
+        run.settle()  # what is not spent is free for the request itself
         raise
-    finally:
-        if purse is not None and asking not in run.open:
-            purse.close()
+    except (InvalidRequestError, UnknownPriceError) as error:
+        # Its protocol has no words for the question: nothing was sent.
+        settle_partial(run, asking, None, error=error, billed=False)
+        run.open.remove(asking)
+        run.settle()
+        raise
     call = run.answered(asking, reply)
-    if purse is not None:
-        purse.close()
+    run.settle()
     return call.reply.completion.text
 
 
