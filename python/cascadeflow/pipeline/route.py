@@ -260,7 +260,7 @@ def _complexity(request: Request, hint: str | None, domain: str | None) -> tuple
         raise InvalidRequestError(
             f"complexity_hint must be one of {', '.join(LEVELS)}; not {hint!r}"
         )
-    found = assess(request.messages)
+    found = assess(request.messages, domain)
     return found.level, found.score
 
 
