@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parents[1] / "python/cascadeflow/domains/rules"
 
-PENALTY = 1.0
-WORD_PENALTY = 1.0
+PENALTY = 3.0
+WORD_PENALTY = 2.0
 """How strongly a rule's weights are drawn to the stated ones, and a single word's to nothing."""
 
 LEAST = 0.03
@@ -74,11 +74,14 @@ def sharp(sums: Floats, temperature: float, rows: list[Row]) -> tuple[Floats, In
     return shares.max(1), best, best == labels_of(rows)
 
 
-def thresholds_for(best: Floats, named: Integers, right: Flags, shares: Floats) -> Floats:
+def thresholds_for(
+    best: Floats, named: Integers, right: Flags, shares: Floats, kinds: list[Flags]
+) -> Floats:
     """For each label the probability from which it is answered.
 
-    Together they answer as many rows as may be with `PRECISION` right: each answers as long as the
-    next rows are right more often than a common `least`, which is searched for.
+    Together they answer as many rows as may be with `PRECISION` right of each kind, so that no
+    source pays for another: each answers as long as the next rows are right more often than a
+    common `least`, which is searched for.
     """
 
     def at_least(least: float) -> Floats:
@@ -95,7 +98,9 @@ def thresholds_for(best: Floats, named: Integers, right: Flags, shares: Floats) 
     for _ in range(30):
         middle = (low + high) / 2
         chosen = best >= at_least(middle)[named]
-        fair = (shares * right)[chosen].sum() >= PRECISION * shares[chosen].sum()
+        fair = all(
+            right[chosen & kind].sum() >= PRECISION * (chosen & kind).sum() for kind in kinds
+        )
         low, high = (low, middle) if fair else (middle, high)
     return at_least(high)
 
@@ -177,12 +182,13 @@ def main() -> None:
         held[~kept] = one.sums(ours[~kept])
     temperature = temperature_for(held, rows)
     best, named, right = sharp(held, temperature, rows)
-    thresholds = thresholds_for(best, named, right, shares)
+    own = shares == 1
+    kinds = [(which == fold) & part for fold in np.unique(which) for part in (own, ~own)]
+    thresholds = thresholds_for(best, named, right, shares, kinds)
     found = fit(ours, labels, shares, stated=start, penalty=penalty)
 
     print(f"{len(rules):,} rules, temperature {temperature:.3f}")
     print({label: round(float(at), 2) for label, at in zip(LABELS, thresholds, strict=True)})
-    own = shares == 1
     parts = [("held out: own", own), ("held out: public", ~own)]
     for name, part in parts:
         some = [row for row, taken in zip(rows, part, strict=True) if taken]
