@@ -517,7 +517,7 @@ def test_cancelled_at_any_turn_nothing_is_held(
                 task = asyncio.ensure_future(WAYS[way](agent))
                 for _ in range(turn):
                     await asyncio.sleep(0)
-                ended = task.done()
+                ended = bool(task.done())
                 task.cancel()
                 await asyncio.wait([task])
                 assert held(tracker) == 0
@@ -550,7 +550,7 @@ def test_a_stream_that_is_left_after_any_event_holds_nothing(
                 assert held(tracker) == 0
                 assert tracker.spent == to_usd(sum(booked(tracker).values()))
                 assert tracker.spent >= to_usd(bill("small", 300, 20))
-        return bool(result is not None)
+        return result is not None
 
     async def main() -> int:
         for count in range(TURNS):
