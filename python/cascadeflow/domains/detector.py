@@ -65,7 +65,7 @@ class _Readers(NamedTuple):
 class DomainDetector:
     """Says what requests are about. Safe to use from many threads and event loops.
 
-    >>> DomainDetector(semantic=False).detect_by_rules("SELECT name FROM users WHERE id = 3").layer
+    >>> DomainDetector(semantic=False).detect_by_rules("Translate into German: It rains.").layer
     'rules'
     """
 
