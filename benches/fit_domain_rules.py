@@ -168,7 +168,7 @@ def main() -> None:
     if options.words:
         write_words(FOLDER / "words.toml", own_rows())
     rows, judged = own_rows() + permitted_rows(), evaluation_rows()
-    rules = builtin_rules()
+    rules = list(builtin_rules())
     values = values_of(rules, [row.text for row in rows + judged])
     ours, theirs = values[: len(rows)], values[len(rows) :]
     labels, shares, start = labels_of(rows), shares_of(rows), stated(rules)

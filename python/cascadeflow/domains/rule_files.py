@@ -5,7 +5,7 @@ domain = "billing"               # what the file's rules speak for, unless a rul
 
 [[rule]]
 name = "an invoice is named"     # one name, one rule; a later one of the same name overrides it
-weight = 2.5                     # what it adds to the domain's log-odds, negative against
+weight = 12.0                    # what it adds to the domain's log-odds, negative against
 any = '''
 invoice, invoice number, credit note, dunning
 de: Rechnung, Mahnung            # a line may begin with its language; that is for the reader
@@ -26,6 +26,9 @@ structural `feature` that lies between `from` and `to`, or only for other rules:
 * `diluted`: from the twelfth such rule that finds something in a text, each counts less.
 * `requires`, `unless`: names of rules that must all have found something, or none of which may.
 * `weights = {legal = 1.5, finance = -1}` in place of `weight` speaks for several domains.
+
+Where a built-in domain is meant, its log-odds come to 3 to 15. A domain of one's own begins at -4:
+a rule that is to settle the matter weighs 12 and more, one that only hints 4.
 """
 
 from __future__ import annotations
@@ -142,7 +145,7 @@ def read_rules(source: RuleSource, features: Sequence[str]) -> list[Rule]:
             f"the rule file {path} cannot be read: {error.strerror or error}; give the path of a "
             "TOML file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigurationError(f"the rule file {path} is not TOML: {error}") from error
     return _Reader(str(path), features).read(content)
 

@@ -60,7 +60,7 @@ class RuleLayer:
             ConfigurationError: a file cannot be read, or a rule in it is not one.
         """
         features = domain_features()
-        fitted = json.loads((_FOLDER / "weights.json").read_text(encoding="utf-8"))
+        fitted = _fitted()
         rules = {rule.name: rule for rule in builtin_rules()}
         fitted_domains: list[str] = fitted["domains"]
         weights = {
@@ -167,7 +167,16 @@ def _weighed(rule: Rule, weights: dict[str, list[tuple[str, float]]]) -> tuple[A
     return record if fitted is None else (record[0], fitted, *record[2:])
 
 
-def builtin_rules() -> list[Rule]:
-    """Reads the built-in rules, with the weights that their files state: those before the fit."""
+@functools.cache
+def builtin_rules() -> tuple[Rule, ...]:
+    """Gives the built-in rules, read once, with the weights that their files state."""
     features = domain_features()
-    return [rule for path in sorted(_FOLDER.glob("*.toml")) for rule in read_rules(path, features)]
+    paths = sorted(_FOLDER.glob("*.toml"))
+    return tuple([rule for path in paths for rule in read_rules(path, features)])
+
+
+@functools.cache
+def _fitted() -> dict[str, Any]:
+    """Gives what the fit wrote, read once; nobody changes it."""
+    content: dict[str, Any] = json.loads((_FOLDER / "weights.json").read_text(encoding="utf-8"))
+    return content
