@@ -26,12 +26,12 @@ LICENCES = {
 
 _HEAD = """# The head of the semantic layer
 
-`semantic.bin` turns a sentence vector of all-MiniLM-L6-v2 (384 numbers, fp32 weights) and
-{structural} structural features of the rules into the probability of each of 14 domains: small
-networks of one hidden layer, averaged, calibrated by one temperature ({temperature:.3f}). Below a
-probability of {threshold:.2f} it does not answer. It also holds a few hundred requests of the
-project's own training set, which explain an answer and take no part in it. Apache-2.0, as the
-project.
+`semantic.bin` turns a sentence vector of all-MiniLM-L6-v2 (384 numbers, fp32 weights) and the
+rules' evidence ({structural} structural features, and what the rules' weights add up to for each
+domain) into the probability of each of 14 domains: a network of one hidden layer, calibrated by one
+temperature ({temperature:.3f}). Below a probability of {threshold:.2f} it does not answer. It also
+holds a few hundred requests of the project's own training set, which explain an answer and take no
+part in it. Apache-2.0, as the project.
 
 Made by `python benches/fit_domains.py`, which writes this file too. Temperature and threshold come
 from sources held out in turn; nothing is fitted on or chosen by the rows of the figures below.

@@ -13,7 +13,7 @@ import numpy as np
 from domain_rows import LABELS, OWN, Floats, Row
 from numpy.typing import NDArray
 
-MEMBERS = 3
+MEMBERS = 1
 HIDDEN = 128
 EPOCHS = 8
 BATCH = 128

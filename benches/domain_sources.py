@@ -26,15 +26,14 @@ from domain_rows import (
     LABELS,
     OWN,
     Row,
-    evidence,
     own_rows,
     permitted_rows,
-    structural,
     vectors,
 )
+from domain_stack import evidence_for, held_sums
 
 FLOORS = Path(__file__).with_suffix(".json")
-OWN_PER_LABEL = 110
+OWN_PER_LABEL = 90
 PER_SOURCE = 45
 """Rows that are taken of a label's part of one family of public sources."""
 
@@ -67,8 +66,7 @@ def measured(cache: Path | None) -> dict[str, dict[str, float]]:
     rows = sample()
     texts = [row.text for row in rows]
     embedded = vectors(texts, cache)
-    names, told = evidence(texts)
-    inputs = np.concatenate([embedded, structural(names, told)], 1)
+    inputs = np.concatenate([embedded, evidence_for(rows, held_sums(rows))[1]], 1)
     labels = labels_of(rows)
     groups = {
         family: np.array([row.family == family for row in rows])

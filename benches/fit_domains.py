@@ -2,9 +2,11 @@
 
     python benches/fit_domains.py [--vectors CACHE.npz] [--no-write]
 
-Temperature and threshold come from rows whose source the head had not seen: each family of public
-sources is held out once (`domain_head.FOLDS`). The figures of the card come from
-`domain/domain`'s `test` and `unseen_source` rows, which nothing is fitted on or chosen by.
+Temperature and threshold come from rows whose source the head had not seen: each family of
+public sources, and each kind of form of the project's own rows, is held out once
+(`domain_rule_fit.folds`). So it is with the rules' weights, whose sums the head reads: fit those
+first. The figures of the card come from `domain/domain`'s `test` and `unseen_source` rows, which
+nothing is fitted on or chosen by.
 """
 
 from __future__ import annotations
@@ -17,19 +19,19 @@ from pathlib import Path
 
 import numpy as np
 from domain_card import card
-from domain_head import FOLDS, Network, cell_weights, fit, labels_of, probabilities, temperature_for
+from domain_head import Network, cell_weights, fit, labels_of, probabilities, temperature_for
 from domain_rows import (
     LABELS,
     OWN,
     Floats,
     Row,
     evaluation_rows,
-    evidence,
     own_rows,
     permitted_rows,
-    structural,
     vectors,
 )
+from domain_rule_fit import folds
+from domain_stack import evidence_for, held_sums, uncentred
 
 from cascadeflow.domains.evaluation import Evaluation, LabelledRow, Prediction, evaluate
 from cascadeflow.domains.semantic import FORMAT, HEAD
@@ -113,7 +115,8 @@ def write(
     }
     held = embedded[shown]
     small = np.round(held / np.abs(held).max(1, keepdims=True) * 127).astype(np.int8)
-    parts = (net.hidden.T, net.hidden_bias, net.out.T, net.bias)
+    hidden = uncentred(net.hidden, names, dimension)
+    parts = (hidden.T, net.hidden_bias, net.out.T, net.bias)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(
         json.dumps(header, ensure_ascii=False).encode() + b"\n"
@@ -134,25 +137,23 @@ def main() -> None:
     texts = [row.text for row in rows + judged]
     embedded = vectors(texts, options.vectors)
     dimension = embedded.shape[1]
-    names, told = evidence(texts)
-    inputs = np.concatenate([embedded, structural(names, told)], 1)
-    ours, theirs = inputs[: len(rows)], inputs[len(rows) :]
+    names, told = evidence_for(rows, held_sums(rows))
+    ours = np.concatenate([embedded[: len(rows)], told], 1)
+    theirs = np.concatenate([embedded[len(rows) :], evidence_for(judged)[1]], 1)
 
-    families = np.array([row.family for row in rows])
-    held_rows: list[Row] = []
-    held_scores: list[Floats] = []
-    for fold in FOLDS:
-        out = np.isin(families, fold)
+    which = folds(rows)
+    scores = np.zeros((len(rows), len(LABELS)), np.float32)
+    for fold in np.unique(which):
+        kept = which != fold
         net = fit(
-            ours[~out], dimension, [row for row, gone in zip(rows, out, strict=True) if not gone]
+            ours[kept], dimension, [row for row, keep in zip(rows, kept, strict=True) if keep]
         )
-        held_rows += [row for row, gone in zip(rows, out, strict=True) if gone]
-        held_scores.append(net.scores(ours[out]))
-    scores = np.concatenate(held_scores)
-    temperature = temperature_for(scores, held_rows)
+        scores[~kept] = net.scores(ours[~kept])
+    temperature = temperature_for(scores, rows)
     shares = probabilities(scores, temperature)
-    threshold = threshold_for(shares, held_rows)
-    held_out = evaluated(held_rows, shares)
+    threshold = threshold_for(shares, rows)
+    public = [at for at, row in enumerate(rows) if row.family != OWN]
+    held_out = evaluated([rows[at] for at in public], shares[public])
     print(f"temperature {temperature:.3f}, threshold {threshold:.2f}")
 
     final = fit(ours, dimension, rows).cooled(temperature)
