@@ -116,7 +116,7 @@ def write(
     held = embedded[shown]
     small = np.round(held / np.abs(held).max(1, keepdims=True) * 127).astype(np.int8)
     hidden = uncentred(net.hidden, names, dimension)
-    parts = (hidden.T, net.hidden_bias, net.out.T, net.bias)
+    parts = (hidden[:dimension].T, hidden[dimension:].T, net.hidden_bias, net.out.T, net.bias)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(
         json.dumps(header, ensure_ascii=False).encode() + b"\n"

@@ -41,7 +41,9 @@ def header(**changes: Any) -> dict[str, Any]:
 
 
 # One hidden number, 4x + 2·words - 1; `code` gets it, `general` gets 1.
-MATRICES = halves(4, 0, 2) + halves(-1) + halves(1, 0) + halves(0, 1) + bytes([127, 0, 0, 127])
+MATRICES = (
+    halves(4, 0) + halves(2) + halves(-1) + halves(1, 0) + halves(0, 1) + bytes([127, 0, 0, 127])
+)
 
 
 def written(path: Path, numbers: bytes = MATRICES, **changes: Any) -> Path:

@@ -50,6 +50,7 @@ class SemanticHead:
         "_examples",
         "_hidden",
         "_hidden_bias",
+        "_hidden_evidence",
         "_texts",
         "_weights",
         "also",
@@ -82,7 +83,8 @@ class SemanticHead:
         dimension, hidden, labels = header["dimension"], header["hidden"], len(self.domains)
         self._texts: Final = tuple([(text, domain) for text, domain in header["examples"]])
         reader = _Reader(numbers)
-        self._hidden = reader.rows(hidden, dimension + len(self.evidence_names))
+        self._hidden = reader.rows(hidden, dimension)
+        self._hidden_evidence = reader.rows(hidden, len(self.evidence_names))
         self._hidden_bias = reader.floats(hidden)
         self._weights = reader.rows(labels, hidden)
         self._bias = reader.floats(labels)
@@ -116,9 +118,13 @@ class SemanticHead:
                 f"{len(evidence)} numbers of evidence, where the head was fitted on "
                 f"{len(self.evidence_names)}: evidence_names names them"
             )
-        inputs = Vectors([[*vector.tolist()[0], *evidence]])
-        sums = zip(inputs.dots(self._hidden)[0], self._hidden_bias, strict=True)
-        inside = Vectors([[max(0.0, dot + bias) for dot, bias in sums]])
+        sums = zip(
+            vector.dots(self._hidden)[0],
+            Vectors([evidence]).dots(self._hidden_evidence)[0],
+            self._hidden_bias,
+            strict=True,
+        )
+        inside = Vectors([[max(0.0, said + told + bias) for said, told, bias in sums]])
         scores = [
             dot + bias for dot, bias in zip(inside.dots(self._weights)[0], self._bias, strict=True)
         ]
