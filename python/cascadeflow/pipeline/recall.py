@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from cascadeflow.cache.answer import CachedAnswer
 from cascadeflow.cache.key import cache_key, fingerprint, scope_of
 from cascadeflow.errors import InvalidRequestError, StoreError
 from cascadeflow.money import from_usd
-from cascadeflow.pipeline.report import budget_report, tier_report, timing_report
-from cascadeflow.pipeline.result import CascadeResult, CostReport, RoutingReport, usd
-from cascadeflow.pipeline.settle import price_alone
+from cascadeflow.pipeline.report import (
+    about,
+    attempts_of,
+    budget_report,
+    tier_report,
+    timing_report,
+    used_by,
+)
+from cascadeflow.pipeline.result import CascadeResult, RoutingReport
+from cascadeflow.pipeline.settle import price_alone, recalled_cost
 from cascadeflow.pipeline.turns import read_answer
 from cascadeflow.quality.report import QualityReport
 from cascadeflow.types import ChatRequest
@@ -160,13 +166,14 @@ class Recall:
 
 
 def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
-    """Makes the result of an answer that was given before; it costs nothing. Nobody is told yet."""
+    """Makes the result of an answer that was given before, at no cost. Nobody is told yet."""
     alone = price_alone(run.baseline, answer.usage, run.created)
     model = answer.model
     plan = run.planned
     parsed = None
     if run.schema is not None:
         parsed = read_answer(run.schema, answer.text, answer.tool_calls)
+    by_model, usage = used_by(run.calls)  # what finding out what it is about used, if it did
     return CascadeResult(
         content=answer.text,
         request_id=run.request_id,
@@ -176,13 +183,7 @@ def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
         parsed=None if parsed is None else parsed.value,
         reasoning=answer.reasoning,
         streamed=run.streamed,
-        cost=CostReport(
-            total=Decimal(0),
-            verifier_alone=usd(alone),
-            saved=usd(alone),
-            saved_fraction=1.0 if alone else None,
-            saved_basis=None if alone is None else "estimated",
-        ),
+        cost=recalled_cost(run.tried, alone=alone),
         quality=QualityReport(),
         routing=RoutingReport(
             route="cache",
@@ -194,12 +195,14 @@ def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
             model_used=model,
             provider_used=model.partition(":")[0],
             escalated=False,
-            domain=run.domain,
+            **about(run),
         ),
         budget=budget_report(run, None),
         tier=tier_report(run),
         timing=timing_report(run),
-        usage=None,
+        usage=usage,
+        usage_by_model=by_model,
+        attempts=attempts_of(run),
         response_ids={model: answer.response_id},
         conversation=run.request.messages,
     )

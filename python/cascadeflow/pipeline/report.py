@@ -27,13 +27,23 @@ if TYPE_CHECKING:
     from cascadeflow.budgets.records import AccountStanding
     from cascadeflow.budgets.reservation import Outcome
     from cascadeflow.domains.records import Detection
+    from cascadeflow.models.completer import Attempt
     from cascadeflow.models.usage import Usage
     from cascadeflow.pipeline.cascade import Ending
     from cascadeflow.pipeline.purse import Purse
     from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call, Failure
 
-__all__ = ["budget_report", "close", "finish", "tier_report", "timing_report"]
+__all__ = [
+    "about",
+    "attempts_of",
+    "budget_report",
+    "close",
+    "finish",
+    "tier_report",
+    "timing_report",
+    "used_by",
+]
 
 _NOT_JUDGED = QualityReport()
 
@@ -54,7 +64,7 @@ def close(run: Run, ending: Ending) -> CascadeResult:
     if run.schema is not None:
         parsed = read_answer(run.schema, completion.text, completion.tool_calls)
     turns, quality, escalated = _turns(run, ending, answer)
-    usage_by_model, usage = _usage(calls)
+    usage_by_model, usage = used_by(calls)
     return CascadeResult(
         content=completion.text,
         request_id=run.request_id,
@@ -74,7 +84,7 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         tier=tier_report(run),
         usage=usage,
         usage_by_model=usage_by_model,
-        attempts=tuple([attempt for tried in run.tried for attempt in tried.attempts]),
+        attempts=attempts_of(run),
         response_ids={call.model.id: call.reply.completion.response_id for call in calls},
         timing=timing_report(run),
         completion=completion,
@@ -109,7 +119,8 @@ def finish(run: Run, result: CascadeResult) -> CascadeResult:
     return result
 
 
-def _usage(calls: list[Call]) -> tuple[dict[str, Usage], Usage | None]:
+def used_by(calls: list[Call]) -> tuple[dict[str, Usage], Usage | None]:
+    """Gives what calls used, by model and in all."""
     by_model: dict[str, Usage] = {}
     for call in calls:
         used = call.reply.completion.usage
@@ -134,14 +145,15 @@ def _routing(run: Run, failures: list[Failure], answer: Call, *, escalated: bool
         model_used=answer.model.id,
         provider_used=answer.model.provider,
         escalated=escalated,
-        fallbacks=tuple([f.model.id for f in failures if not isinstance(f.error, OvertakenError)]),
-        **_about(run),
+        fallbacks=tuple([f.model.id for f in failures if _passed_over(f)]),
+        **about(run),
     )
 
 
-def _about(run: Run) -> dict[str, Any]:
+def about(run: Run) -> dict[str, Any]:
     """What the request is about, who says so, and what was expected of drafting."""
-    found, weighed = run.detection, run.plan.decision
+    found = run.detection
+    weighed = run.plan.decision if run.cached is None else None
     said: dict[str, Any] = {"domain": run.domain}
     if found is not None:
         said |= {
@@ -172,6 +184,15 @@ def _seen(found: Detection) -> str:
     return "; ".join(parts)
 
 
+def _passed_over(failure: Failure) -> bool:
+    return failure.role != "classifier" and not isinstance(failure.error, OvertakenError)
+
+
+def attempts_of(run: Run) -> tuple[Attempt, ...]:
+    """Every try of every model, in order."""
+    return tuple([attempt for tried in run.tried for attempt in tried.attempts])
+
+
 def budget_report(run: Run, outcome: Outcome | None) -> BudgetReport:
     """Says what the budgets had to say; `outcome` is how its money was settled, if any was held."""
     tracker, purse, aside = run.tracker, run.purse, run.aside
@@ -183,6 +204,9 @@ def budget_report(run: Run, outcome: Outcome | None) -> BudgetReport:
             spent=tracker.spent,
             held=Decimal(0) if aside is None else to_usd(aside.held),
             booked=_booked(aside),
+            unconfirmed=0 if aside is None else sum(not each.confirmed for each in aside.charges),
+            overrun=to_usd(0 if aside is None else sum([each.overrun for each in aside.charges])),
+            over_limit=aside is not None and aside.over_limit,
             action=run.budget_action,
         )
     charges = purse.charges if aside is None else [*aside.charges, *purse.charges]

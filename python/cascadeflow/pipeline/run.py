@@ -306,7 +306,7 @@ class Run:
             ) from None
 
     def _waits_for(self) -> str:
-        if self.engine.domains is not None and self.detection is None and self.purse is None:
+        if self.engine.domains is not None and (self.detection is None or self.open):
             return "what it is about to be found out"
         if self.engine.tiers is None or self.entry is not None:
             return "the money of its budget"

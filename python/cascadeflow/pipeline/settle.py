@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.cascade import Role
     from cascadeflow.types import ChatRequest
 
-__all__ = ["Call", "Failure", "Turn", "cost_report", "price_alone", "settle"]
+__all__ = ["Call", "Failure", "Turn", "cost_report", "price_alone", "recalled_cost", "settle"]
 
 _ANSWERS: Final = frozenset({"verifier", "direct"})
 
@@ -139,17 +139,42 @@ def cost_report(turns: Sequence[Turn], *, verifier: ModelConfig, at: datetime) -
     """
     calls = [tried for turn in turns for tried in turn.tried if isinstance(tried, Call)]
     failures = [tried for turn in turns for tried in turn.tried if isinstance(tried, Failure)]
-    other = [failure.cost for failure in failures if failure.cost is not None]
-    total: int | None = sum(other)
-    for call in calls:
-        cost = call.cost.nanodollars
-        total = None if total is None or cost is None else total + cost
     alone: int | None = 0
     basis: Literal["measured", "estimated"] = "measured"
     for turn in turns:
         one, how = _verifier_alone(turn, verifier, at)
         alone = None if alone is None or one is None else alone + one
         basis = "estimated" if how == "estimated" else basis
+    return _added_up(calls, failures, alone=alone, basis=basis)
+
+
+def recalled_cost(tried: Sequence[Call | Failure], *, alone: int | None) -> CostReport:
+    """Adds up a request that was answered from the cache: at most, what it is about was asked.
+
+    Args:
+        tried: the calls for that.
+        alone: what the planned verifier would have cost, nanodollars; `None` when it is not known.
+    """
+    return _added_up(
+        [each for each in tried if isinstance(each, Call)],
+        [each for each in tried if isinstance(each, Failure)],
+        alone=alone,
+        basis="estimated",
+    )
+
+
+def _added_up(
+    calls: Sequence[Call],
+    failures: Sequence[Failure],
+    *,
+    alone: int | None,
+    basis: Literal["measured", "estimated"],
+) -> CostReport:
+    other = [failure.cost for failure in failures if failure.cost is not None]
+    total: int | None = sum(other)
+    for call in calls:
+        cost = call.cost.nanodollars
+        total = None if total is None or cost is None else total + cost
     saved = None if alone is None or total is None else alone - total
     reckoned = [failure.estimate for failure in failures if failure.estimate is not None]
     return CostReport(
