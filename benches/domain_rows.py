@@ -100,6 +100,7 @@ class Row:
         family: sources that share their making; held out together.
         split: of evaluation rows, which.
         form: of the project's own rows, which of `FORMS` its description names first.
+        also: of the project's own rows, further labels that fit.
     """
 
     text: str
@@ -108,6 +109,7 @@ class Row:
     family: str
     split: str = ""
     form: str = ""
+    also: tuple[str, ...] = ()
 
 
 def read(name: str) -> list[dict[str, Any]]:
@@ -121,7 +123,8 @@ def own_rows() -> list[Row]:
     for path in sorted((HERE / "domain_training").glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
-            made = Row(row["text"], row["label"], OWN, OWN, form=_form(row["form"]))
+            form, also = _form(row["form"]), tuple(row["also"])
+            made = Row(row["text"], row["label"], OWN, OWN, form=form, also=also)
             found.setdefault(row["text"], made)
     return list(found.values())
 
