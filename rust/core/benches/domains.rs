@@ -1,6 +1,6 @@
 //! How long it takes to judge a request by rules, and to make rules ready.
 
-#![allow(missing_docs, reason = "a benchmark is no library")]
+#![allow(missing_docs, clippy::panic, reason = "a benchmark is no library")]
 
 use std::hint::black_box;
 
@@ -36,7 +36,25 @@ fn rules() -> Vec<Rule> {
                 .collect(),
             ..Rule::default()
         })
+        .chain((0..2400).map(|n| Rule {
+            name: format!("word {n}"),
+            weights: (0..14).map(|domain| (domain, 0.5)).collect(),
+            patterns: vec![word(n)],
+            diluted: true,
+            ..Rule::default()
+        }))
         .collect()
+}
+
+/// The paragraph's words, then invented ones.
+fn word(n: usize) -> String {
+    let known = PARAGRAPH.split_whitespace().filter(|word| word.len() > 2);
+    let mut known: Vec<&str> = known.collect();
+    known.sort_unstable();
+    known.dedup();
+    known
+        .get(n)
+        .map_or_else(|| format!("word{n}"), |word| (*word).to_owned())
 }
 
 fn text(bytes: usize) -> String {
@@ -64,7 +82,7 @@ fn domains(c: &mut Criterion) {
     });
     let chinese = "请把下面这段话翻译成英语，并解释为什么这样翻译。".repeat(14);
     c.bench_function("judge, 1 KB of Chinese", |b| {
-        b.iter(|| ready.judge(black_box(&chinese)))
+        b.iter(|| ready.judge(black_box(&chinese)));
     });
     c.bench_function("make ready", |b| {
         b.iter(|| DomainRules::new(rules(), vec![0.0; 14], 1.0).map(|rules| rules.domains()));
