@@ -92,7 +92,14 @@ pub fn fold(text: &str) -> Folded {
     let bytes = text.as_bytes();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        if byte.is_ascii() {
+        if byte.is_ascii_alphanumeric() {
+            let run = bytes[at..]
+                .iter()
+                .take_while(|byte| byte.is_ascii_alphanumeric());
+            let end = at + run.count();
+            folder.push_run(&text[at..end]);
+            at = end;
+        } else if byte.is_ascii() {
             folder.push_ascii(byte);
             at += 1;
         } else {
@@ -131,6 +138,16 @@ impl Folder {
             in_word: false,
             space: false,
             line: true,
+        }
+    }
+
+    /// Takes ASCII letters and digits, at least one.
+    fn push_run(&mut self, run: &str) {
+        if let Some(&first) = run.as_bytes().first() {
+            self.push_ascii(first);
+            let from = self.folded.text.len();
+            self.folded.text.push_str(&run[1..]);
+            self.folded.text[from..].make_ascii_lowercase();
         }
     }
 
@@ -244,7 +261,24 @@ mod tests {
         );
     }
 
+    /// Folds character by character.
+    fn slowly(text: &str) -> Folded {
+        let mut folder = Folder::new(0);
+        for character in text.chars() {
+            match u8::try_from(character) {
+                Ok(byte) if byte.is_ascii() => folder.push_ascii(byte),
+                _ => folder.push(character),
+            }
+        }
+        folder.folded
+    }
+
     proptest::proptest! {
+        #[test]
+        fn runs_fold_as_their_characters_do(text in "[a-cA-C0É\u{301}東_' \n\u{200B}]{0,40}") {
+            proptest::prop_assert_eq!(fold(&text), slowly(&text));
+        }
+
         #[test]
         fn folding_twice_is_folding_once_and_stays_in_bounds(text in "\\PC{0,60}|[\\s\\w´ßİŒﬀ]{0,40}") {
             let once = fold(&text);

@@ -58,6 +58,12 @@ impl Counts {
             for &byte in &rest.as_bytes()[..ascii] {
                 self.all += 1;
                 let class = ASCII[usize::from(byte & 0x7F)];
+                if class == LETTER {
+                    // Most bytes are.
+                    self.latin += 1;
+                    previous = char::from(byte);
+                    continue;
+                }
                 self.latin += u32::from(class & LETTER);
                 self.capitals += u32::from(class & CAPITAL != 0);
                 self.code += u32::from(class & CODE != 0);

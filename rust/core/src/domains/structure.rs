@@ -390,7 +390,7 @@ impl LineShape {
         let first = bytes.first().copied().unwrap_or(b' ');
         let last = bytes.last().copied().unwrap_or(b' ');
         let rest = || bytes.get(1).copied().unwrap_or(b' ');
-        let signs = bytes.iter().any(|byte| b"(={;*)}[<>".contains(byte));
+        let signs = || bytes.iter().any(|byte| b"(={;*)}[<>".contains(byte));
         let ends = matches!(last, b';' | b'{' | b'}')
             || trimmed.ends_with("):")
             || trimmed.ends_with(") {")
@@ -404,7 +404,7 @@ impl LineShape {
             .take_while(|byte| byte.is_ascii_digit())
             .count();
         Self {
-            code: (ends && signs) || (starts && (signs || bytes.len() < 12)),
+            code: (ends && signs()) || (starts && (bytes.len() < 12 || signs())),
             indented: line.starts_with("  ") || line.starts_with('\t'),
             comment: trimmed.starts_with("//")
                 || trimmed.starts_with("/*")
