@@ -79,9 +79,9 @@ def thresholds_for(
 ) -> Floats:
     """For each label the probability from which it is answered.
 
-    Together they answer as many rows as may be with `PRECISION` right of each kind, so that no
-    source pays for another: each answers as long as the next rows are right more often than a
-    common `least`, which is searched for.
+    Together they answer as many rows as may be with `PRECISION` right of each kind (the project's
+    own, the public ones, each fold), so that none pays for another: each answers as long as the
+    next rows are right more often than a common `least`, which is searched for.
     """
 
     def at_least(least: float) -> Floats:
@@ -183,7 +183,7 @@ def main() -> None:
     temperature = temperature_for(held, rows)
     best, named, right = sharp(held, temperature, rows)
     own = shares == 1
-    kinds = [(which == fold) & part for fold in np.unique(which) for part in (own, ~own)]
+    kinds = [own, ~own, *(which == fold for fold in np.unique(which))]
     thresholds = thresholds_for(best, named, right, shares, kinds)
     found = fit(ours, labels, shares, stated=start, penalty=penalty)
 

@@ -136,7 +136,7 @@ impl DomainRules {
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         let interned = |name: &str| PyString::intern(py, name).unbind();
         Ok(Self {
-            domains: domains.iter().map(|name| interned(name)).collect(),
+            domains: domains.into_iter().map(|name| interned(&name)).collect(),
             names: inner
                 .rules()
                 .iter()
