@@ -43,7 +43,6 @@ fn maybe_detached<T: Send>(py: Python<'_>, text: &str, work: impl FnOnce() -> T 
 /// Judges how hard a request is: its level, its score, each part of the sum behind it, its code.
 #[pyfunction]
 #[pyo3(signature = (text, earlier_words, domain=None))]
-#[expect(clippy::type_complexity)]
 fn assess_complexity(
     py: Python<'_>,
     text: &str,
@@ -73,8 +72,11 @@ fn complexity_inputs(py: Python<'_>, text: &str) -> Vec<(&'static str, f64)> {
 fn measure_code(py: Python<'_>, source: &str, language: Option<&str>) -> PyResult<Code> {
     let language = match language {
         None => Language::guess(source),
-        Some(name) => Language::from_tag(name)
-            .ok_or_else(|| PyValueError::new_err(format!("no such language: {name:?}")))?,
+        Some(name) => Language::from_tag(name).ok_or_else(|| {
+            PyValueError::new_err(format!(
+                "no such language: {name:?}; leave it out to have it guessed"
+            ))
+        })?,
     };
     let found = maybe_detached(py, source, || measure(source, language));
     Ok(code(&found))

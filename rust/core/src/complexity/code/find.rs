@@ -377,7 +377,7 @@ fn look(line: &str) -> Look {
     if QUERY_STARTS.iter().any(|start| line.starts_with(start)) {
         return Look::Code;
     }
-    if is_header(line) || is_markup(line) || is_member(line) {
+    if is_header(line) || is_markup(line) || is_member(line) || is_shell(line) {
         return Look::Code;
     }
     if QUERY_MORE.iter().any(|start| line.starts_with(start))
@@ -414,6 +414,15 @@ fn is_header(line: &str) -> bool {
         && (line.contains(['=', '(', '<', '>', '[', '.', '_'])
             || line.starts_with("for ") && line.contains(" in ")
             || line.split_whitespace().nth(3).is_none())
+}
+
+/// A line of a shell script.
+fn is_shell(line: &str) -> bool {
+    line.ends_with("; do")
+        || line.ends_with("; then")
+        || line.starts_with("$ ")
+        || matches!(line, "done" | "fi" | "esac")
+        || line.starts_with("echo ") && line.contains(['"', '$', '\''])
 }
 
 /// An element of HTML.

@@ -51,7 +51,9 @@ impl<'a> Counter<'a> {
             Role::Keyword => {}
             Role::Name => self.name(word),
         }
-        if !member {
+        // Rust's `fn(…)` is the type of a pointer.
+        let pointer = word == "fn" && self.next_is(token, b'(');
+        if !member && !pointer {
             self.definition_word(word, role);
         }
         self.out.constructs |= c::of_word(word, self.language);
