@@ -8,44 +8,44 @@ use super::COUNT;
 /// What each input adds to the sum, in the order of [`super::INPUTS`].
 pub(super) const WEIGHTS: [f64; COUNT] = [
     0.262,  // a request
-    0.450,  // length
-    0.267,  // several questions
-    0.203,  // demands
+    0.447,  // length
+    0.263,  // several questions
+    0.204,  // demands
     0.100,  // listed items
     0.100,  // several steps
-    0.407,  // asks for reasoning
-    0.166,  // asks to build or repair
-    0.952,  // asks for a proof or the best
-    0.104,  // asks for much
-    0.127,  // mathematics
-    0.893,  // specialist terms
-    1.354,  // specialist vocabulary
-    0.885,  // long words
-    -0.179, // multiple choice
-    0.404,  // code
-    0.189,  // code
-    0.325,  // code
-    0.176,  // code
-    -0.439, // everyday vocabulary
-    -0.032, // plain question
-    -0.129, // a text is given
-    -0.187, // a short answer will do
+    0.398,  // asks for reasoning
+    0.150,  // asks to build or repair
+    0.932,  // asks for a proof or the best
+    0.115,  // asks for much
+    0.119,  // mathematics
+    0.884,  // specialist terms
+    1.423,  // specialist vocabulary
+    0.869,  // long words
+    -0.166, // multiple choice
+    0.400,  // code
+    0.185,  // code
+    0.323,  // code
+    0.187,  // code
+    -0.506, // everyday vocabulary
+    -0.027, // plain question
+    -0.115, // a text is given
+    -0.185, // a short answer will do
 ];
 
 /// What each domain adds.
 pub(super) const DOMAINS: [(&str, f64); 14] = [
-    ("code", 0.070),
-    ("creative", 0.027),
-    ("data", 0.045),
-    ("factual", -0.149),
-    ("finance", 0.124),
-    ("general", -0.111),
-    ("legal", 0.237),
-    ("math", 0.007),
-    ("medical", 0.207),
-    ("reasoning", 0.034),
-    ("science", 0.128),
-    ("summarization", -0.178),
-    ("support", -0.141),
-    ("translation", -0.055),
+    ("code", 0.060),
+    ("creative", 0.035),
+    ("data", 0.039),
+    ("factual", -0.133),
+    ("finance", 0.114),
+    ("general", -0.105),
+    ("legal", 0.233),
+    ("math", 0.000),
+    ("medical", 0.205),
+    ("reasoning", 0.037),
+    ("science", 0.125),
+    ("summarization", -0.175),
+    ("support", -0.144),
+    ("translation", -0.052),
 ];

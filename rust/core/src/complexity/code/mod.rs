@@ -8,6 +8,7 @@ mod find;
 mod keywords;
 mod language;
 mod lexer;
+mod look;
 mod measure;
 
 pub use constructs::CONSTRUCTS;
