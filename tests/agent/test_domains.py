@@ -272,6 +272,23 @@ def test_what_is_sure_already_is_not_asked(world: Any) -> None:
     assert w.asked == ["small", "small"]
 
 
+def test_a_doubtful_answer_is_asked_about_and_stands_where_the_model_knows_no_better(
+    world: Any,
+) -> None:
+    own = Domain("bees", examples=["bbb", "bb b", "bbbb b"])
+    for said, domain, layer in ((SAID, "legal", "zero_shot"), ("who knows", "bees", "semantic")):
+        w = world(small=[said, "yes"], big=["yes"])
+        domains = detector(own, semantic=Letters())
+        surest = answer(w.agent(domains=domains), "b bb").routing.domain_confidence
+        w = world(small=[said, "yes"], big=["yes"])
+        asks = ZeroShot(below=min(1.0, surest + 1e-9))
+        routing = answer(w.agent(domains=domains, zero_shot=asks), "b bb").routing
+        assert (routing.domain, routing.domain_layer) == (domain, layer)
+        w = world(small=["yes"], big=["yes"])
+        answer(w.agent(domains=domains, zero_shot=ZeroShot(below=surest)), "b bb")
+        assert w.asked == ["small"]
+
+
 def test_the_model_can_be_named(world: Any) -> None:
     w = world(small=["yes"], middle=[SAID], big=["yes"])
     answer(w.agent(domains=detector(), zero_shot=ZeroShot(model="middle")), VAGUE)
@@ -347,6 +364,8 @@ def test_an_option_that_would_do_nothing_is_refused(world: Any) -> None:
         w.agent(domains=[Domain("legal", models=["huge"])])
     with pytest.raises(ConfigurationError, match="deadline"):
         ZeroShot(deadline=0)
+    with pytest.raises(ConfigurationError, match="below"):
+        ZeroShot(below=1.5)
     with pytest.raises(ConfigurationError, match="not both"):
         w.agent(drafting=Drafting(), draft_up_to="hard")
     with pytest.raises(ConfigurationError, match="drafting must be"):

@@ -81,18 +81,23 @@ class ZeroShot:
         model: who is asked: one of the agent's models, by id or name; `None` takes the cheapest
             that the request may use.
         deadline: seconds that it may take, retries included; then the request goes on without.
+        below: the probability, 0 to 1, under which the other layers' answer is asked about; what
+            they said stands where the model does not know better. 0 asks only where none answered.
     """
 
     model: str | None = None
     deadline: float = 3.0
+    below: float = 0.5
 
     def __post_init__(self) -> None:
-        value: Any = self.deadline
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0 < value <= 60:  # noqa: PLR2004 - a minute; nobody waits longer
-            raise ConfigurationError(
-                f"ZeroShot.deadline must be seconds, more than 0 and at most 60, not {value!r}"
-            )
+        for name, most in (("deadline", 60), ("below", 1)):  # nobody waits longer than a minute
+            value: Any = getattr(self, name)
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            least = 0 if name == "below" else 1e-3
+            if not number or not least <= value <= most:
+                raise ConfigurationError(
+                    f"ZeroShot.{name} must be a number from {least:g} to {most}, not {value!r}"
+                )
 
 
 @dataclass(frozen=True, slots=True)

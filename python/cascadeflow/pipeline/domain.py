@@ -81,7 +81,10 @@ class DomainRouting:
     def asks(self, run: Run) -> bool:
         """Whether nobody is sure yet, and a model is to be asked."""
         found = run.detection
-        if self.zero_shot is None or found is None or found.layer != "none":
+        if self.zero_shot is None or found is None:
+            return False
+        sure = found.confidence is not None and found.confidence >= self.zero_shot.below
+        if found.layer == "caller" or (found.layer != "none" and sure):
             return False
         # Of an image alone there is nothing to ask about.
         return bool(last_user_text(run.asked.messages).strip())
