@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Any, Final
 
-from cascadeflow.errors import ConfigurationError
+from cascadeflow.errors import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.route import Router
 
 __all__ = ["domains_of", "drafting_of"]
+
+_logger: Final = logging.getLogger(__name__)
 
 
 def domains_of(
@@ -67,7 +70,6 @@ def drafting_of(
 
     Raises:
         ConfigurationError: it is of another type, or both ways of saying it were used.
-        StoreError: what was learned before is stored, and cannot be read.
     """
     from cascadeflow.pipeline.decide import Drafting  # noqa: PLC0415
 
@@ -79,4 +81,8 @@ def drafting_of(
         return drafting
     if draft_up_to is not None or order == "given":
         return None
-    return Drafting(notes=None if tracker is None else tracker.notes)
+    try:
+        return Drafting(notes=None if tracker is None else tracker.notes)
+    except StoreError as error:  # what was learned is no reason to answer nobody
+        _logger.warning("whether drafts pay is learned anew, and not kept: %s", error)
+        return Drafting()

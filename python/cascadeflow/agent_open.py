@@ -94,6 +94,7 @@ def open_run(
             choice=choice,
         )
 
+    domain = domain_of(domain, engine.tiers, engine.domains)
     plan = replan(domain, None)
     return Run(
         engine,
@@ -111,7 +112,7 @@ def open_run(
         schema=schema,
         loop=loop,
         quality=asked_quality(quality_config, quality_mode, engine.tiers),
-        domain=domain_of(domain, engine.tiers, engine.domains),
+        domain=domain,
         batch=batch,
         replan=replan,
     )

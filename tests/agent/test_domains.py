@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from cascadeflow import (
+    BudgetConfig,
+    BudgetExceededError,
     CascadeAgent,
     ConfigurationError,
     CostTracker,
@@ -349,6 +351,63 @@ def test_a_request_cancelled_while_a_model_is_asked_holds_nothing(world: Any) ->
 
         asyncio.run(main())
         assert sum(standing.held for standing in tracker.accounts()) == 0
+
+
+def test_what_else_it_may_be_about_gives_nobody_a_domain_that_his_tier_has_not(world: Any) -> None:
+    said = '{"domain": "support", "also": ["legal"], "sure": true}'
+    w = world(small=[said, "yes"], big=["yes"])
+    free = TierConfig("free", domains=["support"])
+    legal = Domain("legal", models=["big"], system_prompt="SECRET")
+    agent = w.agent(domains=detector(legal), zero_shot=True, tier_config={"free": free})
+    assert answer(agent, VAGUE, user_id="u").routing.domain == "support"
+    assert w.asked == ["small", "small"]
+    assert "SECRET" not in str(w.bodies)
+
+
+def test_a_models_own_budget_holds_for_the_plan_that_a_domain_makes(world: Any) -> None:
+    w = world(small=[SAID, "yes"], big=["yes"])
+    general, legal = Domain("general", models=["small"]), Domain("legal", models=["big"])
+    budgets = {"model:openai:big": BudgetConfig(total="0.0000001")}
+    with CostTracker(budgets=budgets, enforcement_mode="block") as tracker:
+        agent = w.agent(
+            domains=detector(general, legal),
+            zero_shot=True,
+            tier_config={"free": TierConfig("free")},
+            cost_tracker=tracker,
+        )
+        with pytest.raises(BudgetExceededError):
+            answer(agent, VAGUE, user_id="u")
+    assert "big" not in w.asked
+
+
+def test_the_cheapest_is_asked_whatever_the_order(world: Any) -> None:
+    w = world(big=["yes"], small=[SAID])
+    answer(w.agent("big", "small", order="given", domains=detector(), zero_shot=True), VAGUE)
+    assert w.asked[0] == "small"
+
+
+def test_a_domains_system_prompt_is_no_part_of_the_conversation(world: Any) -> None:
+    w = world(small=["yes"], big=["yes"])
+    result = answer(w.agent(domains=detector(Domain("legal", system_prompt="No lawyer."))))
+    assert [message.role for message in result.messages] == ["user", "assistant"]
+
+
+def test_a_domain_of_another_type_is_refused(world: Any) -> None:
+    agent = world(small=["yes"], big=["yes"]).agent(domains=detector())
+    for wrong in (5, ["x"], b"x", True):
+        with pytest.raises(InvalidRequestError, match="domain must be"):
+            answer(agent, domain=wrong)
+
+
+def test_an_empty_word_of_a_model_is_not_kept(world: Any) -> None:
+    w = world(small=["", "yes", SAID, "yes"], big=["yes"])
+    agent = w.agent(domains=detector(), zero_shot=True)
+
+    async def main() -> list[str]:
+        async with agent:
+            return [(await agent.run(VAGUE)).routing.domain for _ in range(2)]
+
+    assert asyncio.run(main()) == ["general", "legal"]
 
 
 # Options

@@ -171,8 +171,10 @@ class DomainDetector:
         if embedder is None:
             return _answer((rules,) if self._missing is None else (rules, _failed(self._missing)))
         began = perf_counter()
-        vectors = vectors or self.vectors()
-        assert vectors is not None  # noqa: S101 - for mypy: there is an embedder
+        if vectors is None:
+            from cascadeflow.models.embedding import RequestVectors  # noqa: PLC0415 - off costs nothing
+
+            vectors = RequestVectors(embedder)
         try:
             vector = await vectors.vector_of(text)
             if self._readers is None:  # some milliseconds, and some for each example
@@ -190,7 +192,7 @@ class DomainDetector:
         ms = _since(began)
         try:
             return self._by_vector(text, rules, vector, readers, ms)
-        except InvalidRequestError as error:  # it has another dimension than the examples' had
+        except Exception as error:  # noqa: BLE001 - it is no vector, or has another dimension
             return _answer((rules, _failed(_told(error), ms=ms)))
 
     def _by_vector(

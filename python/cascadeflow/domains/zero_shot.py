@@ -7,8 +7,10 @@ request as quoted material, and may only answer with names of domains.
 from __future__ import annotations
 
 import json
+import os
 import re
 import threading
+import weakref
 from collections import OrderedDict
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -220,10 +222,15 @@ class Verdicts:
     Bounded; keeps a digest of each text, not the text. Safe to use from many threads.
     """
 
-    __slots__ = ("_kept", "_lock")
+    __slots__ = ("__weakref__", "_kept", "_lock")
 
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, Verdict] = OrderedDict()
+        self._lock = threading.Lock()
+        _all.add(self)
+
+    def renew_after_fork(self) -> None:
+        """In a forked child: another thread may have held the lock."""
         self._lock = threading.Lock()
 
     @staticmethod
@@ -254,3 +261,15 @@ class Verdicts:
     def __len__(self) -> int:
         """How many are kept."""
         return len(self._kept)
+
+
+_all: Final[weakref.WeakSet[Verdicts]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for verdicts in _all:
+        verdicts.renew_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

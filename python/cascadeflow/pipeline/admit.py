@@ -62,7 +62,7 @@ async def admit(run: Run, tiers: Tiers) -> None:
     _confine(run, tier)
     run.cache_scope = tier.cache_scope
     run.use_cache = run.use_cache and "cache" in tier.features
-    _choose_budget(run, tier, tiers)
+    _choose_budget(run, tier, tiers, any_model=asks)
     tokens = _expected_tokens(run, run.plan) if tiers.counts_tokens(member) else 0
     run.entry = tiers.try_enter(member, tokens)
     if run.entry is None:
@@ -82,8 +82,15 @@ def _confine(run: Run, tier: TierConfig) -> None:
     run.quality = quality_of_run(run, tier)
 
 
-def _choose_budget(run: Run, tier: TierConfig, tiers: Tiers) -> None:
-    """Says which budget holds for the user; who has none is counted, and held to nothing."""
+def _choose_budget(run: Run, tier: TierConfig, tiers: Tiers, *, any_model: bool) -> None:
+    """Says which budget holds for the user; who has none is counted, and held to nothing.
+
+    Args:
+        run: whose.
+        tier: the user's.
+        tiers: all of them.
+        any_model: whether its plan may still change to any of the agent's models.
+    """
     tracker = run.tracker
     if tracker is None:
         return
@@ -93,6 +100,9 @@ def _choose_budget(run: Run, tier: TierConfig, tiers: Tiers) -> None:
         tracker.assign(run.spender.user_id, budget)
         return
     models = [model.id for model in (*run.plan.verifiers, *run.plan.fallbacks)]
+    if any_model and run.engine.domains is not None:
+        router = run.engine.domains.router
+        models = [model.id for model in (*router.models, *router.fallbacks)]
     # Made for the tiers' budgets. Where there is none nobody reads it, and nothing is noted there:
     # where nothing is ever held nothing is ever tidied.
     unread = tracker is tiers.own_tracker and not tiers.has_budgets

@@ -15,10 +15,12 @@ from cascadeflow.domains.records import GENERAL, Detection, Evidence, LayerRepor
 from cascadeflow.domains.zero_shot import DESCRIPTIONS, Verdict, Verdicts, question, read
 from cascadeflow.errors import (
     BudgetExceededError,
+    ConfigurationError,
     InvalidRequestError,
     ProviderError,
     UnknownPriceError,
 )
+from cascadeflow.models.catalogue import cheapest_first
 from cascadeflow.models.expected_cost import input_size
 from cascadeflow.models.worst_case import worst_case
 from cascadeflow.pipeline.cascade import Ask
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from cascadeflow.domains.detector import DomainDetector
     from cascadeflow.domains.registry import RouteChoice
     from cascadeflow.domains.zero_shot import ZeroShot
+    from cascadeflow.models.completion import Completion
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.pipeline.request import Request
     from cascadeflow.pipeline.route import Plan, Router
@@ -45,6 +48,9 @@ Replan: TypeAlias = "Callable[[str | None, RouteChoice | None], Plan]"
 """Plans a request once more, for a domain and what that domain's registration asks for."""
 
 _LONGEST = timedelta(hours=1)
+
+_UNASKED = (BudgetExceededError, ConfigurationError, InvalidRequestError, UnknownPriceError)
+"""What is raised before anything is sent."""
 
 _NONE_NAMED = Verdict(GENERAL, (), sure=False)
 """Kept for an answer that named no domain: asked again, the model would hardly name one."""
@@ -118,8 +124,13 @@ class DomainRouting:
         run.detection = found
         run.domain = found.domain
         tier = None if run.member is None else run.member.tier
+        routed = found
+        if tier is not None and found.layer != "caller":
+            # What else it may be about gives nobody the models of a domain that his tier has not.
+            allowed = tuple([each for each in found.domains if tier.allows_domain(each[0])])
+            routed = replace(found, domains=allowed)
         choice = self.detector.registry.choose(
-            found,
+            routed,
             [m for m in self.router.models if tier is None or tier.allows_model(m.id, m.name)],
             order=self.router.order,
             input_tokens=input_size(run.asked).tokens(self.router.models[0]),
@@ -146,13 +157,16 @@ class DomainRouting:
             chat = question(text, names, model)
             try:
                 purse = await _hold(run, model, chat)
-                answer = await _ask(run, model, chat, purse, zero_shot.deadline)
-            except (BudgetExceededError, InvalidRequestError, UnknownPriceError) as error:
+                said = await _ask(run, model, chat, purse, zero_shot.deadline)
+            except BudgetExceededError:  # its text may say how others' budgets stand
+                return _no("nobody was asked: no budget has the money for it"), None
+            except _UNASKED as error:
                 return _no(f"nobody was asked: {error}"), None
-            except ProviderError as error:
+            except Exception as error:  # noqa: BLE001 - a completer of one's own may raise anything
                 return _no(f"{model.id} did not say: {type(error).__name__}"), None
-            verdict = read(answer, tuple(names)) or _NONE_NAMED
-            self.verdicts.put(key, verdict)
+            verdict = read(said.text, tuple(names)) or _NONE_NAMED
+            if verdict is not _NONE_NAMED or (said.text.strip() and said.finish_reason == "stop"):
+                self.verdicts.put(key, verdict)
         if verdict is _NONE_NAMED:
             return _no(f"{model.id} named no domain"), None
         report = LayerReport(
@@ -180,7 +194,7 @@ class DomainRouting:
             named = self.router.find(zero_shot.model)
             if named in may:
                 return named
-        return may[0]
+        return cheapest_first(may, at=run.created)[0]
 
 
 def _no(why: str) -> LayerReport:
@@ -233,7 +247,7 @@ async def _hold(run: Run, model: ModelConfig, chat: ChatRequest) -> Purse | None
 
 async def _ask(
     run: Run, model: ModelConfig, chat: ChatRequest, purse: Purse | None, deadline: float
-) -> str:
+) -> Completion:
     """Asks one model once, on its own money; its cost is the request's."""
     tab = None if purse is None else await purse.cover(model, "classifier")
     asking = run.ask(Ask(model, "classifier"), tab, chat)
@@ -250,15 +264,17 @@ async def _ask(
         run.failed(asking, error)
         run.settle()  # what is not spent is free for the request itself
         raise
-    except (InvalidRequestError, UnknownPriceError) as error:
-        # Its protocol has no words for the question: nothing was sent.
-        settle_partial(run, asking, None, error=error, billed=False)
+    except Exception as error:
+        # Its protocol has no words for the question, or there is no key: nothing was sent. Of
+        # anything else nobody knows.
+        unsent = isinstance(error, _UNASKED)
+        settle_partial(run, asking, None, error=error, billed=False if unsent else None)
         run.open.remove(asking)
         run.settle()
         raise
     call = run.answered(asking, reply)
     run.settle()
-    return call.reply.completion.text
+    return call.reply.completion
 
 
 def _instructed(request: Request, choice: RouteChoice) -> Request:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.settle import Call
     from cascadeflow.structured import OutputSchema
 
-__all__ = ["judge"]
+__all__ = ["judge", "learns"]
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ async def judge(run: Run, draft: Call) -> QualityReport:
     if run.schema is not None and report.accepted is True:
         report = _read_as(run.schema, draft.reply.completion, report)
     drafting = run.engine.drafting
-    if drafting is not None and report.accepted is not None and not crashed and _usual(run):
+    if drafting is not None and report.accepted is not None and not crashed and learns(run):
         drafting.judged(
             domain=run.domain or GENERAL,
             level=run.plan.complexity,
@@ -68,7 +68,7 @@ async def judge(run: Run, draft: Call) -> QualityReport:
     return report
 
 
-def _usual(run: Run) -> bool:
+def learns(run: Run) -> bool:
     """Whether drafts are judged here as they are elsewhere: what is learned holds for all."""
     tier = None if run.member is None else run.member.tier
     return run.asked_quality is None and (tier is None or tier.quality is None)

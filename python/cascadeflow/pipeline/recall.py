@@ -13,6 +13,7 @@ from cascadeflow.pipeline.report import (
     about,
     attempts_of,
     budget_report,
+    spoken,
     tier_report,
     timing_report,
     used_by,
@@ -204,7 +205,7 @@ def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
         usage_by_model=by_model,
         attempts=attempts_of(run),
         response_ids={model: answer.response_id},
-        conversation=run.request.messages,
+        conversation=spoken(run),
     )
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.purse import Purse
     from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call, Failure
+    from cascadeflow.types import Message
 
 __all__ = [
     "about",
@@ -40,6 +41,7 @@ __all__ = [
     "budget_report",
     "close",
     "finish",
+    "spoken",
     "tier_report",
     "timing_report",
     "used_by",
@@ -88,7 +90,7 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         response_ids={call.model.id: call.reply.completion.response_id for call in calls},
         timing=timing_report(run),
         completion=completion,
-        conversation=run.request.messages,
+        conversation=spoken(run),
     )
 
 
@@ -180,12 +182,23 @@ def _seen(found: Detection) -> str:
             parts.append(f"{layer.layer}: {layer.error}")
         seen = [each for each in layer.evidence if each.domain == found.domain and each.weight > 0]
         if seen:
-            parts.append(f"{layer.layer}: {', '.join(each.what for each in seen[:2])}"[:200])
+            # Examples are requests that somebody wrote: their text is nobody else's to see.
+            what = [
+                f"like an example, {each.weight:.2f}" if layer.layer == "semantic" else each.what
+                for each in seen[:2]
+            ]
+            parts.append(f"{layer.layer}: {', '.join(what)}"[:200])
     return "; ".join(parts)
 
 
 def _passed_over(failure: Failure) -> bool:
     return failure.role != "classifier" and not isinstance(failure.error, OvertakenError)
+
+
+def spoken(run: Run) -> tuple[Message, ...]:
+    """The conversation as the caller knows it: without the system prompt of its domain."""
+    messages = run.request.messages
+    return messages if messages[0] is run.asked.messages[0] else messages[1:]
 
 
 def attempts_of(run: Run) -> tuple[Attempt, ...]:

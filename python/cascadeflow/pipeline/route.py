@@ -200,7 +200,15 @@ class Router:
         )
 
 
-def weigh(plan: Plan, request: Request, drafting: Drafting, *, domain: str, at: datetime) -> Plan:
+def weigh(
+    plan: Plan,
+    request: Request,
+    drafting: Drafting,
+    *,
+    domain: str,
+    at: datetime,
+    explore: bool = True,
+) -> Plan:
     """Leaves the draft out of a plan where it is expected to lose money.
 
     Args:
@@ -209,6 +217,7 @@ def weigh(plan: Plan, request: Request, drafting: Drafting, *, domain: str, at: 
         drafting: what is known of whether drafts pay.
         domain: what the request is about.
         at: the moment whose prices hold.
+        explore: whether it may be drafted to learn, which it is not where nothing would be learned.
     """
     if not plan.drafters:
         return plan
@@ -219,6 +228,7 @@ def weigh(plan: Plan, request: Request, drafting: Drafting, *, domain: str, at: 
         drafter=plan.drafters[0],
         verifier=plan.verifiers[0],
         at=at,
+        explore=explore,
     )
     if decision.route == "direct":
         return replace(plan, route="direct", reason=decision.reason, drafters=(), decision=decision)
