@@ -47,7 +47,7 @@ UNHELD = (
 does not wait for it."""
 
 UNHELD_TESTS = "not eight_bits and not at_once and not test_open"
-"""Likewise single benchmarks, of the sentence model and of opening scopes, that take long to set up."""
+"""Likewise single benchmarks, which take long to set up."""
 
 
 def run_benchmarks(
