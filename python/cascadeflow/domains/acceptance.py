@@ -144,7 +144,15 @@ class AcceptanceModel:
         self._lock = threading.Lock()
         _models.add(self)
 
-    def observe(self, domain: str, level: ComplexityLevel, model: str, *, accepted: bool) -> None:
+    def observe(
+        self,
+        domain: str,
+        level: ComplexityLevel,
+        model: str,
+        *,
+        accepted: bool,
+        elsewhere: bool = True,
+    ) -> None:
         """Learns from one draft that was judged.
 
         Args:
@@ -152,6 +160,8 @@ class AcceptanceModel:
             level: how hard it was judged to be.
             model: the id of the model that drafted, `provider:name`.
             accepted: whether the draft was the answer.
+            elsewhere: whether it says something of other domains too: not where this one judges by
+                a threshold of its own.
 
         Raises:
             InvalidRequestError: there is no such level, or the domain has no name.
@@ -160,7 +170,8 @@ class AcceptanceModel:
             raise _no_level(level)
         if not domain:
             raise InvalidRequestError("a domain's name is empty; `general` is what has none")
-        self.learned.observe(float(accepted), (_ANY, level, model), (domain, level, model))
+        pool = ((_ANY, level, model),) if elsewhere else ()
+        self.learned.observe(float(accepted), *pool, (domain, level, model))
 
     def estimate(self, domain: str, level: ComplexityLevel, model: str) -> Estimate:
         """Estimates how likely a draft is accepted.

@@ -327,6 +327,7 @@ def expect_call(
     size: InputSize,
     lengths: OutputLengths,
     at: datetime,
+    most_output: int | None = None,
 ) -> ExpectedCall:
     """Says what a call is expected to use and cost, at the price in force.
 
@@ -340,12 +341,13 @@ def expect_call(
         size: `input_size(request)`, which is the same for every model.
         lengths: how much models write.
         at: the moment, with a time zone.
+        most_output: the output is reckoned with no more tokens than these.
 
     Raises:
         InvalidRequestError: there is no such level, or `at` has no time zone.
     """
     output = lengths.expect(level, model)
-    for limit in (request.max_tokens, model.max_tokens):
+    for limit in (request.max_tokens, model.max_tokens, most_output):
         if limit is not None:
             output = min(output, limit)
     output_tokens = round(output)

@@ -48,7 +48,8 @@ class Notes(Protocol):
 class NoteKeeper:
     """Keeps tables of means in a store: read at the start, written now and then and at the end.
 
-    Writing happens in a thread of its own, which is begun when there is first something to write.
+    Writing happens in a thread of its own, which is begun when there is something to write and ends
+    with it.
     What a store refuses (a full disk) is kept in memory and tried again with the next save; a
     warning is logged once until it can be written again. A crash loses what was observed since the
     last save, less than `every` observations of each table where the store keeps up.
@@ -72,7 +73,7 @@ class NoteKeeper:
         self._notes = notes
         self._tables = tuple(tables)
         self._pid = os.getpid()
-        self._state = threading.Condition()
+        self._state = threading.Lock()
         self._saving = threading.Lock()
         self._due = False
         self._closing = False
@@ -104,7 +105,6 @@ class NoteKeeper:
             if self._closing:
                 return
             self._closing = True
-            self._state.notify()
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
@@ -123,15 +123,12 @@ class NoteKeeper:
                     target=self._run, name="cascadeflow-notes", daemon=True
                 )
                 self._thread.start()
-            else:
-                self._state.notify()
 
     def _run(self) -> None:
         while True:
             with self._state:
-                while not (self._due or self._closing):
-                    self._state.wait()
-                if self._closing:
+                if self._closing or not self._due:
+                    self._thread = None  # nobody keeps one waiting; the next is begun when due
                     return
                 self._due = False
             self.save()
@@ -157,5 +154,12 @@ class NoteKeeper:
         if self._failing:
             self._failing = False
             _logger.warning("what is learned can be saved again")
-        table.adopt(stored)
+        try:
+            table.adopt(stored)
+        except Exception as error:  # noqa: BLE001 - a store of the user's own may give anything
+            _logger.warning(
+                "what other processes learned (%s) cannot be taken up from the store: %s",
+                table.name,
+                error,
+            )
         return True

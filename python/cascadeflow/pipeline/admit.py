@@ -53,23 +53,28 @@ async def admit(run: Run, tiers: Tiers) -> None:
     run.spender = replace(spender, tier=tier.name)
     run.member = member
     check_features(run, tier)
+    # Who is refused at the gate must not have made the agent pay for a model, nor spend its time
+    # where that can wait: a tier that answers every domain refuses none.
     domains = run.engine.domains
-    if domains is not None:
+    late = domains is not None and tier.domains is None
+    if domains is not None and not late:
         await domains.detect(run)
-    asks = domains is not None and domains.asks(run)
-    if not asks:
+        late = domains.asks(run)
+    if not late or run.detection is None:  # what the caller says is looked at at once
         check_domain(run, tier, tiers)
     _confine(run, tier)
     run.cache_scope = tier.cache_scope
     run.use_cache = run.use_cache and "cache" in tier.features
-    _choose_budget(run, tier, tiers, any_model=asks)
+    _choose_budget(run, tier, tiers, any_model=late)
     tokens = _expected_tokens(run, run.plan) if tiers.counts_tokens(member) else 0
     run.entry = tiers.try_enter(member, tokens)
     if run.entry is None:
         run.entry = await tiers.wait(member, tokens, on_wait=lambda why: _tell(run, member, why))
-    if domains is not None and asks:
-        # Behind the gate: else whoever is refused there would have made the agent pay first.
-        await domains.ask(run)
+    if domains is not None and late:
+        if run.detection is None:
+            await domains.detect(run)
+        if domains.asks(run):
+            await domains.ask(run)
         check_domain(run, tier, tiers)
         _confine(run, tier)
 

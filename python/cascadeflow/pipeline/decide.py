@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cascadeflow.models.config import ModelConfig
-    from cascadeflow.models.expected_cost import Asked
+    from cascadeflow.models.expected_cost import Asked, InputSize
     from cascadeflow.models.notes import Notes
     from cascadeflow.models.usage import Usage
 
@@ -242,7 +242,8 @@ class Drafting:
         Raises:
             InvalidRequestError: there is no such level, or `at` has no time zone.
         """
-        drafted, verified = self.expect(request, level, drafter, verifier, at=at)
+        size = input_size(request)
+        drafted, verified = self._expect(request, size, level, drafter, verifier, at=at)
         decision = decide(
             level=level,
             acceptance=self.acceptance.estimate(domain, level, drafter.id),
@@ -256,16 +257,32 @@ class Drafting:
         if (
             explore
             and decision.route == "direct"
-            and self._could_pay(decision)
+            and self._could_pay(
+                decision,
+                # How much the drafter writes is learned from its drafts, and where none is made its
+                # length is a guess: that it writes no more than the verifier is worth a try.
+                expect_call(
+                    request,
+                    drafter,
+                    level=level,
+                    size=size,
+                    lengths=self.lengths,
+                    at=at,
+                    most_output=verified.output_tokens,
+                ),
+            )
             and self.acceptance.explore(domain, level, drafter.id)
         ):
             reason = f"drafted to learn: {decision.reason}"
             return replace(decision, route="cascade", reason=reason, explored=True)
         return decision
 
-    def _could_pay(self, decision: Decision) -> bool:
-        """Whether a draft that is surely accepted would do: else there is nothing to learn."""
-        return decision.break_even is not None and decision.break_even < 1 - self._margin
+    def _could_pay(self, decision: Decision, shortest: ExpectedCall) -> bool:
+        """Whether a short draft that is surely accepted would: else there is nothing to learn."""
+        if shortest.nanodollars is None or not decision.verifier_cost:
+            return False
+        least = shortest.nanodollars + decision.validation_cost
+        return least / decision.verifier_cost < 1 - self._margin
 
     def expect(
         self,
@@ -275,15 +292,41 @@ class Drafting:
         at: datetime,
     ) -> tuple[ExpectedCall, ...]:
         """Says what a call of each of these models is expected to use and cost."""
-        size = input_size(request)
+        return self._expect(request, input_size(request), level, *models, at=at)
+
+    def _expect(
+        self,
+        request: Asked,
+        size: InputSize,
+        level: ComplexityLevel,
+        *models: ModelConfig,
+        at: datetime,
+    ) -> tuple[ExpectedCall, ...]:
         return tuple(
             expect_call(request, model, level=level, size=size, lengths=self.lengths, at=at)
             for model in models
         )
 
-    def judged(self, *, domain: str, level: ComplexityLevel, model: str, accepted: bool) -> None:
-        """Learns from a draft that was judged; `model` is the id of the one that drafted."""
-        self.acceptance.observe(domain, level, model, accepted=accepted)
+    def judged(
+        self,
+        *,
+        domain: str,
+        level: ComplexityLevel,
+        model: str,
+        accepted: bool,
+        elsewhere: bool = True,
+    ) -> None:
+        """Learns from a draft that was judged.
+
+        Args:
+            domain: what the request was about.
+            level: how hard it was judged to be.
+            model: the id of the model that drafted.
+            accepted: whether the draft was the answer.
+            elsewhere: whether drafts of other domains are judged as this one was, and may be
+                expected to fare alike.
+        """
+        self.acceptance.observe(domain, level, model, accepted=accepted, elsewhere=elsewhere)
 
     def answered(self, *, level: ComplexityLevel, model: str, usage: Usage | None) -> None:
         """Learns from an answer, a draft's or a verifier's, how much its model writes."""

@@ -59,6 +59,7 @@ async def judge(run: Run, draft: Call) -> QualityReport:
             level=run.plan.complexity,
             model=draft.model.id,
             accepted=report.accepted,
+            elsewhere=run.quality == run.engine.quality,
         )
     run.validation_ms = (run.validation_ms or 0.0) + (clock() - began) * 1000
     if run.heard:

@@ -113,7 +113,7 @@ class Run:
         self.finished: list[Finished] = []  # the steps of a tool loop that came before this one
         self.unanswered: StepReport | None = None  # what tools gave that no model was asked about
         self.reckoner: Reckoner | None = None  # says what calls cost at most, under a budget
-        self.planned = plan  # before a budget changed it
+        self.planned = plan  # before it was weighed, and before a budget changed it
         self.baseline = plan.verifiers[0]  # what savings are counted against
         self.spender = spender
         self.pinned = pinned
@@ -262,9 +262,10 @@ class Run:
             await engine.domains.detect(self)
             if engine.domains.asks(self):
                 await engine.domains.ask(self)
-        self._weigh()
         if engine.recall is not None and engine.recall.always:
             self.cached = await engine.recall.look_up(self)
+        if self.cached is None:
+            self._weigh()
         if self.tracker is not None and self.cached is None:
             if self.member is not None:
                 # Said at the gate already; but while it waited, another request of the same user's
@@ -282,7 +283,7 @@ class Run:
     def _weigh(self) -> None:
         """Leaves out a draft that does not pay, now that it is known who may be asked."""
         if self.engine.drafting is not None:
-            self.plan = self.planned = weigh(
+            self.plan = weigh(  # not `planned`: what was learned meanwhile is no other question
                 self.plan,
                 self.request,
                 self.engine.drafting,
@@ -308,11 +309,11 @@ class Run:
             ) from None
 
     def _waits_for(self) -> str:
+        if self.engine.tiers is not None and self.entry is None:
+            return "its user's tier" if self.member is None else "its turn under the rate limits"
         if self.engine.domains is not None and (self.detection is None or self.open):
             return "what it is about to be found out"
-        if self.engine.tiers is None or self.entry is not None:
-            return "the money of its budget"
-        return "its user's tier" if self.member is None else "its turn under the rate limits"
+        return "the money of its budget"
 
     def leave(self, *, under_way: bool = False) -> None:
         """Gives back what it took at the gate; only the first time counts.
@@ -397,7 +398,9 @@ class Run:
         if asking.tab is not None:
             asking.tab.answered(cost, completion.usage, completion.response_id)
         self.open.remove(asking)
-        if self.engine.drafting is not None and command.role != "classifier":
+        # What a limit cut says how long the limit was.
+        whole = completion.finish_reason != "length"
+        if self.engine.drafting is not None and command.role != "classifier" and whole:
             self.engine.drafting.answered(
                 level=self.plan.complexity, model=model.id, usage=completion.usage
             )

@@ -17,6 +17,7 @@ from cascadeflow.domains.acceptance import AcceptanceModel
 from cascadeflow.domains.complexity import Complexity, assess
 from cascadeflow.domains.zero_shot import Verdicts
 from cascadeflow.errors import CascadeFlowError
+from cascadeflow.models.expected_cost import input_size
 from cascadeflow.pipeline.decide import Drafting
 from cascadeflow.pipeline.domain import DomainRouting
 from cascadeflow.pipeline.engine import Engine
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from cascadeflow.models.expected_cost import ExpectedCall
     from cascadeflow.models.notes import Notes
     from cascadeflow.pipeline.route import Plan
-    from cascadeflow.types import Message
 
 __all__ = ["LAYERS", "Explanation", "explain"]
 
@@ -134,26 +134,25 @@ async def explain(
     await run.admit()
     detection = run.detection
     assert detection is not None  # noqa: S101 - for mypy: the engine has a detector
-    choice = detector.registry.choose(detection, router.models, order=router.order)
-    considered = router.plan(run.request, domain=detection.domain, choice=choice)
+    choice = detector.registry.choose(
+        detection,
+        router.models,
+        order=router.order,
+        input_tokens=input_size(run.asked).tokens(router.models[0]),
+    )
+    considered = router.plan(run.asked, domain=detection.domain, choice=choice)
     asked = {model.id: model for model in (*considered.drafters, *considered.verifiers)}
     return Explanation(
         text=text,
         detection=detection,
         skipped=_skipped(detection),
-        complexity=_assessed(run.asked.messages, run.plan, detection.domain),
+        complexity=assess(run.asked.messages, detection.domain),
         choice=choice,
         considered=considered,
         plan=run.plan,
         expected=drafting.expect(run.request, run.plan.complexity, *asked.values(), at=run.created),
         quality=run.quality,
     )
-
-
-def _assessed(messages: Sequence[Message], plan: Plan, domain: str) -> Complexity:
-    """Gives the parts behind the score that the plan was made by, which may know the domain."""
-    found = assess(messages, domain)
-    return found if found.score == plan.complexity_score else assess(messages)
 
 
 def _skipped(detection: Detection) -> dict[str, str]:
