@@ -68,7 +68,7 @@ def test_the_dearer_way_is_never_chosen(
     assert decision.basis == "cost"
     assert decision.expected_direct == verifier
     assert decision.expected_cascade is not None
-    assert 0 <= decision.expected_cascade - cascade < 1 + billionth
+    assert -billionth <= decision.expected_cascade - cascade < 1 + billionth
     assert (decision.draft_cost, decision.validation_cost) == (draft, validation)
     assert decision.acceptance.probability == p
 

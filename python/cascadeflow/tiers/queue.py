@@ -146,6 +146,9 @@ class FairQueue:
             answer: Permit | LimitRefusal | Behind | None
             if closure is None:
                 answer = self._acquire(accounts, tokens, now_ns)
+                if isinstance(answer, Permit):
+                    # What it took may be what somebody in line now waits for longest.
+                    self._news.append(tuple([name for name, _ in accounts]))
             else:
                 answer = self._never(accounts, tokens, now_ns)
                 if answer is None:
@@ -265,6 +268,7 @@ class FairQueue:
                     self._due_ns = min(self._due_ns, newcomer.deadline_ns)
             else:
                 done.append(newcomer)
+                look = look or isinstance(newcomer.outcome, Permit)  # as in `_try_beside`
         if look or now_ns >= self._due_ns:
             done += line.look(now_ns)
         if newcomer is not None and newcomer.flow is not None and newcomer.refusal is None:
