@@ -172,6 +172,42 @@ async def _an_agent_does_what_was_explained() -> None:
             assert len(server.requests) == asked, "explaining asks nobody"
 
 
+def test_who_cannot_hold_the_request_is_neither_explained_nor_asked() -> None:
+    asyncio.run(_who_cannot_hold_the_request_is_neither_explained_nor_asked())
+
+
+async def _who_cannot_hold_the_request_is_neither_explained_nor_asked() -> None:
+    sizes = {"narrow": 200, "middle": 10_000, "large": 20_000}
+    # It is no part of the request, whose own length decides.
+    domain = Domain("summarization", system_prompt="Be brief. " * 150)
+    async with SimulatedProvider([SimulatedModel(name) for name in sizes]) as server:
+        models = [
+            ModelConfig(
+                name,
+                "openai",
+                base_url=server.base_url,
+                api_key="simulated",
+                price=Price(input=10**place, output=10**place),
+                context_window=window,
+            )
+            for place, (name, window) in enumerate(sizes.items())
+        ]
+        detector = DomainDetector([domain], semantic=False)
+        for text, drafter in (("Sum it up.", "narrow"), ("Sum it up: " + "so " * 300, "middle")):
+            found = await explain(text, models, detector, domain="summarization")
+            assert found.considered.drafters[0].name == drafter
+            for plan in (found.plan, found.considered):
+                assert plan.complexity == found.complexity.level
+                assert plan.complexity_score == found.complexity.score
+            priced = {each.model for each in found.expected}
+            assert ("openai:narrow" in priced) == (drafter == "narrow")
+            async with CascadeAgent(models, domains=detector) as agent:
+                routing = (await agent.run(text, domain="summarization")).routing
+            assert routing.draft_model == found.plan.draft_model == f"openai:{drafter}"
+            assert routing.reason == found.plan.reason
+            assert routing.complexity_score == found.plan.complexity_score
+
+
 def test_the_code_in_a_request_is_measured(answered: Answered, call: Call) -> None:
     text = "Fix this:\n```python\nfor x in y:\n    if x:\n        print(x)\n```"
     code = answered("route", text, *RULES)["complexity"]["code"]

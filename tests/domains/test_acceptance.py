@@ -58,6 +58,23 @@ def test_each_domain_comes_to_its_own_whatever_the_others_do() -> None:
     )
 
 
+@pytest.mark.parametrize("accepted", [True, False])
+def test_what_holds_for_one_domain_only_moves_no_other(*, accepted: bool) -> None:
+    model = AcceptanceModel()
+    learn(model, [True, False] * 10, domain="math")
+    before = [model.estimate(domain, "hard", MODEL) for domain in ("math", "law")]
+    own = model.estimate("code", "hard", MODEL)
+    for _ in range(60):
+        model.observe("code", "hard", MODEL, accepted=accepted, elsewhere=False)
+    assert [model.estimate(domain, "hard", MODEL) for domain in ("math", "law")] == before
+    learned = model.estimate("code", "hard", MODEL)
+    assert learned.observations > 30
+    assert (learned.probability > own.probability) == accepted
+    # And what is learned of all afterwards still moves it.
+    learn(model, [True] * 60, domain="math")
+    assert model.estimate("law", "hard", MODEL).probability > before[1].probability
+
+
 def test_it_follows_a_model_that_changes() -> None:
     model = AcceptanceModel(half_life=50)
     learn(model, [True] * 1_000)

@@ -148,6 +148,80 @@ def test_the_thread_survives_a_store_that_fails() -> None:
     assert weight(shelf) == pytest.approx(means.read(A)[0][0], abs=1e-5)
 
 
+def savers() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "cascadeflow-notes"}
+
+
+def test_its_thread_ends_with_its_work_and_another_is_begun_when_there_is_more() -> None:
+    shelf, means, before = Shelf(), table(), savers()
+    keeper = NoteKeeper(shelf, [means], every=2)
+    assert savers() == before  # nothing is due
+    for turn in range(3):
+        shelf.open.clear()
+        means.observe(1, A)
+        assert savers() == before
+        means.observe(1, A)
+        (thread,) = savers() - before
+        shelf.open.set()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        assert weight(shelf) == pytest.approx(means.read(A)[0][0], abs=1e-5)
+        assert turn == 0 or weight(shelf) > 2
+    means.observe(1, A)
+    keeper.close()
+    assert savers() == before
+    assert weight(shelf) == pytest.approx(means.read(A)[0][0], abs=1e-5)
+
+
+def test_an_observation_in_the_midst_of_a_save_is_written_by_the_same_thread() -> None:
+    shelf, means, before = Shelf(), table(), savers()
+    keeper = NoteKeeper(shelf, [means], every=1)
+    shelf.open.clear()
+    means.observe(1, A)
+    assert shelf.asked.wait(PATIENCE)
+    means.observe(1, A)  # what is being written just now has it not
+    (thread,) = savers() - before
+    shelf.open.set()
+    thread.join(PATIENCE)
+    assert weight(shelf) == pytest.approx(means.read(A)[0][0], abs=1e-5)
+    keeper.close()
+
+
+class Forgetful(Shelf):
+    """A store of somebody's own, which writes what it is given and says that it was nothing."""
+
+    def change_note(
+        self, name: str, change: Callable[[JsonObject | None], JsonObject]
+    ) -> JsonObject:
+        super().change_note(name, change)
+        given: Any = None
+        return given  # type: ignore[no-any-return]
+
+
+def test_a_store_that_gives_nonsense_is_warned_of_and_written_all_the_same(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shelf, means, other, before = Forgetful(), table(), table("other"), savers()
+    keeper = NoteKeeper(shelf, [means, other], every=2)
+    for _ in range(3):
+        means.observe(1, A)
+        other.observe(1, A)
+        assert keeper.save()
+    assert "what other processes learned (test) cannot be taken up from the store" in caplog.text
+    assert "(other)" in caplog.text
+    assert weight(shelf) == weight(shelf, "other") == pytest.approx(means.read(A)[0][0], abs=1e-5)
+    for thread in savers() - before:
+        thread.join(PATIENCE)
+    shelf.asked.clear()
+    for _ in range(2):
+        means.observe(1, A)
+    assert shelf.asked.wait(PATIENCE)  # the thread is none the worse for it
+    other.observe(1, A)
+    keeper.close()
+    assert weight(shelf) == pytest.approx(means.read(A)[0][0], abs=1e-5)
+    assert weight(shelf, "other") == pytest.approx(other.read(A)[0][0], abs=1e-5)
+
+
 def test_what_is_stored_and_cannot_be_read_is_refused_at_the_start_and_left_as_it_is() -> None:
     shelf = Shelf()
     newer: Any = {"what": "test", "version": 9, "means": "in a form to come"}

@@ -252,6 +252,39 @@ def test_nothing_is_explored_where_no_draft_could_pay_or_the_cost_is_not_known(
     assert not decided(drafting, drafter=DEAR, verifier=CHEAP).explored
 
 
+def test_a_draft_whose_guessed_length_alone_makes_it_dear_is_tried_and_then_known_better() -> None:
+    drafting = Drafting(acceptance=AcceptanceModel(explore_every=1))
+    teach(drafting, 100, accepted=True)
+    for _ in range(100):  # the verifier is terse, and nobody knows how long a draft is
+        drafting.answered(level="hard", model=DEAR.id, usage=Usage(output_tokens=100))
+    guessed = decided(drafting, explore=False)
+    assert guessed.reason == "a draft costs no less than the verifier's answer"
+    assert guessed.break_even is not None
+    assert guessed.break_even > 1
+    assert decided(drafting).explored
+    for _ in range(100):
+        drafting.answered(level="hard", model=CHEAP.id, usage=Usage(output_tokens=100))
+    assert (decided(drafting).route, decided(drafting).explored) == ("cascade", False)
+    # A draft that costs too much even where it is as short as the verifier's answer is not tried.
+    strict = Drafting(
+        acceptance=drafting.acceptance, lengths=drafting.lengths, margin=0.6, draft_up_to="expert"
+    )
+    assert not decided(strict).explored
+
+
+def test_a_verdict_by_a_standard_of_its_own_says_nothing_of_other_domains() -> None:
+    drafting = Drafting()
+    before = decided(drafting, domain="law").acceptance
+    for _ in range(50):
+        drafting.judged(
+            domain="math", level="hard", model=CHEAP.id, accepted=False, elsewhere=False
+        )
+    assert decided(drafting).acceptance.probability < 0.1
+    assert decided(drafting, domain="law").acceptance == before
+    teach(drafting, 50, accepted=False)
+    assert decided(drafting, domain="law").acceptance.probability < before.probability
+
+
 def test_an_unknown_price_is_named_in_the_reason() -> None:
     decision = decided(Drafting(), verifier=ModelConfig("unpriced", "nobody"))
     assert (decision.route, decision.basis) == ("cascade", "level")

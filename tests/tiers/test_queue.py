@@ -217,6 +217,35 @@ def test_a_small_request_of_a_tier_whose_turn_is_next_need_not_wait_for_a_large_
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("in_line", [False, True])
+def test_what_an_overtaker_took_is_closed_to_the_next_where_a_waiter_now_waits_for_it(
+    *, in_line: bool
+) -> None:
+    async def main() -> None:
+        scene = Scene(size=1)
+        tier = ("tier:a", LimitPolicy(tokens_per_minute=40))
+        shared = ("global", LimitPolicy(tokens_per_minute=80))
+        for name in "uv":
+            scene.fill(*user(name, tier, shared), tokens=10)
+            await scene.clock.run_for(10)
+        await scene.come("waits", user("w", tier, shared), 25, tier="a")  # for its tier, 40 s
+        # Of `global` 60 are left, and who does not need the tier's goes by.
+        if in_line:
+            await scene.come("overtakes", user("x", shared), 56, tier="b")
+            assert scene.passed == ["overtakes"]
+        else:
+            scene.fill(*user("x", shared), tokens=56)
+        behind = scene.queue.try_now(user("y", shared), 1)
+        assert isinstance(behind, Behind)
+        assert (behind.refusal.account, behind.refusal.requested) == ("global", 25)
+        assert behind.retry_ns == 60 * 10**9
+        await scene.clock.run_for(60)
+        assert scene.passed[-1] == "waits"
+        await scene.end()
+
+    asyncio.run(main())
+
+
 def test_only_what_a_waiter_waits_for_is_closed_to_others() -> None:
     async def main() -> None:
         scene = Scene()
