@@ -13,6 +13,7 @@ from cascadeflow._native_embed import (
 )
 
 __all__ = [
+    "ComplexityFeatures",
     "DEBUG_BUILD",
     "DOMAIN_RULES_HEAD",
     "DOMAIN_RULES_TAIL",
@@ -37,7 +38,6 @@ __all__ = [
     "Window",
     "WindowStanding",
     "__version__",
-    "assess_complexity",
     "complexity_inputs",
     "domain_features",
     "judge_answer",
@@ -106,16 +106,22 @@ class Tokenizer:
 
 _Code: TypeAlias = tuple[str, list[str], list[int]]
 
-def assess_complexity(
-    text: str, earlier_words: int, domain: str | None = None
-) -> tuple[str, float, list[tuple[str, float]], _Code | None]:
-    """Judges how hard a request is.
+@final
+class ComplexityFeatures:
+    """What was counted in a request's text, to be judged with any domain."""
 
-    Returns:
-        The level; the score in 0..1; each part of the sum behind it; its code: the language, the
-        constructs, and the counts of blocks, lines, comment lines, functions, classes, branches,
-        loops, McCabe's number, nesting, identifiers, joins, inner queries.
-    """
+    def __new__(cls, text: str) -> ComplexityFeatures: ...
+    def judge(
+        self, earlier_words: int, domain: str | None = None
+    ) -> tuple[str, float, list[tuple[str, float]]]:
+        """The level; the score in 0..1; each part of the sum behind it."""
+
+    @property
+    def code(self) -> _Code | None:
+        """Its code: the language, the constructs, and the counts of blocks, lines, comment lines,
+        functions, classes, branches, loops, McCabe's number, nesting, identifiers, joins, inner
+        queries.
+        """
 
 def complexity_inputs(text: str) -> list[tuple[str, float]]:
     """The names and values of what the score is a weighted sum of, before domain and context."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cascadeflow.agent_setup import (
     asked_quality,
@@ -12,6 +12,7 @@ from cascadeflow.agent_setup import (
     seconds,
     spender_of,
 )
+from cascadeflow.domains.complexity import Assessor
 from cascadeflow.money import from_usd
 from cascadeflow.pipeline.request import normalise
 from cascadeflow.pipeline.run import Run
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from cascadeflow.domains.registry import RouteChoice
     from cascadeflow.money import Amount
     from cascadeflow.pipeline.engine import Engine
-    from cascadeflow.pipeline.route import Plan, Router
+    from cascadeflow.pipeline.route import Level, Plan, Router
     from cascadeflow.tools import ToolExecutor
     from cascadeflow.types import JsonObject, Message, ResponseFormat, Tool
 
 __all__ = ["open_run"]
+
+_UNREAD: Final[Level] = "moderate"
+"""What a request counts as until it was read; no decision is made by it."""
 
 
 def open_run(
@@ -84,18 +88,27 @@ def open_run(
         extra=extra,
     )
 
-    def replan(domain: str | None, choice: RouteChoice | None) -> Plan:
+    assessor = Assessor(request.messages)
+    # Who can answer is said at once, and how hard a long request is once it was read elsewhere.
+    late = assessor.is_long and complexity_hint is None
+
+    def replan(domain: str | None, choice: RouteChoice | None, hint: str | None = None) -> Plan:
         return router.plan(
             request,
             model=model,
             force_direct=force_direct,
-            complexity_hint=complexity_hint,
+            complexity_hint=hint if complexity_hint is None else complexity_hint,
             domain=domain,
             choice=choice,
+            assessor=assessor,
         )
 
+    async def read() -> Plan:
+        await assessor.read()
+        return replan(domain, None)
+
     domain = domain_of(domain, engine.tiers, engine.domains)
-    plan = replan(domain, None)
+    plan = replan(domain, None, _UNREAD if late else None)
     return Run(
         engine,
         request,
@@ -115,4 +128,5 @@ def open_run(
         domain=domain,
         batch=batch,
         replan=replan,
+        read=read if late else None,
     )

@@ -9,19 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal, cast
 
-from cascadeflow._native import assess_complexity
+from cascadeflow._native import ComplexityFeatures
 from cascadeflow._native import measure_code as _measure_code
+from cascadeflow.domains.aside import Aside
 from cascadeflow.types import Message, last_user_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["CodeMetrics", "Complexity", "ComplexityLevel", "assess", "measure_code"]
+__all__ = ["Assessor", "CodeMetrics", "Complexity", "ComplexityLevel", "assess", "measure_code"]
 
 ComplexityLevel = Literal["trivial", "simple", "moderate", "hard", "expert"]
 
 _CHARACTERS_PER_WORD: Final = 6
 """English with its spaces; only a rough size of the conversation is needed."""
+
+_LONG: Final = 64 * 1024
+"""Characters from which on reading a request takes milliseconds, in which Rust lets others run."""
+
+_readers: Final = Aside(2, "cascadeflow-complexity")
 
 _BASE: Final = "a request"
 """What every request adds, which is no reason."""
@@ -106,18 +112,52 @@ def assess(messages: Sequence[Message], domain: str | None = None) -> Complexity
     >>> assess([Message("user", "What is the capital of Peru?")]).level
     'trivial'
     """
-    text = last_user_text(messages)
-    earlier = sum(len(message.text) for message in messages) - len(text)
-    level, score, parts, code = assess_complexity(
-        text, max(earlier, 0) // _CHARACTERS_PER_WORD, domain
-    )
-    return Complexity(
-        level=cast("ComplexityLevel", level),
-        score=score,
-        reasons=tuple(what for what, _ in parts if what != _BASE),
-        code=None if code is None else _metrics(code),
-        parts=tuple(parts),
-    )
+    return Assessor(messages).assess(domain)
+
+
+class Assessor:
+    """Judges one request for any domain, and reads its text once. It belongs to that request."""
+
+    __slots__ = ("_earlier", "_features", "_text")
+
+    def __init__(self, messages: Sequence[Message]) -> None:
+        """Takes the request; nothing is read yet.
+
+        Args:
+            messages: the conversation.
+        """
+        self._text = last_user_text(messages)
+        earlier = sum(len(message.text) for message in messages) - len(self._text)
+        self._earlier = max(earlier, 0) // _CHARACTERS_PER_WORD
+        self._features: ComplexityFeatures | None = None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether reading it takes so long that an event loop should not wait for it."""
+        return len(self._text) >= _LONG
+
+    async def read(self) -> None:
+        """Reads it in another thread, so that `assess` need not."""
+        if self._features is None:
+            self._features = await _readers.run(lambda: ComplexityFeatures(self._text))
+
+    def assess(self, domain: str | None = None) -> Complexity:
+        """Judges it: microseconds once it was read, before that some 40 ms for each megabyte.
+
+        Args:
+            domain: what it is about, as for `assess`.
+        """
+        if self._features is None:
+            self._features = ComplexityFeatures(self._text)
+        level, score, parts = self._features.judge(self._earlier, domain)
+        code = self._features.code
+        return Complexity(
+            level=cast("ComplexityLevel", level),
+            score=score,
+            reasons=tuple(what for what, _ in parts if what != _BASE),
+            code=None if code is None else _metrics(code),
+            parts=tuple(parts),
+        )
 
 
 def measure_code(source: str, *, language: str | None = None) -> CodeMetrics:

@@ -8,7 +8,6 @@ only, so with any of these it is asked each time.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import threading
@@ -16,6 +15,7 @@ import weakref
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
+from cascadeflow.domains.aside import Aside
 from cascadeflow.domains.records import GENERAL, Detection, LayerReport
 from cascadeflow.domains.registry import DomainRegistry
 from cascadeflow.domains.rules import RuleLayer
@@ -102,6 +102,7 @@ class DomainDetector:
         self._looked = False
         self._missing: str | None = None  # why the sentence model cannot be had
         self._readers: _Readers | None = None
+        self._aside = Aside(1, "cascadeflow-domains")
         if semantic is True or self._by_example:
             self.embedder()  # raises now rather than at the first request
 
@@ -178,7 +179,10 @@ class DomainDetector:
         try:
             vector = await vectors.vector_of(text)
             if self._readers is None:  # some milliseconds, and some for each example
-                await asyncio.to_thread(self._read_heads, embedder)
+                try:
+                    await self._aside.run(lambda: self._read_heads(embedder))
+                finally:
+                    self._aside.rest()
         except ConfigurationError as error:
             if self._semantic is True or self._by_example:
                 raise

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from cascadeflow.domains.complexity import ComplexityLevel, assess
+from cascadeflow.domains.complexity import Assessor, ComplexityLevel
 from cascadeflow.errors import ConfigurationError, InvalidRequestError, UnknownModelError
 from cascadeflow.models.catalogue import cheapest_first, lookup
 
@@ -141,6 +141,7 @@ class Router:
         complexity_hint: str | None = None,
         domain: str | None = None,
         choice: RouteChoice | None = None,
+        assessor: Assessor | None = None,
     ) -> Plan:
         """Plans one request.
 
@@ -151,12 +152,17 @@ class Router:
             complexity_hint: the level, when the caller knows better than the rules.
             domain: what it is about, where that is known.
             choice: which models that asks for.
+            assessor: who has read the request already.
 
         Raises:
             InvalidRequestError: no model can do what the request needs, or the hint is no level.
             UnknownModelError: the agent has no model called `model`.
         """
-        level, score = _complexity(request, complexity_hint, domain)
+        if complexity_hint is None:
+            found = (assessor or Assessor(request.messages)).assess(domain)
+            level, score = found.level, found.score
+        else:
+            level, score = _hinted(complexity_hint)
         if model is not None:
             chosen = self.find(model)
             able = _able((chosen,), request)
@@ -262,16 +268,11 @@ def _direct(line: tuple[ModelConfig, ...], reason: str, level: Level, score: flo
     )
 
 
-def _complexity(request: Request, hint: str | None, domain: str | None) -> tuple[Level, float]:
-    if hint is not None:
-        for place, level in enumerate(LEVELS):
-            if hint == level:
-                return level, place / (len(LEVELS) - 1)
-        raise InvalidRequestError(
-            f"complexity_hint must be one of {', '.join(LEVELS)}; not {hint!r}"
-        )
-    found = assess(request.messages, domain)
-    return found.level, found.score
+def _hinted(hint: str) -> tuple[Level, float]:
+    for place, level in enumerate(LEVELS):
+        if hint == level:
+            return level, place / (len(LEVELS) - 1)
+    raise InvalidRequestError(f"complexity_hint must be one of {', '.join(LEVELS)}; not {hint!r}")
 
 
 def _can(model: ModelConfig, request: Request) -> bool:

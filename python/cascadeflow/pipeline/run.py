@@ -30,7 +30,7 @@ from cascadeflow.types import EMPTY, GENERAL
 
 if TYPE_CHECKING:
     from asyncio import Future
-    from collections.abc import Awaitable, Generator
+    from collections.abc import Awaitable, Callable, Generator
 
     from cascadeflow.budgets.records import Spender
     from cascadeflow.budgets.reservation import Outcome as Settled
@@ -83,6 +83,7 @@ class Run:
         domain: str | None = None,
         batch: bool = False,
         replan: Replan | None = None,
+        read: Callable[[], Awaitable[Plan]] | None = None,
     ) -> None:
         """Opens the books.
 
@@ -104,6 +105,7 @@ class Run:
             domain: what it is about, where the caller says so.
             batch: whether it is one of many.
             replan: plans it anew once it is known what it is about, where that is found out.
+            read: reads a long request before all else and plans it, where `plan` was made unread.
         """
         self.engine = engine
         self.request = self.asked = request
@@ -124,6 +126,7 @@ class Run:
         self.batch = batch
         self.domain = domain
         self.replan = replan
+        self._read = read
         self.detection: Detection | None = None  # what it was found to be about
         self.vectors: RequestVectors | None = None  # of its texts, made once for all who need them
         self.aside: Purse | None = None  # the money held for finding that out
@@ -223,7 +226,7 @@ class Run:
             )
         engine = self.engine
         rooms = (engine.tiers, engine.domains, engine.recall, engine.tracker)
-        if any(room is not None for room in rooms):
+        if self._read is not None or any(room is not None for room in rooms):
             if self._deadline is None:
                 await self._prepare()
             else:
@@ -254,6 +257,10 @@ class Run:
 
     async def _prepare(self) -> None:
         engine = self.engine
+        if self._read is not None:
+            self.plan = self.planned = await self._read()
+            self.baseline = self.plan.verifiers[0]
+            self._read = None
         if engine.tiers is not None:
             from cascadeflow.pipeline.admit import admit  # noqa: PLC0415 - off costs nothing
 
@@ -309,6 +316,8 @@ class Run:
             ) from None
 
     def _waits_for(self) -> str:
+        if self._read is not None:
+            return "a thread that reads it, for it is long"
         if self.engine.tiers is not None and self.entry is None:
             return "its user's tier" if self.member is None else "its turn under the rate limits"
         if self.engine.domains is not None and (self.detection is None or self.open):

@@ -1,7 +1,7 @@
 //! Binding of the complexity room.
 
 use cascadeflow_core::complexity::code::{CodeMetrics, Language, measure};
-use cascadeflow_core::complexity::{Features, INPUTS, assess, inputs};
+use cascadeflow_core::complexity::{Features, INPUTS, inputs, judge};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -40,23 +40,31 @@ fn maybe_detached<T: Send>(py: Python<'_>, text: &str, work: impl FnOnce() -> T 
     }
 }
 
-/// Judges how hard a request is: its level, its score, each part of the sum behind it, its code.
-#[pyfunction]
-#[pyo3(signature = (text, earlier_words, domain=None))]
-fn assess_complexity(
-    py: Python<'_>,
-    text: &str,
-    earlier_words: usize,
-    domain: Option<&str>,
-) -> (&'static str, f64, Vec<(&'static str, f64)>, Option<Code>) {
-    let found = maybe_detached(py, text, || assess(text, earlier_words, domain));
-    let parts = found
-        .parts
-        .iter()
-        .map(|part| (part.what, part.weight))
-        .collect();
-    let code = found.features.code.as_ref().map(code);
-    (found.level.name(), found.score, parts, code)
+/// What was counted in a request's text, to be judged with any domain.
+#[pyclass(frozen, module = "cascadeflow._native")]
+struct ComplexityFeatures(Features);
+
+/// The level, the score, each part of the sum behind it.
+type Judged = (&'static str, f64, Vec<(&'static str, f64)>);
+
+#[pymethods]
+impl ComplexityFeatures {
+    #[new]
+    fn new(py: Python<'_>, text: &str) -> Self {
+        Self(maybe_detached(py, text, || Features::of(text)))
+    }
+
+    #[pyo3(signature = (earlier_words, domain=None))]
+    fn judge(&self, earlier_words: usize, domain: Option<&str>) -> Judged {
+        let (level, score, parts) = judge(&self.0, earlier_words, domain);
+        let parts = parts.iter().map(|part| (part.what, part.weight)).collect();
+        (level.name(), score, parts)
+    }
+
+    #[getter]
+    fn code(&self) -> Option<Code> {
+        self.0.code.as_ref().map(code)
+    }
 }
 
 /// The names and values of what the score is a weighted sum of, before the domain and the context.
@@ -84,7 +92,7 @@ fn measure_code(py: Python<'_>, source: &str, language: Option<&str>) -> PyResul
 
 /// Adds this room's names to the module.
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_function(wrap_pyfunction!(assess_complexity, module)?)?;
+    module.add_class::<ComplexityFeatures>()?;
     module.add_function(wrap_pyfunction!(complexity_inputs, module)?)?;
     module.add_function(wrap_pyfunction!(measure_code, module)?)
 }

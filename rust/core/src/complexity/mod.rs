@@ -88,7 +88,26 @@ const LONG_CONTEXT: f64 = 0.4;
 #[must_use]
 pub fn assess(text: &str, earlier_words: usize, domain: Option<&str>) -> Assessment {
     let features = Features::of(text);
-    let inputs = inputs(&features);
+    let (level, score, parts) = judge(&features, earlier_words, domain);
+    Assessment {
+        level,
+        score,
+        parts,
+        features,
+    }
+}
+
+/// Judges a request by what was counted before: what it is about may be known only later.
+///
+/// Gives the level, the score and its parts, as [`assess`] does, in time that does not grow with the
+/// text.
+#[must_use]
+pub fn judge(
+    features: &Features,
+    earlier_words: usize,
+    domain: Option<&str>,
+) -> (Level, f64, Vec<Part>) {
+    let inputs = inputs(features);
     let mut parts: Vec<Part> = Vec::with_capacity(INPUTS.len());
     for ((what, input), weight) in INPUTS.iter().zip(inputs).zip(WEIGHTS) {
         add(&mut parts, what, input * weight);
@@ -111,12 +130,7 @@ pub fn assess(text: &str, earlier_words: usize, domain: Option<&str>) -> Assessm
     parts.sort_by(|a, b| b.weight.abs().total_cmp(&a.weight.abs()));
     let sum: f64 = parts.iter().map(|part| part.weight).sum();
     let score = 1.0 - (-sum.max(0.0)).exp();
-    Assessment {
-        level: Level::of(score),
-        score,
-        parts,
-        features,
-    }
+    (Level::of(score), score, parts)
 }
 
 /// Adds to the part of this name: the counts of code are one part.

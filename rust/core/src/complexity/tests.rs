@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::vocabulary::Ask;
-use super::{Level, assess};
+use super::{Features, Level, assess, judge};
 
 /// Written for this project; the level is what a person would say.
 const EXAMPLES: &[(Level, &str)] = &[
@@ -100,6 +100,20 @@ fn a_long_conversation_makes_a_short_question_harder() {
     let alone = assess("And the second one?", 0, None).score;
     let after_much = assess("And the second one?", 5_000, None).score;
     assert!(after_much > alone);
+}
+
+#[test]
+fn what_was_counted_once_is_judged_as_the_text_is() {
+    for (_, text) in EXAMPLES {
+        let features = Features::of(text);
+        for domain in [None, Some("legal"), Some("support"), Some("bees")] {
+            for earlier in [0, 3_000] {
+                let whole = assess(text, earlier, domain);
+                let judged = judge(&features, earlier, domain);
+                assert_eq!(judged, (whole.level, whole.score, whole.parts));
+            }
+        }
+    }
 }
 
 #[test]
