@@ -64,6 +64,8 @@ if TYPE_CHECKING:
         UnknownPriceError,
         UnknownUsageError,
     )
+    from cascadeflow.experiments.experiment import Experiment
+    from cascadeflow.experiments.records import Guardrail, Metric, Variant
     from cascadeflow.models.completer import Attempt, Completer, Reply
     from cascadeflow.models.completion import Completion
     from cascadeflow.models.config import ModelConfig
@@ -95,6 +97,7 @@ if TYPE_CHECKING:
         BudgetReport,
         CascadeResult,
         CostReport,
+        ExperimentReport,
         LimitReport,
         RoutingReport,
         StepReport,
@@ -161,7 +164,10 @@ __all__ = [
     "DraftJudged",
     "Drafting",
     "Event",
+    "Experiment",
+    "ExperimentReport",
     "FunctionTool",
+    "Guardrail",
     "ImagePart",
     "InvalidRequestError",
     "LayerReport",
@@ -170,6 +176,7 @@ __all__ = [
     "MalformedResponseError",
     "MemoryCache",
     "Message",
+    "Metric",
     "MissingDependencyError",
     "MissingKeyError",
     "ModelConfig",
@@ -234,6 +241,7 @@ __all__ = [
     "UsageReported",
     "UserProfile",
     "Validator",
+    "Variant",
     "WebhookAlert",
     "ZeroShot",
     "__version__",
@@ -331,6 +339,12 @@ _HOMES = {
         "UnknownPriceError",
         "UnknownUsageError",
     ),
+    "experiments.experiment": ("Experiment",),
+    "experiments.records": (
+        "Guardrail",
+        "Metric",
+        "Variant",
+    ),
     "models.completer": (
         "Attempt",
         "Completer",
@@ -366,6 +380,7 @@ _HOMES = {
         "BudgetReport",
         "CascadeResult",
         "CostReport",
+        "ExperimentReport",
         "LimitReport",
         "RoutingReport",
         "StepReport",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from cascadeflow.agent_domains import domains_of, drafting_of
+from cascadeflow.agent_experiments import trials_of
 from cascadeflow.agent_open import open_run
 from cascadeflow.agent_setup import (
     DEFAULT_BREAKER,
@@ -13,6 +13,7 @@ from cascadeflow.agent_setup import (
     RunOptions,
     UnknownPrice,
     check_models,
+    close_engine,
     completer_of,
     hedge_seconds,
     must_have,
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from cascadeflow.domains.detector import DomainDetector
     from cascadeflow.domains.registry import Domain
     from cascadeflow.domains.zero_shot import ZeroShot
+    from cascadeflow.experiments.experiment import Experiment
     from cascadeflow.models.completer import Completer
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.money import Amount
@@ -125,6 +127,7 @@ class CascadeAgent:
         domains: Iterable[Domain] | DomainDetector | None = None,
         zero_shot: bool | ZeroShot = False,
         drafting: Drafting | None = None,
+        experiments: Sequence[Experiment] = (),
     ) -> None:
         """Sets the agent up. No key is needed yet, and nothing is sent.
 
@@ -165,10 +168,8 @@ class CascadeAgent:
             transport: sends the HTTP requests; anything with its one method.
             retry: when a failed call is tried again at the same model.
             deadlines: how long the parts of a call may take.
-            breaker: when a model that keeps failing is left alone for a while, so that the next in
-                line is asked at once; `None` never does that.
-            completer: asks the models in the place of the built-in providers; `transport`, `retry`,
-                `deadlines` and `breaker` are then its own affair.
+            breaker: when a model that keeps failing is left alone for a while; `None`: never.
+            completer: asks the models; `transport`, `retry`, `deadlines`, `breaker` are its affair.
             clock: the time.
             enable_domain_routing: find out what each request is about, and choose its models by it.
             domains: domains of your own, by examples, and how the built-in ones are routed; or a
@@ -176,6 +177,7 @@ class CascadeAgent:
             zero_shot: ask a model where the other layers are not sure: the cheapest that the
                 request may use, or as `ZeroShot` says; it is paid for by the request.
             drafting: what is known of whether drafts pay; made, and kept in the tracker's store.
+            experiments: A/B tests; a request is in one at most, the first that takes its user.
 
         Raises:
             ConfigurationError: what is set up cannot work; among them `UnknownPriceError`, which
@@ -197,6 +199,8 @@ class CascadeAgent:
             draft_up_to=draft_up_to,
             fallbacks=spare,
         )
+        trials = trials_of(experiments, self._router, completer, now, unknown_price)
+        self._known = (*configs, *spare, *(() if trials is None else trials.models))
         tiers = tiers_of(
             tier_config,
             enabled=enable_user_tiers,
@@ -205,7 +209,7 @@ class CascadeAgent:
             profiles=user_profiles,
             clock=self._clock,
         )
-        warn_of_patterns(tiers, (*configs, *spare))
+        warn_of_patterns(tiers, self._known)
         tracker = tracker_of(cost_tracker, tiers, clock=self._clock)
         judge = validator or RuleValidator()
         self._completer = completer_of(
@@ -236,6 +240,7 @@ class CascadeAgent:
             domains=domains_of(domains, zero_shot, self._router, enabled=enable_domain_routing),
             drafting=drafting_of(drafting, draft_up_to, order, tracker),
             hedge_after=hedge_seconds(hedge_after),
+            trials=trials,
         )
 
     @classmethod
@@ -495,9 +500,8 @@ class CascadeAgent:
 
         async def ask(question: Question) -> CascadeResult:
             query, messages = (question, None) if isinstance(question, str) else (None, question)
-            engine = self._engine
             run = open_run(
-                engine, self._router, query, messages, streamed=False, batch=True, **options
+                self._engine, self._router, query, messages, streamed=False, batch=True, **options
             )
             return await complete(run)
 
@@ -557,19 +561,15 @@ class CascadeAgent:
 
         return v01_events(
             self.stream(query, messages=messages, show_draft=True, **options),
-            model_names={model.id: model.name for model in (*self.models, *self.fallbacks)},
+            model_names={model.id: model.name for model in self._known},
         )
 
     async def aclose(self) -> None:
         """Closes the connections of the running event loop; the agent may be used again.
 
-        A cache that was named in words is closed too; a tracker is its owner's to close.
+        A cache that was named in words is closed too; trackers and experiments are their owner's.
         """
-        await self._completer.aclose()
-        if self._engine.drafting is not None:
-            await asyncio.to_thread(self._engine.drafting.save)
-        if self._engine.recall is not None:
-            await self._engine.recall.aclose()
+        await close_engine(self._engine)
 
     def close(self) -> None:
         """Closes the connections that `run_sync` made; the agent may be used again."""

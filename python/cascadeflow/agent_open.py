@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cascadeflow.agent_setup import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cascadeflow.domains.registry import RouteChoice
     from cascadeflow.money import Amount
     from cascadeflow.pipeline.engine import Engine
+    from cascadeflow.pipeline.experiment import Trial
     from cascadeflow.pipeline.route import Level, Plan, Router
     from cascadeflow.tools import ToolExecutor
     from cascadeflow.types import JsonObject, Message, ResponseFormat, Tool
@@ -93,7 +95,7 @@ def open_run(
     late = assessor.is_long and complexity_hint is None
 
     def replan(domain: str | None, choice: RouteChoice | None, hint: str | None = None) -> Plan:
-        return router.plan(
+        return (router if trial is None else trial.router).plan(
             request,
             model=model,
             force_direct=force_direct,
@@ -108,6 +110,15 @@ def open_run(
         return replan(domain, None)
 
     domain = domain_of(domain, engine.tiers, engine.domains)
+    quality = asked_quality(quality_config, quality_mode, engine.tiers)
+    spender = spender_of(user_id, user_tier, team, key_id, tags)
+    trial: Trial | None = None
+    request_id: str | None = None
+    if engine.trials is not None and model is None and not force_direct:
+        request_id = os.urandom(16).hex()
+        trial = engine.trials.draw(user_id, request_id, judged=quality is not None)
+        if trial is not None and trial.arm.quality is not None:
+            quality = trial.arm.quality
     plan = replan(domain, None, _UNREAD if late else None)
     return Run(
         engine,
@@ -115,7 +126,7 @@ def open_run(
         plan,
         started=started,
         timeout=seconds(timeout),
-        spender=spender_of(user_id, user_tier, team, key_id, tags),
+        spender=spender,
         pinned=model is not None,
         max_extra_cost=(
             None if max_extra_cost is None else from_usd(max_extra_cost, what="max_extra_cost")
@@ -124,9 +135,11 @@ def open_run(
         streamed=streamed,
         schema=schema,
         loop=loop,
-        quality=asked_quality(quality_config, quality_mode, engine.tiers),
+        quality=quality,
         domain=domain,
         batch=batch,
         replan=replan,
         read=read if late else None,
+        request_id=request_id,
+        trial=trial,
     )

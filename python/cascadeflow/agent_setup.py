@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from cascadeflow.models.completer import Completer
     from cascadeflow.money import Amount
     from cascadeflow.pipeline.domain import DomainRouting
+    from cascadeflow.pipeline.engine import Engine
     from cascadeflow.pipeline.events import Event
     from cascadeflow.pipeline.recall import Recall
     from cascadeflow.pipeline.steps import ToolLoop
@@ -48,6 +50,7 @@ __all__ = [
     "UnknownPrice",
     "asked_quality",
     "check_models",
+    "close_engine",
     "completer_of",
     "domain_of",
     "hedge_seconds",
@@ -494,6 +497,17 @@ def completer_of(
     return Providers(
         transport=transport, retry=retry, deadlines=deadlines, breaker=breaker, clock=clock
     )
+
+
+async def close_engine(engine: Engine) -> None:
+    """Closes connections, and writes down what was learned and seen."""
+    await engine.completer.aclose()
+    if engine.drafting is not None:
+        await asyncio.to_thread(engine.drafting.save)
+    if engine.trials is not None:
+        await asyncio.to_thread(engine.trials.flush)
+    if engine.recall is not None:
+        await engine.recall.aclose()
 
 
 def notifier_of(

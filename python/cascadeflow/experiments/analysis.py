@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cascadeflow.experiments.book import Book
 
 __all__ = [
-    "ExperimentReport",
+    "ExperimentSummary",
     "GuardReport",
     "MetricReport",
     "VariantReport",
@@ -128,7 +128,7 @@ class VariantReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExperimentReport:
+class ExperimentSummary:
     """How an experiment stands.
 
     Attributes:
@@ -184,7 +184,7 @@ def review(book: Book, *, at: str) -> None:
         _note(book, name)
 
 
-def report_of(book: Book) -> ExperimentReport:
+def report_of(book: Book) -> ExperimentSummary:
     """Says how an experiment stands."""
     said = book.description
     control = said["control"]
@@ -214,7 +214,7 @@ def report_of(book: Book) -> ExperimentReport:
             )
         )
     ended = book.ended
-    return ExperimentReport(
+    return ExperimentSummary(
         name=said["name"],
         metric=said["metric"]["name"],
         better=said["metric"]["better"],

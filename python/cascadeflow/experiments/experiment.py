@@ -27,7 +27,7 @@ from cascadeflow.experiments.store import open_experiments
 
 if TYPE_CHECKING:
     from cascadeflow.clock import Clock
-    from cascadeflow.experiments.analysis import ExperimentReport
+    from cascadeflow.experiments.analysis import ExperimentSummary
     from cascadeflow.experiments.store import ExperimentStore
     from cascadeflow.types import JsonObject
 
@@ -245,7 +245,7 @@ class Experiment:
         self.flush()
         self._take(self._store.stop(self.name, stop))
 
-    def report(self) -> ExperimentReport:
+    def report(self) -> ExperimentSummary:
         """Says how it stands, what this process has just seen included.
 
         Raises:

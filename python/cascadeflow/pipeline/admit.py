@@ -52,6 +52,10 @@ async def admit(run: Run, tiers: Tiers) -> None:
     tier = member.tier
     run.spender = replace(spender, tier=tier.name)
     run.member = member
+    if run.trial is not None:
+        from cascadeflow.pipeline.experiment import reconsider  # noqa: PLC0415 - off costs nothing
+
+        reconsider(run, run.trial, tier)
     check_features(run, tier)
     # Who is refused at the gate must not have made the agent pay for a model, nor spend its time
     # where that can wait: a tier that answers every domain refuses none.
@@ -107,7 +111,7 @@ def _choose_budget(run: Run, tier: TierConfig, tiers: Tiers, *, any_model: bool)
     models = [model.id for model in (*run.plan.verifiers, *run.plan.fallbacks)]
     if any_model and run.engine.domains is not None:
         router = run.engine.domains.router
-        models = [model.id for model in (*router.models, *router.fallbacks)]
+        models += [model.id for model in (*router.models, *router.fallbacks)]
     # Made for the tiers' budgets. Where there is none nobody reads it, and nothing is noted there:
     # where nothing is ever held nothing is ever tidied.
     unread = tracker is tiers.own_tracker and not tiers.has_budgets

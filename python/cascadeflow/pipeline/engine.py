@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.cascade import Ask
     from cascadeflow.pipeline.decide import Drafting
     from cascadeflow.pipeline.domain import DomainRouting
+    from cascadeflow.pipeline.experiment import Trials
     from cascadeflow.pipeline.purse import Tab
     from cascadeflow.pipeline.recall import Recall
     from cascadeflow.pipeline.till import Till
@@ -46,6 +47,7 @@ class Engine:
         till: who waits for money that others hold; `None` where nobody may.
         domains: finds out what requests are about, and routes them by it; `None` does not.
         drafting: whether drafts pay, and learns it; `None` drafts as the router plans.
+        trials: the experiments that requests are drawn into; `None` where there are none.
     """
 
     completer: Completer
@@ -61,6 +63,7 @@ class Engine:
     till: Till | None = None
     domains: DomainRouting | None = None
     drafting: Drafting | None = None
+    trials: Trials | None = None
 
 
 @dataclass(slots=True)

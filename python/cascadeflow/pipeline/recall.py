@@ -13,6 +13,7 @@ from cascadeflow.pipeline.report import (
     about,
     attempts_of,
     budget_report,
+    experiment_report,
     spoken,
     tier_report,
     timing_report,
@@ -111,10 +112,11 @@ class Recall:
         line = [[model.id for model in line] for line in lines]
         quality = [run.quality.mode, run.quality.threshold]
         default = self._default_output if run.enforces else None
+        arm = "" if run.trial is None else run.trial.arm.key
         try:
             return cache_key(
                 chat,
-                configuration=f"{self._configuration} {plan.route} {line} {quality} {default}",
+                configuration=f"{self._configuration} {plan.route} {line} {quality} {default}{arm}",
                 scope=scope_of(
                     run.cache_scope or self._scope, user_id=spender.user_id, team=spender.team
                 ),
@@ -200,6 +202,7 @@ def recalled(run: Run, answer: CachedAnswer) -> CascadeResult:
         ),
         budget=budget_report(run, None),
         tier=tier_report(run),
+        experiment=experiment_report(run),
         timing=timing_report(run),
         usage=usage,
         usage_by_model=by_model,

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from cascadeflow.errors import OvertakenError
 from cascadeflow.money import to_usd
 from cascadeflow.pipeline.result import (
+    NO_EXPERIMENT,
     NO_TIER,
     AccountReport,
     BudgetReport,
     CascadeResult,
+    ExperimentReport,
     LimitReport,
     RoutingReport,
     StepReport,
@@ -40,6 +42,7 @@ __all__ = [
     "attempts_of",
     "budget_report",
     "close",
+    "experiment_report",
     "finish",
     "spoken",
     "tier_report",
@@ -84,6 +87,7 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         routing=_routing(run, failures, answer, escalated=escalated),
         budget=budget_report(run, outcome),
         tier=tier_report(run),
+        experiment=experiment_report(run),
         usage=usage,
         usage_by_model=usage_by_model,
         attempts=attempts_of(run),
@@ -283,6 +287,14 @@ def tier_report(run: Run) -> TierReport:
         ),
         headers=entry.headers(standings),
     )
+
+
+def experiment_report(run: Run) -> ExperimentReport:
+    """Says which experiment the request took part in, and in which variant."""
+    if run.trial is None:
+        return NO_EXPERIMENT
+    assignment = run.trial.assignment
+    return ExperimentReport(name=assignment.experiment, variant=assignment.variant)
 
 
 def timing_report(run: Run) -> TimingReport:

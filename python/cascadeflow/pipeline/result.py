@@ -31,6 +31,7 @@ __all__ = [
     "BudgetReport",
     "CascadeResult",
     "CostReport",
+    "ExperimentReport",
     "LimitReport",
     "RoutingReport",
     "StepReport",
@@ -179,6 +180,19 @@ class TierReport:
     headers: Mapping[str, str] = EMPTY
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentReport:
+    """Which experiment the request took part in.
+
+    Attributes:
+        name: the experiment; `None` where it took part in none.
+        variant: the variant that was used.
+    """
+
+    name: str | None = None
+    variant: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class AccountReport:
     """How one account stood when the request ended; amounts in exact US dollars.
@@ -323,6 +337,7 @@ class StepReport:
 
 
 NO_TIER: Final = TierReport()
+NO_EXPERIMENT: Final = ExperimentReport()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -347,6 +362,7 @@ class CascadeResult:
         routing: where it went and why.
         budget: what a budget had to say.
         tier: which tier its user is in, and how its rate limits stand.
+        experiment: which experiment it took part in, and in which variant.
         timing: where the time went.
         usage: tokens of all calls together; `None` when no provider said.
         usage_by_model: tokens by model id.
@@ -374,6 +390,7 @@ class CascadeResult:
     routing: RoutingReport
     budget: BudgetReport
     tier: TierReport = NO_TIER
+    experiment: ExperimentReport = NO_EXPERIMENT
     timing: TimingReport
     usage: Usage | None
     usage_by_model: Mapping[str, Usage] = field(default_factory=dict)
@@ -525,7 +542,7 @@ _WITHHELD = frozenset({"completion", "conversation", "parsed"})
 """What the caller sent and what the provider said in its own words are more than a proof needs;
 `parsed` is written by itself."""
 
-_GROUPS = frozenset({"budget", "cost", "quality", "routing", "tier", "timing"})
+_GROUPS = frozenset({"budget", "cost", "experiment", "quality", "routing", "tier", "timing"})
 
 
 def usd(nanodollars: int | None) -> Decimal | None:

@@ -132,6 +132,44 @@ class Router:
             )
         return found[0]
 
+    def varied(
+        self,
+        models: Sequence[ModelConfig] | None,
+        *,
+        at: datetime,
+        order: Order,
+        enable_cascade: bool | None = None,
+        draft_up_to: Level | None = None,
+        draft_all: bool = False,
+    ) -> Router:
+        """Gives a router that is like this one but for what is said; fallbacks stay.
+
+        Args:
+            models: the models; `None` keeps these.
+            at: the moment whose prices decide their order.
+            order: as at construction; it puts `models` in order, and these where none are given.
+            enable_cascade: whether drafts are made.
+            draft_up_to: the hardest level that is drafted.
+            draft_all: whether all levels are.
+
+        Raises:
+            ConfigurationError: no model, or one is named twice.
+        """
+        line = self.models if models is None else models
+        ids = {model.id for model in line}
+        level = LEVELS[-1] if draft_all else draft_up_to
+        varied = Router(
+            line,
+            at=at,
+            order=order,
+            enable_cascade=self._cascade if enable_cascade is None else enable_cascade,
+            draft_up_to=level,
+            fallbacks=[model for model in self.fallbacks if model.id not in ids],
+        )
+        if level is None:
+            varied._draft_up_to = self._draft_up_to
+        return varied
+
     def plan(
         self,
         request: Request,

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.cascade import Ask, Command, Ending, Outcome
     from cascadeflow.pipeline.domain import Replan
     from cascadeflow.pipeline.engine import Engine
+    from cascadeflow.pipeline.experiment import Trial
     from cascadeflow.pipeline.purse import Purse, Tab
     from cascadeflow.pipeline.request import Request
     from cascadeflow.pipeline.reserve import Reckoner
@@ -84,6 +85,8 @@ class Run:
         batch: bool = False,
         replan: Replan | None = None,
         read: Callable[[], Awaitable[Plan]] | None = None,
+        request_id: str | None = None,
+        trial: Trial | None = None,
     ) -> None:
         """Opens the books.
 
@@ -106,6 +109,8 @@ class Run:
             batch: whether it is one of many.
             replan: plans it anew once it is known what it is about, where that is found out.
             read: reads a long request before all else and plans it, where `plan` was made unread.
+            request_id: its id, where one was needed before.
+            trial: its part in an experiment, as `plan` and `quality` have it already.
         """
         self.engine = engine
         self.request = self.asked = request
@@ -139,7 +144,8 @@ class Run:
         self.member: Membership | None = None  # whose request it is, where there are tiers
         self.entry: Entry | None = None  # its place at the gate, once it was let in
         self.stopped_by: str | None = None  # the limit that ended a tool loop early
-        self.request_id = os.urandom(16).hex()
+        self.request_id = request_id or os.urandom(16).hex()
+        self.trial = trial  # its part in an experiment
         self.created = engine.clock.now()
         self.started = started
         self.tried: list[Call | Failure] = []
@@ -289,7 +295,8 @@ class Run:
 
     def _weigh(self) -> None:
         """Leaves out a draft that does not pay, now that it is known who may be asked."""
-        if self.engine.drafting is not None:
+        told = self.trial is not None and not self.trial.arm.weighed
+        if self.engine.drafting is not None and not told:
             self.plan = weigh(  # not `planned`: what was learned meanwhile is no other question
                 self.plan,
                 self.request,
@@ -503,6 +510,10 @@ class Run:
     def succeed(self, result: CascadeResult) -> None:
         """Says that the request is answered."""
         self.leave()
+        if self.trial is not None:
+            from cascadeflow.pipeline.experiment import observe_result  # noqa: PLC0415 - likewise
+
+            observe_result(self.trial, result)
         if self.heard:
             self.tell(events.RequestCompleted(request_id=self.request_id, result=result))
 
@@ -540,6 +551,10 @@ class Run:
         self.open.clear()
         self.settle()
         self.leave(under_way=under_way)
+        if self.trial is not None:
+            from cascadeflow.pipeline.experiment import observe_failure  # noqa: PLC0415 - likewise
+
+            observe_failure(self, self.trial, error, broken)
         if not self.heard:
             return
         costs = [call.cost.nanodollars for call in self.calls] + [f.cost for f in self.failures]
