@@ -11,6 +11,14 @@ from cascadeflow._native_embed import (
     load_onnx_runtime,
     onnx_runtime_version,
 )
+from cascadeflow._native_local import (
+    GROUNDING_MEASURES,
+    RELEVANCE_MEASURES,
+    NgramModel,
+    grounding_claims,
+    ngram_features,
+    relevance_measures,
+)
 
 __all__ = [
     "ComplexityFeatures",
@@ -19,13 +27,16 @@ __all__ = [
     "DOMAIN_RULES_TAIL",
     "DomainRules",
     "ExampleIndex",
+    "GROUNDING_MEASURES",
     "JsonSchema",
     "Ledger",
     "LimitPolicy",
     "LimitRefusal",
     "LimitStanding",
+    "NgramModel",
     "Permit",
     "PriceSchedule",
+    "RELEVANCE_MEASURES",
     "RateCard",
     "RateLimiter",
     "Refusal",
@@ -40,11 +51,14 @@ __all__ = [
     "__version__",
     "complexity_inputs",
     "domain_features",
+    "grounding_claims",
     "judge_answer",
     "load_onnx_runtime",
     "measure_code",
+    "ngram_features",
     "onnx_runtime_version",
     "quality_weights",
+    "relevance_measures",
 ]
 
 __version__: str

@@ -6,6 +6,7 @@ pub mod complexity;
 pub mod domains;
 pub mod ledger;
 pub mod limits;
+pub mod local;
 pub mod money;
 pub mod pricing;
 pub mod quality;

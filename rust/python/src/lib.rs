@@ -10,6 +10,7 @@ mod embed;
 mod errors;
 mod ledger;
 mod limits;
+mod local;
 mod pricing;
 mod quality;
 mod tokens;
@@ -27,5 +28,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     embed::register(module)?;
     ledger::register(module)?;
     limits::register(module)?;
+    local::register(module)?;
     Ok(())
 }
