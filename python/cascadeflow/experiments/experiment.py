@@ -243,7 +243,8 @@ class Experiment:
         """
         stop = stop_of(self._description(), variant, reason, at=self._now())
         self.flush()
-        self._take(self._store.stop(self.name, stop))
+        with self._writing:
+            self._take(self._store.stop(self.name, stop))
 
     def report(self) -> ExperimentSummary:
         """Says how it stands, what this process has just seen included.
@@ -274,7 +275,7 @@ class Experiment:
             except BaseException:
                 self._give_back(pending)
                 raise
-        self._take(book)
+            self._take(book)
 
     def close(self) -> None:
         """Writes what was seen, and closes the store if it was named in words.
