@@ -1,7 +1,7 @@
 """The Rust side of CascadeFlow. Checked against the built module by mypy's stubtest."""
 
 from collections.abc import Sequence
-from typing import Literal, Self, TypeAlias, final
+from typing import Literal, TypeAlias, final
 
 from cascadeflow._native_embed import (
     ExampleIndex,
@@ -19,15 +19,23 @@ from cascadeflow._native_local import (
     ngram_features,
     relevance_measures,
 )
+from cascadeflow._native_quality import (
+    JsonSchema,
+    final_answer,
+    judge_answer,
+    quality_weights,
+    same_final_answer,
+)
 
 __all__ = [
-    "ComplexityFeatures",
     "DEBUG_BUILD",
     "DOMAIN_RULES_HEAD",
     "DOMAIN_RULES_TAIL",
+    "GROUNDING_MEASURES",
+    "RELEVANCE_MEASURES",
+    "ComplexityFeatures",
     "DomainRules",
     "ExampleIndex",
-    "GROUNDING_MEASURES",
     "JsonSchema",
     "Ledger",
     "LimitPolicy",
@@ -36,7 +44,6 @@ __all__ = [
     "NgramModel",
     "Permit",
     "PriceSchedule",
-    "RELEVANCE_MEASURES",
     "RateCard",
     "RateLimiter",
     "Refusal",
@@ -51,6 +58,7 @@ __all__ = [
     "__version__",
     "complexity_inputs",
     "domain_features",
+    "final_answer",
     "grounding_claims",
     "judge_answer",
     "load_onnx_runtime",
@@ -59,6 +67,7 @@ __all__ = [
     "onnx_runtime_version",
     "quality_weights",
     "relevance_measures",
+    "same_final_answer",
 ]
 
 __version__: str
@@ -188,52 +197,6 @@ class DomainRules:
         """What the rules found, as (index, value)."""
 
 def domain_features() -> list[str]: ...
-
-# quality
-
-_Verdict: TypeAlias = Literal["passed", "failed", "not_applicable"]
-
-def judge_answer(
-    question: str,
-    answer: str,
-    *,
-    instructions: str = "",
-    finish_reason: str = "unknown",
-    refusal: str | None = None,
-    response_format: Literal["json_object", "json_schema"] | None = None,
-    schema: JsonSchema | None = None,
-    calls_tools: bool = False,
-    has_reasoning: bool = False,
-) -> tuple[float, bool, list[tuple[str, _Verdict, float, str]], list[float]]:
-    """Judges an answer by its text.
-
-    Returns:
-        The probability that it is good enough; whether a check rejects it outright; each check's
-        name, verdict, score and reason; the features behind the probability, in the order of
-        `quality_weights`.
-
-    Raises:
-        ValueError: no such finish reason, or `json_schema` without a schema.
-    """
-
-@final
-class JsonSchema:
-    """A JSON schema, read once, to hold texts to.
-
-    Raises:
-        ValueError: the schema is not JSON, or is nested deeper than 128 levels.
-    """
-
-    def __new__(cls, schema: str, /) -> Self: ...
-    def check(self, text: str, /) -> tuple[Literal["fits", "fails", "unknown", "broken"], str]:
-        """What a text is to the schema, and where and why; empty when it fits.
-
-        `broken`: it is not JSON. `unknown`: nothing speaks against it, and something in the schema
-        could not be checked.
-        """
-
-def quality_weights() -> tuple[list[str], float, list[float]]:
-    """The features' names, and the intercept and weights that make them a probability."""
 
 # ledger
 

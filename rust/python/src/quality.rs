@@ -3,6 +3,7 @@
 use cascadeflow_core::quality::check::Verdict;
 use cascadeflow_core::quality::features::NAMES;
 use cascadeflow_core::quality::format::ResponseFormat;
+use cascadeflow_core::quality::outcome;
 use cascadeflow_core::quality::schema::{Fit, JsonSchema as Schema};
 use cascadeflow_core::quality::truncated::Finish;
 use cascadeflow_core::quality::weights::{INTERCEPT, WEIGHTS};
@@ -139,6 +140,33 @@ impl JsonSchema {
     }
 }
 
+/// The words in which an answer finally says what it comes to, and a form to group it by.
+#[pyfunction]
+#[pyo3(signature = (text, /))]
+fn final_answer(py: Python<'_>, text: &str) -> Option<(String, String)> {
+    let find = || {
+        let found = outcome::of(text)?;
+        let normal = found.normal();
+        Some((found.text, normal))
+    };
+    if text.len() >= LONG {
+        py.detach(find)
+    } else {
+        find()
+    }
+}
+
+/// Whether two answers come to the same; nothing when that cannot be said.
+#[pyfunction]
+#[pyo3(signature = (one, other, /))]
+fn same_final_answer(py: Python<'_>, one: &str, other: &str) -> Option<bool> {
+    if one.len() + other.len() >= LONG {
+        py.detach(|| outcome::same(one, other))
+    } else {
+        outcome::same(one, other)
+    }
+}
+
 /// The names of the features, and the intercept and weights that make them a probability.
 #[pyfunction]
 fn quality_weights() -> (Vec<&'static str>, f64, Vec<f64>) {
@@ -149,5 +177,7 @@ fn quality_weights() -> (Vec<&'static str>, f64, Vec<f64>) {
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(judge_answer, module)?)?;
     module.add_class::<JsonSchema>()?;
+    module.add_function(wrap_pyfunction!(final_answer, module)?)?;
+    module.add_function(wrap_pyfunction!(same_final_answer, module)?)?;
     module.add_function(wrap_pyfunction!(quality_weights, module)?)
 }

@@ -18,7 +18,7 @@ pub struct FinalAnswer {
     pub explicit: bool,
 }
 
-static CUES: LazyLock<Phrases> =
+pub(super) static CUES: LazyLock<Phrases> =
     LazyLock::new(|| Phrases::from_list(include_str!("phrases/final_answer.txt"), &["cue"]));
 
 /// Finds it: a member of a JSON wrapping, `\boxed{…}`, a line of `####`, a phrase such as “the answer
@@ -77,7 +77,7 @@ pub fn single_number(text: &str) -> Option<Rational> {
     }
 }
 
-fn boxed(prose: &str) -> Option<(usize, &str)> {
+pub(super) fn boxed(prose: &str) -> Option<(usize, &str)> {
     let start = prose.rfind("\\boxed{")? + "\\boxed{".len();
     let mut depth = 1_usize;
     for (offset, byte) in prose[start..].bytes().enumerate() {
@@ -93,7 +93,7 @@ fn boxed(prose: &str) -> Option<(usize, &str)> {
     None
 }
 
-fn hashes(prose: &str) -> Option<(usize, &str)> {
+pub(super) fn hashes(prose: &str) -> Option<(usize, &str)> {
     let start = prose.rfind("\n#### ").map(|at| at + 6)?;
     let line = prose[start..].split('\n').next()?;
     Some((start, line.trim()))

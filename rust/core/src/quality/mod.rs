@@ -15,6 +15,7 @@ pub mod final_answer;
 pub mod format;
 pub mod hedging;
 pub mod json;
+pub mod outcome;
 pub(crate) mod phrases;
 pub mod reasoning;
 pub mod refusal;
@@ -23,6 +24,7 @@ pub mod schema;
 pub mod self_correction;
 pub mod topic;
 pub mod truncated;
+pub mod units;
 pub mod weights;
 pub mod words;
 

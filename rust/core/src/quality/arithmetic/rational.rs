@@ -171,6 +171,16 @@ impl Rational {
         self.numerator as f64 / self.denominator as f64
     }
 
+    /// Its value without rounding: whole, or as a fraction.
+    #[must_use]
+    pub fn to_exact(self) -> String {
+        if self.is_integer() {
+            self.numerator.to_string()
+        } else {
+            format!("{}/{}", self.numerator, self.denominator)
+        }
+    }
+
     /// How a person would write it: whole, or with at most four decimals.
     #[must_use]
     pub fn to_text(self) -> String {
