@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
-from domain_rows import LABELS, OWN, Floats, Row
+from domain_rows import DIMENSION, LABELS, OWN, Floats, Row
 from numpy.typing import NDArray
 
 MEMBERS = 1
@@ -73,17 +73,25 @@ def fit(inputs: Floats, dimension: int, rows: list[Row], *, members: int = MEMBE
     """Fits the ensemble, as one network whose hidden units are all of theirs.
 
     Args:
-        inputs: for each row its vector and, after its `dimension` numbers, its evidence.
-        dimension: numbers in a vector.
+        inputs: for each row its layered vector and, after its `dimension` numbers, its evidence.
+        dimension: numbers in a layered vector.
         rows: the rows.
         members: networks that are averaged.
     """
     scale = np.full(inputs.shape[1], EVIDENCE_SCALE, np.float32)
-    scale[:dimension] = VECTOR_SCALE
-    nets = [_fit_one(inputs * scale, rows, seed) for seed in range(members)]
+    middle = np.zeros(inputs.shape[1], np.float32)
+    # All vectors of an inner layer point much the same way: what tells them apart is made as large.
+    for at in range(0, dimension, DIMENSION):
+        part = slice(at, at + DIMENSION)
+        middle[part] = inputs[:, part].mean(0)
+        spread = np.linalg.norm(inputs[:, part] - middle[part], axis=1).mean()
+        scale[part] = VECTOR_SCALE / spread
+    scaled = (inputs - middle) * scale
+    nets = [_fit_one(scaled, rows, seed) for seed in range(members)]
+    hidden = np.concatenate([net.hidden for net in nets], 1) * scale[:, None]
     return Network(
-        np.concatenate([net.hidden for net in nets], 1) * scale[:, None],
-        np.concatenate([net.hidden_bias for net in nets]),
+        hidden,
+        np.concatenate([net.hidden_bias for net in nets]) - middle @ hidden,
         np.concatenate([net.out for net in nets]) / members,
         np.mean([net.bias for net in nets], 0),
     )

@@ -206,7 +206,12 @@ def _digest(text: str) -> str:
 
 
 def vectors(texts: list[str], cache: Path | None = None) -> Floats:
-    """The texts' vectors by all-MiniLM-L6-v2, from a file of them as far as it has them.
+    """The texts' vectors by all-MiniLM-L6-v2; see `layered_vectors`."""
+    return layered_vectors(texts, cache)[:, :DIMENSION]
+
+
+def layered_vectors(texts: list[str], cache: Path | None = None) -> Floats:
+    """The texts' vectors, those of the inner layer behind them, from a file as far as it has them.
 
     Args:
         texts: what to embed.
@@ -217,7 +222,7 @@ def vectors(texts: list[str], cache: Path | None = None) -> Floats:
     known: dict[str, Floats] = {}
     if cache is not None and cache.exists():
         held = np.load(cache)
-        known = dict(zip(held["digests"].tolist(), held["vectors"], strict=True))
+        known = dict(zip(held["digests"].tolist(), held["layered"], strict=True))
     digests = [_digest(text)[:20] for text in texts]
     missing = {each: text for each, text in zip(digests, texts, strict=True) if each not in known}
     if missing:
@@ -225,13 +230,16 @@ def vectors(texts: list[str], cache: Path | None = None) -> Floats:
         ordered = sorted(missing.items(), key=lambda pair: len(pair[1]))
         for at in range(0, len(ordered), 64):
             part = ordered[at : at + 64]
-            rows = model.embed([text for _, text in part])
+            rows = model.embed_layered([text for _, text in part])
             numbers = np.frombuffer(rows.tobytes(), np.float32).reshape(len(rows), -1)
             known.update(zip([each for each, _ in part], numbers, strict=True))
         if cache is not None:
-            np.savez(cache, digests=np.array(list(known)), vectors=np.stack(list(known.values())))
+            np.savez(cache, digests=np.array(list(known)), layered=np.stack(list(known.values())))
     return np.stack([known[each] for each in digests])
 
+
+DIMENSION = 384
+"""Numbers in a sentence's vector; as many follow that are its inner layer's."""
 
 RULES = "rules: "
 """How the names of what the rules' weights add up to begin."""

@@ -26,9 +26,9 @@ from domain_rows import (
     LABELS,
     OWN,
     Row,
+    layered_vectors,
     own_rows,
     permitted_rows,
-    vectors,
 )
 from domain_stack import evidence_for, held_sums
 
@@ -65,7 +65,7 @@ def measured(cache: Path | None) -> dict[str, dict[str, float]]:
     """The recall of each label of what was held out."""
     rows = sample()
     texts = [row.text for row in rows]
-    embedded = vectors(texts, cache)
+    embedded = layered_vectors(texts, cache)
     inputs = np.concatenate([embedded, evidence_for(rows, held_sums(rows))[1]], 1)
     labels = labels_of(rows)
     groups = {

@@ -21,14 +21,15 @@ import numpy as np
 from domain_card import card
 from domain_head import Network, cell_weights, fit, labels_of, probabilities, temperature_for
 from domain_rows import (
+    DIMENSION,
     LABELS,
     OWN,
     Floats,
     Row,
     evaluation_rows,
+    layered_vectors,
     own_rows,
     permitted_rows,
-    vectors,
 )
 from domain_rule_fit import folds
 from domain_stack import evidence_for, held_sums, uncentred
@@ -126,8 +127,8 @@ def write(
     rows: list[Row],
     embedded: Floats,
 ) -> None:  # fmt: skip
-    dimension = embedded.shape[1]
-    shown = examples(embedded, rows)
+    layered = embedded.shape[1]
+    shown = examples(embedded[:, :DIMENSION], rows)
     header = {
         "format": FORMAT,
         "model": MINILM,
@@ -135,14 +136,15 @@ def write(
         "threshold": threshold,
         "also": also,
         "evidence": names,
-        "dimension": dimension,
+        "dimension": DIMENSION,
+        "layered": layered,
         "hidden": net.hidden.shape[1],
         "examples": [[rows[at].text, rows[at].label] for at in shown],
     }
-    held = embedded[shown]
+    held = embedded[shown, :DIMENSION]
     small = np.round(held / np.abs(held).max(1, keepdims=True) * 127).astype(np.int8)
-    hidden = uncentred(net.hidden, names, dimension)
-    parts = (hidden[:dimension].T, hidden[dimension:].T, net.hidden_bias, net.out.T, net.bias)
+    hidden = uncentred(net.hidden, names, layered)
+    parts = (hidden[:layered].T, hidden[layered:].T, net.hidden_bias, net.out.T, net.bias)
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(
         json.dumps(header, ensure_ascii=False).encode() + b"\n"
@@ -161,7 +163,7 @@ def main() -> None:
 
     rows, judged = own_rows() + permitted_rows(), evaluation_rows()
     texts = [row.text for row in rows + judged]
-    embedded = vectors(texts, options.vectors)
+    embedded = layered_vectors(texts, options.vectors)
     dimension = embedded.shape[1]
     names, told = evidence_for(rows, held_sums(rows))
     ours = np.concatenate([embedded[: len(rows)], told], 1)

@@ -8,7 +8,8 @@ and an offset into that very file (ONNX's external data), so 25 KB are all that 
 
 The arithmetic is that of `transformers.BertModel` with the model's `config.json`: 6 layers of 384
 numbers, 12 heads of 32, an intermediate layer of 1,536 with the exact GELU, LayerNorm's epsilon
-1e-12. Mean and scaling to length one are left to who reads `last_hidden_state`.
+1e-12. Mean and scaling to length one are left to who reads `last_hidden_state`, or `layered_states`,
+which has the states of layer 4 beside those of the last.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ WIDTH = 384
 HEADS = 12
 HEAD = WIDTH // HEADS
 EPSILON = 1e-12
+INNER = 4
+"""The layer whose states stand beside the last one's in `layered_states`. The last layer is trained
+to tell what a text is about; what is to be done with it is easier to read further in."""
 FAR = np.float32(-3.4e38)
 """What is added to the score of a token that is padding: nothing is left of it after softmax."""
 
@@ -146,18 +150,23 @@ class Skeleton:
     def model(self) -> bytes:
         """The whole graph."""
         states, penalties = self.embedded(), self.penalties()
+        inner = states
         for number in range(LAYERS):
             states = self.layer(states, number, penalties)
+            if number + 1 == INNER:
+                inner = states
         self.node("Identity", states, output="last_hidden_state")
+        self.node("Concat", states, inner, output="layered_states", axis=-1)
         inputs = [
             helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
             for name in ("input_ids", "attention_mask", "token_type_ids")
         ]
-        output = helper.make_tensor_value_info(
-            "last_hidden_state", TensorProto.FLOAT, ["batch", "tokens", WIDTH]
-        )
+        outputs = [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "tokens", width])
+            for name, width in (("last_hidden_state", WIDTH), ("layered_states", 2 * WIDTH))
+        ]
         graph = helper.make_graph(
-            self._nodes, "all-MiniLM-L6-v2", inputs, [output], self._initializers
+            self._nodes, "all-MiniLM-L6-v2", inputs, outputs, self._initializers
         )
         model = helper.make_model(
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION

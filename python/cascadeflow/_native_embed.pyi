@@ -45,6 +45,13 @@ class Vectors:
     def dimension(self) -> int:
         """Numbers in a row."""
 
+    def columns(self, start: int, end: int, /) -> Vectors:
+        """The same numbers of every row: those from `start` on, up to `end`.
+
+        Raises:
+            InvalidRequestError: a row has no such numbers, or there are none between.
+        """
+
     def tolist(self) -> list[list[float]]:
         """The rows as lists."""
 
@@ -143,10 +150,12 @@ class SentenceEmbedder:
             model that was quantised dynamically gives a text numbers that move with its
             neighbours; 1 runs every text by itself.
         output: the graph's output to read, when its name and shape do not tell.
+        parts: of how many layers the output holds the states beside each other; each part of a
+            vector then has length one.
 
     Raises:
-        ConfigurationError: no runtime is loaded, a file is missing or is not what it should be, or
-            the model does not run on `max_tokens` tokens.
+        ConfigurationError: no runtime is loaded, a file is missing or is not what it should be, the
+            model does not run on `max_tokens` tokens, or its vectors have no such equal parts.
     """
 
     def __new__(
@@ -160,6 +169,7 @@ class SentenceEmbedder:
         threads: int = 1,
         max_batch_tokens: int = 2048,
         output: str | None = None,
+        parts: int = 1,
     ) -> Self: ...
     @property
     def dimension(self) -> int:

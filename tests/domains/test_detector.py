@@ -74,10 +74,15 @@ def detect(detector: DomainDetector, text: str) -> Detection:
     return asyncio.run(detector.detect(text))
 
 
-def known() -> Letters:
+class Known(Letters):
     """An embedder whose vectors the built-in head takes for its own model's."""
-    head = SemanticHead.builtin()
-    return Letters(head.model, 384)
+
+    async def layered(self, texts: Sequence[str]) -> Vectors:
+        return Vectors([[*row, *row] for row in (await self.vectors(texts)).tolist()])
+
+
+def known() -> Letters:
+    return Known(SemanticHead.builtin().model, 384)
 
 
 # The layers in their order

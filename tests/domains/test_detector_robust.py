@@ -70,6 +70,9 @@ class Counts:
             await self.hold.wait()
         return self.embed(texts)
 
+    async def layered(self, texts: Sequence[str]) -> Vectors:
+        return Vectors([[*row, *row] for row in (await self.vectors(texts)).tolist()])
+
 
 def detect(detector: DomainDetector, text: str) -> Detection:
     return asyncio.run(detector.detect(text))

@@ -111,6 +111,12 @@ def test_evidence_is_named_and_always_as_long() -> None:
     assert len(LAYER.evidence("")) == len(LAYER.evidence("x " * 9000)) == len(LAYER.evidence_names)
     sums = [f"rules: {domain}" for domain in sorted(DOMAINS)]
     assert list(LAYER.evidence_names[-len(sums) :]) == sums
-    told = dict(zip(LAYER.evidence_names, LAYER.evidence("```\nx = 1\n```"), strict=True))
+    told = dict(
+        zip(
+            LAYER.evidence_names,
+            LAYER.evidence("Fix this:\n```python\ndef f(x):\n    return x[\n```"),
+            strict=True,
+        )
+    )
     assert told["code_fences"] > 0
     assert told["rules: code"] == max(told[name] for name in sums)

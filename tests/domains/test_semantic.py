@@ -28,21 +28,22 @@ def halves(*numbers: float) -> bytes:
 
 def header(**changes: Any) -> dict[str, Any]:
     return {
-        "format": 1,
+        "format": 2,
         "model": "tiny",
         "domains": ["code", "general"],
         "threshold": 0.6,
         "also": 0.3,
         "evidence": ["words"],
         "dimension": 2,
+        "layered": 3,
         "hidden": 1,
         "examples": [["fix my code", "code"], ["hello " * 40, "general"]],
     } | changes
 
 
-# One hidden number, 4x + 2·words - 1; `code` gets it, `general` gets 1.
+# One hidden number, 4x + z + 2·words - 1; `code` gets it, `general` gets 1.
 MATRICES = (
-    halves(4, 0) + halves(2) + halves(-1) + halves(1, 0) + halves(0, 1) + bytes([127, 0, 0, 127])
+    halves(4, 0, 1) + halves(2) + halves(-1) + halves(1, 0) + halves(0, 1) + bytes([127, 0, 0, 127])
 )
 
 
@@ -57,14 +58,20 @@ def tiny(tmp_path: Path) -> SemanticHead:
     return read_head(written(tmp_path))
 
 
-def unit(*numbers: float) -> Vectors:
-    return Vectors([numbers]).normalised()
+def unit(x: float, y: float, inner: float = 0.0) -> Vectors:
+    """A sentence's vector of length one, with its inner layer's of one number behind it."""
+    length = math.hypot(x, y)
+    return Vectors([[x / length, y / length, inner]])
 
 
 def test_the_probabilities_are_the_softmax_of_the_network(tiny: SemanticHead) -> None:
     code, general = tiny.probabilities(unit(1, 0), [0.5])
     assert code == pytest.approx(math.exp(4) / (math.exp(4) + math.exp(1)))
     assert general == pytest.approx(1 - code)
+
+
+def test_the_inner_layer_moves_the_probabilities(tiny: SemanticHead) -> None:
+    assert tiny.probabilities(unit(1, 0, 1), [0.0])[0] > tiny.probabilities(unit(1, 0), [0.0])[0]
 
 
 def test_a_negative_sum_counts_as_nothing(tiny: SemanticHead) -> None:
@@ -104,6 +111,10 @@ def test_long_examples_are_cut(tiny: SemanticHead) -> None:
     assert nearest.what.endswith("…")
 
 
+def test_the_nearest_are_told_by_the_sentences_vector_alone(tiny: SemanticHead) -> None:
+    assert tiny.nearest(unit(1, 0.1, 9)) == tiny.nearest(Vectors([[1, 0.1]]).normalised())
+
+
 @pytest.mark.parametrize("evidence", [[], [1.0, 2.0]])
 def test_evidence_of_another_length_is_refused(
     tiny: SemanticHead, evidence: Sequence[float]
@@ -114,12 +125,12 @@ def test_evidence_of_another_length_is_refused(
 
 def test_one_vector_at_a_time(tiny: SemanticHead) -> None:
     with pytest.raises(ValueError, match="not 2"):
-        tiny.probabilities(Vectors([[1, 0], [0, 1]]), [0.0])
+        tiny.probabilities(Vectors([[1, 0, 0], [0, 1, 0]]), [0.0])
 
 
 def test_a_vector_of_another_dimension_is_refused(tiny: SemanticHead) -> None:
     with pytest.raises(InvalidRequestError):
-        tiny.probabilities(unit(1, 0, 0), [0.0])
+        tiny.probabilities(Vectors([[1, 0, 0, 0]]), [0.0])
 
 
 @pytest.mark.parametrize("cut", [1, 4, len(MATRICES)])
@@ -134,8 +145,8 @@ def test_a_file_with_more_than_it_announces_is_damaged(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="format 2"):
-        read_head(written(tmp_path, format=2))
+    with pytest.raises(ConfigurationError, match="format 3"):
+        read_head(written(tmp_path, format=3))
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\n", b"[]\n", b"{}\n"])
@@ -178,7 +189,7 @@ def test_the_shipped_head_gives_probabilities_whatever_the_vector(
     part: list[float], text: str
 ) -> None:
     head = SemanticHead.builtin()
-    numbers = part * 96
+    numbers = part * 192
     shares = head.probabilities(Vectors([numbers]).normalised(), RuleLayer.builtin().evidence(text))
     assert len(shares) == len(head.domains)
     assert all(0.0 <= share <= 1.0 for share in shares)

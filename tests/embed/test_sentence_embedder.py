@@ -256,3 +256,18 @@ def test_a_vector_that_is_none_is_an_error_and_no_number(
     embedder = SentenceEmbedder(path, tokenizer, max_tokens=32)
     with pytest.raises(CascadeFlowError, match=reason):
         embedder.embed(["the cat"])
+
+
+def test_each_part_of_a_layered_vector_has_length_one(model: Path, tokenizer: Path) -> None:
+    whole = array(SentenceEmbedder(model, tokenizer, max_tokens=32).embed(TEXTS))
+    half = whole.shape[1] // 2
+    have = array(SentenceEmbedder(model, tokenizer, max_tokens=32, parts=2).embed(TEXTS))
+    for part in (slice(None, half), slice(half, None)):
+        want = whole[:, part] / np.linalg.norm(whole[:, part], axis=1, keepdims=True)
+        assert np.abs(have[:, part] - want).max() < 1e-6
+
+
+@pytest.mark.parametrize("parts", [0, 3])
+def test_parts_that_cannot_be_equal_are_refused(model: Path, tokenizer: Path, parts: int) -> None:
+    with pytest.raises(ConfigurationError, match="equal parts|at least 1"):
+        SentenceEmbedder(model, tokenizer, max_tokens=32, parts=parts)

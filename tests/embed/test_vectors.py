@@ -124,3 +124,23 @@ def test_a_product_too_large_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="too large"):
         huge.dots(huge)
     assert huge.cosines(huge)[0][0] == pytest.approx(1)
+
+
+@given(
+    rows=arrays.arrays(
+        np.float32,
+        st.tuples(st.integers(0, 4), st.integers(1, 9)),
+        elements=st.floats(-9, 9, width=32),
+    ),
+    start=st.integers(0, 12),
+    end=st.integers(0, 12),
+)
+def test_columns_are_a_slice_of_every_row(rows: np.ndarray, start: int, end: int) -> None:
+    vectors = Vectors.from_bytes(rows.astype("<f4").tobytes(), rows.shape[1])
+    if start < end <= rows.shape[1]:
+        found = vectors.columns(start, end)
+        assert found.dimension == end - start
+        assert found.tolist() == rows[:, start:end].tolist()
+    else:
+        with pytest.raises(InvalidRequestError, match="has none from"):
+            vectors.columns(start, end)

@@ -118,7 +118,8 @@ def test_the_vectors_are_those_of_onnxruntimes_own_python(
     for text, vector in zip(TEXTS, have, strict=True):
         ids, types = tokens_of(files, text)
         feeds = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": types}
-        (hidden,) = session.run(None, feeds)
+        hidden, layered = session.run(None, feeds)
+        assert layered.shape[-1] == 2 * hidden.shape[-1]
         assert unit(hidden[0].mean(axis=0)) @ vector == pytest.approx(1, abs=1e-5), text[:40]
 
 
@@ -402,5 +403,35 @@ def test_a_vector_that_failed_is_asked_for_again() -> None:
             with pytest.raises(InvalidRequestError):
                 await request.vector_of("")
         assert embedder.asked == ["", ""]  # type: ignore[attr-defined]
+
+    asyncio.run(go())
+
+
+def test_an_inner_layer_stands_behind_the_sentences_vector() -> None:
+    model = SentenceModel.find()
+    layered, plain = array(model.embed_layered(TEXTS[:3])), array(model.embed(TEXTS[:3]))
+    assert layered.shape == (3, 2 * model.dimension)
+    assert (layered[:, : model.dimension] == plain).all()
+    inner = layered[:, model.dimension :]
+    assert np.abs(np.linalg.norm(inner, axis=1) - 1).max() < 1e-5
+    assert np.abs(inner - plain).max() > 0.1
+
+
+def test_a_request_has_both_of_a_texts_vectors_from_one_run() -> None:
+    class Layered(Counting):
+        async def layered(self, texts: Sequence[str]) -> Vectors:
+            narrow = await self.vectors(texts)
+            return Vectors([row + [7.0] for row in narrow.tolist()])
+
+    async def go() -> None:
+        embedder = Layered()
+        embedder.free.set()
+        request = RequestVectors(embedder)
+        both, one = await request.layered_of("bb"), await request.vector_of("bb")
+        assert (both.tolist(), one.tolist()) == ([[2.0, 7.0]], [[2.0]])
+        assert embedder.asked == ["bb"]
+        plain = Counting()
+        plain.free.set()
+        assert (await RequestVectors(plain).layered_of("bb")).tolist() == [[2.0]]
 
     asyncio.run(go())

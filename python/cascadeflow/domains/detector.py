@@ -177,6 +177,7 @@ class DomainDetector:
 
             vectors = RequestVectors(embedder)
         try:
+            layered = await vectors.layered_of(text)
             vector = await vectors.vector_of(text)
             if self._readers is None:  # some milliseconds, and some for each example
                 try:
@@ -195,12 +196,18 @@ class DomainDetector:
         assert readers is not None  # noqa: S101 - for mypy: that set them
         ms = _since(began)
         try:
-            return self._by_vector(text, rules, vector, readers, ms)
+            return self._by_vector(text, rules, vector, layered, readers, ms)
         except Exception as error:  # noqa: BLE001 - it is no vector, or has another dimension
             return _answer((rules, _failed(_told(error), ms=ms)))
 
     def _by_vector(
-        self, text: str, rules: LayerReport, vector: Vectors, readers: _Readers, ms: float
+        self,
+        text: str,
+        rules: LayerReport,
+        vector: Vectors,
+        layered: Vectors,
+        readers: _Readers,
+        ms: float,
     ) -> Detection:
         """Says what a request is about by its vector, and by what the rules make of it."""
         layers = [rules]
@@ -211,7 +218,7 @@ class DomainDetector:
         if readers.head is None:
             return _answer((*layers, _failed(readers.why_not)))
         evidence = self.rules.evidence(text)
-        layers.append(readers.head.report(vector, [evidence[at] for at in readers.picks], ms=ms))
+        layers.append(readers.head.report(layered, [evidence[at] for at in readers.picks], ms=ms))
         return _answer(tuple(layers), also=readers.head.also)
 
     def detect_by_rules(self, text: str) -> Detection:

@@ -27,7 +27,7 @@ __all__ = ["HEAD", "SemanticHead", "read_head"]
 HEAD: Final = Path(__file__).with_name("data") / "semantic.bin"
 """The head that is shipped."""
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _EXAMPLES_SHOWN: Final = 3
 _QUOTED: Final = 80
 """Characters of an example's text that a report quotes."""
@@ -47,6 +47,7 @@ class SemanticHead:
 
     __slots__ = (
         "_bias",
+        "_dimension",
         "_examples",
         "_hidden",
         "_hidden_bias",
@@ -80,15 +81,17 @@ class SemanticHead:
         self.threshold: Final[float] = header["threshold"]
         self.also: Final[float] = header["also"]
         self.evidence_names: Final[tuple[str, ...]] = tuple(header["evidence"])
-        dimension, hidden, labels = header["dimension"], header["hidden"], len(self.domains)
+        # What it reads, and the sentence's vector in front of it.
+        layered, self._dimension = header["layered"], header["dimension"]
+        hidden, labels = header["hidden"], len(self.domains)
         self._texts: Final = tuple([(text, domain) for text, domain in header["examples"]])
         reader = _Reader(numbers)
-        self._hidden = reader.rows(hidden, dimension)
+        self._hidden = reader.rows(hidden, layered)
         self._hidden_evidence = reader.rows(hidden, len(self.evidence_names))
         self._hidden_bias = reader.floats(hidden)
         self._weights = reader.rows(labels, hidden)
         self._bias = reader.floats(labels)
-        self._examples = reader.quantised(len(self._texts), dimension)
+        self._examples = reader.quantised(len(self._texts), self._dimension)
         reader.end()
 
     @staticmethod
@@ -104,7 +107,8 @@ class SemanticHead:
         """Gives the probability of each of `domains`; they add up to 1.
 
         Args:
-            vector: one vector of length one, of the model that `model` names.
+            vector: one vector of the model that `model` names, its inner layer's behind it
+                (`SentenceModel.embed_layered`).
             evidence: the rules' numbers that `evidence_names` names, in that order.
 
         Raises:
@@ -137,8 +141,10 @@ class SemanticHead:
         """Gives the `k` training examples nearest to a vector, with their cosine, nearest first.
 
         They explain; the probabilities do not come from them. A few hundred of the project's own
-        training requests are shipped for this.
+        training requests are shipped for this. What follows the sentence's vector is not looked at.
         """
+        if vector.dimension > self._dimension:
+            vector = vector.columns(0, self._dimension)
         return tuple(
             [
                 Evidence(_quoted(self._texts[row][0]), self._texts[row][1], round(cosine, 4))

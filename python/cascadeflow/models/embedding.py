@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cascadeflow._native import SentenceEmbedder, Vectors, load_onnx_runtime
 from cascadeflow.errors import ConfigurationError
@@ -18,7 +18,7 @@ from cascadeflow.models.embedding_files import find_sentence_files
 from cascadeflow.models.model_files import onnx_runtime_library
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from cascadeflow.models.embedding_files import SentenceFiles, Variant
 
@@ -82,7 +82,8 @@ class SentenceModel:
         self._files: SentenceFiles | None = None
         self._embedder: SentenceEmbedder | None = None
         self._loading = threading.Lock()
-        self._batcher = Batcher(self.embed, workers=sessions)
+        self._layers = candidates[0].layers
+        self._batcher = Batcher(self.embed_layered, workers=sessions)
 
     @classmethod
     def find(
@@ -145,7 +146,7 @@ class SentenceModel:
             ConfigurationError: see `warm`; a known model need not be opened.
         """
         known = self._candidates[0].dimension
-        return known if known is not None else self._opened().dimension
+        return known if known is not None else self._opened().dimension // self._layers
 
     def warm(self) -> None:
         """Opens the model now instead of at its first use: a third of a second, once a process.
@@ -170,6 +171,18 @@ class SentenceModel:
             InvalidRequestError: a text without tokens.
             CascadeFlowError: the model failed.
         """
+        return self._last(self.embed_layered(texts))
+
+    def embed_layered(self, texts: Sequence[str]) -> Vectors:
+        """Gives for each text what `embed` gives and, behind it, the vector of an inner layer.
+
+        The last layer of all-MiniLM-L6-v2 is trained to tell what texts are about; what is to be
+        done with them is easier to read off its fourth. Both have length one. Of a model whose
+        graph shows one layer alone, it is what `embed` gives.
+
+        Raises:
+            CascadeFlowError: see `embed`.
+        """
         return self._opened().embed(texts)
 
     async def vectors(self, texts: Sequence[str]) -> Vectors:
@@ -184,6 +197,10 @@ class SentenceModel:
             InvalidRequestError: a text without tokens.
             CascadeFlowError: the model failed.
         """
+        return self._last(await self.layered(texts))
+
+    async def layered(self, texts: Sequence[str]) -> Vectors:
+        """Gives what `embed_layered` gives, as `vectors` does."""
         if isinstance(texts, str):
             raise TypeError("texts must be a sequence of texts, not one text: write [text]")
         texts = tuple(texts)
@@ -191,8 +208,14 @@ class SentenceModel:
             raise TypeError("texts must be a sequence of str")
         if not texts:
             await self.warm_up()
-            return self.embed(texts)
+            return self.embed_layered(texts)
         return await self._batcher.vectors(texts)
+
+    def _last(self, layered: Vectors) -> Vectors:
+        """The part of the last layer: the sentences' vectors."""
+        if self._layers == 1:
+            return layered
+        return layered.columns(0, layered.dimension // self._layers)
 
     def _verified(self) -> SentenceFiles:
         """The first candidate whose files are what they should be."""
@@ -234,6 +257,7 @@ class SentenceModel:
                     threads=self.threads,
                     max_batch_tokens=1 if alone else _MAX_BATCH_TOKENS,
                     output=files.output,
+                    parts=files.layers,
                 )
             return self._embedder
 
@@ -307,10 +331,14 @@ class RequestVectors:
     It belongs to one request and its event loop.
     """
 
-    __slots__ = ("_embedder", "_tasks")
+    __slots__ = ("_embedder", "_layered", "_tasks")
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
+        # An embedder of the user's own need not have it.
+        self._layered: Callable[[Sequence[str]], Coroutine[Any, Any, Vectors]] | None = getattr(
+            embedder, "layered", None
+        )
         self._tasks: dict[str, asyncio.Task[Vectors]] = {}
 
     @property
@@ -329,9 +357,22 @@ class RequestVectors:
             InvalidRequestError: a text that has no vector.
             CascadeFlowError: the model failed.
         """
+        found = await self.layered_of(text)
+        dimension = self._embedder.dimension
+        if self._layered is None or found.dimension == dimension:
+            return found
+        return found.columns(0, dimension)
+
+    async def layered_of(self, text: str) -> Vectors:
+        """Gives a text's vector and, behind it, those of the model's inner layers, if it shows any.
+
+        It is computed together with `vector_of`'s, once for both, and raises what that raises. See
+        `SentenceModel.embed_layered`.
+        """
         task = self._tasks.get(text)
         if task is None:
-            task = asyncio.create_task(self._embedder.vectors([text]))
+            give = self._embedder.vectors if self._layered is None else self._layered
+            task = asyncio.create_task(give([text]))
             self._tasks[text] = task
             task.add_done_callback(lambda done: self._forget_failed(text, done))
         return await asyncio.shield(task)

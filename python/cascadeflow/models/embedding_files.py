@@ -46,6 +46,8 @@ MINILM_INT8: Final = "all-MiniLM-L6-v2/int8"
 """That model in eight bits. Its vectors are others: what was fitted on fp32 does not hold."""
 
 MINILM_DIMENSION: Final = 384
+LAYERED_STATES: Final = "layered_states"
+"""The output of the shipped graphs that has an inner layer's states beside the last one's."""
 GRAPH: Final = Path(__file__).with_name("data") / "all-minilm-l6-v2.onnx"
 WEIGHTS: Final = KnownFile(
     "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db", 90_868_376
@@ -90,6 +92,7 @@ class SentenceFiles:
         external_data: weights that do not lie beside the graph, by the name it calls them by.
         dimension: numbers in a vector; `None` where only the graph knows.
         output: the graph's output to read, where its own name and shape must not decide.
+        layers: of how many of the model's layers the output holds the states, beside each other.
         known: what files must be, by path.
         made_of: the official files that weights in eight bits are made of when they are not there.
     """
@@ -100,6 +103,7 @@ class SentenceFiles:
     external_data: Mapping[str, Path] = field(default_factory=lambda: MappingProxyType({}))
     dimension: int | None = None
     output: str | None = None
+    layers: int = 1
     known: Mapping[Path, KnownFile] = field(default_factory=lambda: MappingProxyType({}))
     made_of: SentenceFiles | None = None
 
@@ -266,6 +270,8 @@ def _minilm(weights: Path) -> Iterator[SentenceFiles]:
             tokenizer=tokenizer,
             external_data=MappingProxyType({WEIGHTS_NAME: weights}),
             dimension=MINILM_DIMENSION,
+            output=LAYERED_STATES,
+            layers=2,
             known=MappingProxyType({weights: WEIGHTS, tokenizer: TOKENIZER}),
         )
     elif WEIGHTS_INT8.may_be(weights) and TOKENIZER.may_be(tokenizer):
@@ -280,6 +286,8 @@ def _int8(weights: Path, *, made_of: SentenceFiles | None = None) -> SentenceFil
         tokenizer=tokenizer,
         external_data=MappingProxyType({WEIGHTS_INT8_NAME: weights}),
         dimension=MINILM_DIMENSION,
+        output=LAYERED_STATES,
+        layers=2,
         known=MappingProxyType({weights: WEIGHTS_INT8, tokenizer: TOKENIZER}),
         made_of=made_of,
     )

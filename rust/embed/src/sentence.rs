@@ -1,5 +1,6 @@
 //! Vectors of sentences.
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use crate::error::{EmbedError, Result};
@@ -13,9 +14,13 @@ use crate::text_model::{Shape, Text, TextModel, TextModelOptions};
 /// (`last_hidden_state`, `token_embeddings`, or the only output of that shape) are averaged, special
 /// tokens included and padding not, which is how sentence-transformers pools by default. Either is then
 /// scaled to length one, so that a dot product is a cosine.
+///
+/// An output may hold the states of several layers beside each other: `parts` says of how many, and each
+/// is scaled to length one by itself.
 #[derive(Debug)]
 pub struct SentenceEmbedder {
     model: TextModel,
+    part: usize,
 }
 
 impl SentenceEmbedder {
@@ -23,8 +28,14 @@ impl SentenceEmbedder {
     ///
     /// # Errors
     /// [`EmbedError`] when no runtime is loaded, a file is missing or is not what it should be, the
-    /// graph's inputs or outputs are not those of such a model, or it does not run on `max_tokens` tokens.
-    pub fn open(files: ModelFiles, tokenizer: &Path, options: &TextModelOptions) -> Result<Self> {
+    /// graph's inputs or outputs are not those of such a model, it does not run on `max_tokens` tokens, or
+    /// its vectors are not of `parts` equal parts.
+    pub fn open(
+        files: ModelFiles,
+        tokenizer: &Path,
+        options: &TextModelOptions,
+        parts: NonZeroUsize,
+    ) -> Result<Self> {
         let model = TextModel::open(
             files,
             tokenizer,
@@ -36,7 +47,14 @@ impl SentenceEmbedder {
             ],
             &[Shape::PerToken, Shape::PerText],
         )?;
-        Ok(Self { model })
+        let (width, parts) = (model.width(), parts.get());
+        if width % parts != 0 {
+            return Err(EmbedError::Option(format!(
+                "vectors of {width} numbers have no {parts} equal parts"
+            )));
+        }
+        let part = width / parts;
+        Ok(Self { model, part })
     }
 
     /// Numbers in a vector.
@@ -71,10 +89,13 @@ impl SentenceEmbedder {
                 Shape::PerText => vector.copy_from_slice(row.values),
                 Shape::PerToken => sum(row.values, vector),
             }
-            normalise(vector).map_err(|error| EmbedError::Inference {
-                during: "while the model ran",
-                reason: format!("text {} got no usable vector: {error}", row.index),
-            })
+            for part in vector.chunks_exact_mut(self.part) {
+                normalise(part).map_err(|error| EmbedError::Inference {
+                    during: "while the model ran",
+                    reason: format!("text {} got no usable vector: {error}", row.index),
+                })?;
+            }
+            Ok(())
         })?;
         Vectors::new(vectors, width)
     }

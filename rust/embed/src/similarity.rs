@@ -100,6 +100,24 @@ impl Vectors {
         Ok(Self { values, dimension })
     }
 
+    /// The same numbers of every row: those from `start` on, up to `end`.
+    ///
+    /// # Errors
+    /// [`EmbedError::Invalid`] when a row has no such numbers, or there are none between.
+    pub fn columns(&self, start: usize, end: usize) -> Result<Self> {
+        if start >= end || end > self.dimension {
+            return Err(invalid(format!(
+                "a row of {} numbers has none from {start} to {end}",
+                self.dimension
+            )));
+        }
+        let values = self.rows().flat_map(|row| &row[start..end]).copied();
+        Ok(Self {
+            values: values.collect(),
+            dimension: end - start,
+        })
+    }
+
     /// Numbers in a row.
     #[must_use]
     pub fn dimension(&self) -> usize {

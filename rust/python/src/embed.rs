@@ -99,6 +99,11 @@ impl Vectors {
         self.0.dimension()
     }
 
+    #[pyo3(signature = (start, end, /))]
+    fn columns(&self, start: usize, end: usize) -> PyResult<Self> {
+        self.0.columns(start, end).map(Self).map_err(refuse)
+    }
+
     fn tolist(&self) -> Vec<Vec<f32>> {
         self.0.rows().map(<[f32]>::to_vec).collect()
     }
@@ -262,7 +267,7 @@ impl SentenceEmbedder {
     #[new]
     #[pyo3(signature = (
         model, tokenizer, *, external_data=None, max_tokens=256, sessions=1, threads=1,
-        max_batch_tokens=2048, output=None
+        max_batch_tokens=2048, output=None, parts=1
     ))]
     #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
     fn new(
@@ -275,10 +280,12 @@ impl SentenceEmbedder {
         threads: usize,
         max_batch_tokens: usize,
         output: Option<String>,
+        parts: usize,
     ) -> PyResult<Self> {
         let files = files(model, external_data);
         let options = options(max_tokens, sessions, threads, max_batch_tokens, output)?;
-        py.detach(|| embed::SentenceEmbedder::open(files, &tokenizer, &options))
+        let parts = at_least_one("parts", parts)?;
+        py.detach(|| embed::SentenceEmbedder::open(files, &tokenizer, &options, parts))
             .map(Self)
             .map_err(refuse)
     }
@@ -401,10 +408,6 @@ fn options(
     max_batch_tokens: usize,
     output: Option<String>,
 ) -> PyResult<TextModelOptions> {
-    let at_least_one = |name: &str, number| {
-        NonZeroUsize::new(number)
-            .ok_or_else(|| refuse(EmbedError::Option(format!("{name} must be at least 1"))))
-    };
     Ok(TextModelOptions {
         max_tokens,
         sessions: at_least_one("sessions", sessions)?,
@@ -412,6 +415,11 @@ fn options(
         max_batch_tokens,
         output,
     })
+}
+
+fn at_least_one(name: &str, number: usize) -> PyResult<NonZeroUsize> {
+    NonZeroUsize::new(number)
+        .ok_or_else(|| refuse(EmbedError::Option(format!("{name} must be at least 1"))))
 }
 
 /// The text as UTF-8, halves of surrogate pairs joined or replaced by U+FFFD: a request that holds one
