@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from cascadeflow.models.embedding import SentenceModel
 from cascadeflow.models.embedding_files import GRAPH, WEIGHTS_NAME, find_sentence_files
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from cascadeflow.models.embedding_files import SentenceFiles
 
@@ -213,47 +212,27 @@ def test_open_reference(benchmark: Any, files: SentenceFiles) -> None:
     )
 
 
-def turn_weights(graph: Any) -> None:
-    """Turns the weights themselves, where the graph does: only such are quantised."""
-    from onnx import numpy_helper  # noqa: PLC0415
-
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    for node in [node for node in graph.node if node.op_type == "Transpose"]:
-        if node.input[0] in weights:
-            turned = numpy_helper.to_array(weights[node.input[0]]).T.copy()
-            graph.initializer.append(numpy_helper.from_array(turned, node.output[0]))
-            graph.initializer.remove(weights[node.input[0]])
-            graph.node.remove(node)
-
-
 @pytest.fixture(scope="module")
-def quantised(files: SentenceFiles, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The model in eight bits, each channel of its weights with a scale of its own."""
-    import onnx  # noqa: PLC0415
-    from onnxruntime.quantization import (  # type: ignore[import-untyped]  # noqa: PLC0415
-        QuantType,
-        quantize_dynamic,
-    )
-
-    folder = tmp_path_factory.mktemp("int8")
-    model = onnx.load(GRAPH, load_external_data=False)
-    # onnx opens no file that has several names, as an installer's links give it.
-    shutil.copyfile(files.external_data[WEIGHTS_NAME], folder / WEIGHTS_NAME)
-    onnx.load_external_data_for_model(model, str(folder))
-    (folder / WEIGHTS_NAME).unlink()
-    turn_weights(model.graph)
-    quantize_dynamic(model, folder / "model.onnx", per_channel=True, weight_type=QuantType.QInt8)
-    (folder / "tokenizer.json").write_bytes(files.tokenizer.read_bytes())
-    return folder
+def eight_bits(
+    files: SentenceFiles, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SentenceModel]:
+    """The model in eight bits, made outside the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+            patch.setenv(variable, str(tmp_path_factory.mktemp("cache")))
+        model = SentenceModel.find(files.external_data[WEIGHTS_NAME], variant="int8", threads=2)
+        model.warm()
+        yield model
 
 
 @pytest.mark.parametrize(("tokens", "goal"), [(32, 2.5e-3), (128, 8e-3)])
-def test_vector_in_eight_bits(benchmark: Any, quantised: Path, tokens: int, goal: float) -> None:
+def test_vector_in_eight_bits(
+    benchmark: Any, eight_bits: SentenceModel, tokens: int, goal: float
+) -> None:
     benchmark.extra_info |= {
         "figure": f"{name(tokens, 2)}, int8", "role": "figure", "goal_s": goal,
     }  # fmt: skip
-    model = SentenceModel.find(quantised, threads=2)
-    assert len(benchmark(model.embed, [text_of(tokens)])) == 1
+    assert len(benchmark(eight_bits.embed, [text_of(tokens)])) == 1
 
 
 @pytest.mark.parametrize("tokens", [32, 128])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tests.embed import onnx_writer
 from tests.models.hub_server import TOKEN, FakeHub, Fault
 
 from cascadeflow.errors import ConfigurationError
@@ -135,6 +136,24 @@ def test_any_model_is_pulled_by_its_id_and_verified(
     assert answered("models", "pull", "org/model")["models"][0]["how"] == "downloaded"
     assert answered("models", "verify", "org/model")["right"] is True
     assert small.downloads()
+
+
+def test_a_classifier_is_pulled_and_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answered: Answered
+) -> None:
+    monkeypatch.setattr(onnx_writer, "POSITIONS", 256)
+    graph = onnx_writer.Graph().logits_as(2).save(tmp_path / "model.onnx").read_bytes()
+    tokenizer = onnx_writer.write_tokenizer(tmp_path / "tokenizer.json").read_bytes()
+    files = {"onnx/model.onnx": graph, "tokenizer.json": tokenizer}
+    with FakeHub(files) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.endpoint)
+        answered("models", "pull", "org/model@v1")
+    opened = local(answered, "--measure")["org/model@v1"]
+    assert opened["load_ms"] > 0
+    assert opened["graph"] == "onnx/model.onnx"
+    (models_folder() / "org--model@v1" / "onnx" / "model.onnx").write_bytes(b"no graph")
+    message = answered("models", "list", "--measure", exit_code=2)["error"]["message"]
+    assert message.startswith("org/model@v1 cannot be opened")
 
 
 def test_offline_and_what_does_not_exist_end_with_one_clear_line(

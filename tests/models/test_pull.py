@@ -24,6 +24,7 @@ from cascadeflow.models.local_models import (
     inventory,
     local_model,
     pulled_folder,
+    pulled_graph,
     verify,
 )
 from cascadeflow.models.model_files import KnownFile
@@ -99,6 +100,8 @@ def test_what_is_pulled_is_found_first_and_known_to_be_whole(minilm: FakeHub) ->
     status = next(each for each in inventory() if each.path is not None)
     assert (status.model.name, status.place, status.verified) == (result.model.name, "cache", True)
     assert pulled_folder("all-MiniLM-L6-v2") == result.folder
+    with pytest.raises(ConfigurationError, match=r"SentenceModel\.find"):
+        pulled_graph("all-MiniLM-L6-v2")
     assert states(verify()) == {"model.safetensors": "right", "tokenizer.json": "right"}
 
 
@@ -223,6 +226,7 @@ def test_any_model_of_the_hub_is_pulled_at_one_commit(other: FakeHub) -> None:
     assert have == {path: OTHER[path] for path in wanted}
     assert all(f"/resolve/{COMMIT}/" in a.path for a in other.downloads() if "resolve" in a.path)
     assert pulled_folder("org/model") == result.folder
+    assert pulled_graph("org/model") == result.folder / "onnx" / "model.onnx"
     (status,) = [each for each in inventory() if each.path is not None]
     assert (status.model.name, status.graph, status.verified) == (
         "org/model",

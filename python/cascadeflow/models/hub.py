@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -317,7 +318,7 @@ class Hub:
         if self._opened is None:
             import httpx2  # noqa: PLC0415
 
-            from cascadeflow import __version__  # noqa: PLC0415
+            version = sys.modules["cascadeflow"].__version__
 
             self._opened = httpx2.Client(
                 follow_redirects=True,
@@ -325,7 +326,7 @@ class Hub:
                 # Bytes as they lie on the disk: a range of what was packed is nothing.
                 headers={
                     "Accept-Encoding": "identity",
-                    "User-Agent": f"cascadeflow/{__version__}",
+                    "User-Agent": f"cascadeflow/{version}",
                 },
                 event_hooks={"request": [_check]},
             )

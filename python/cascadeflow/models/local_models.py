@@ -42,6 +42,7 @@ __all__ = [
     "inventory",
     "local_model",
     "pulled_folder",
+    "pulled_graph",
     "verify",
 ]
 
@@ -156,7 +157,8 @@ class LocalStatus:
         size: bytes on the disk.
         verified: whether its files were hashed when they were pulled and have not changed since, by
             size and time; `None` where nobody looked (`verify` does).
-        loaded: how many sessions of this process hold it.
+        loaded: how many sessions of this process hold it; `None` of classifiers, which nobody
+            counts.
     """
 
     model: LocalModel
@@ -165,7 +167,7 @@ class LocalStatus:
     graph: str | None = None
     size: int | None = None
     verified: bool | None = None
-    loaded: int = 0
+    loaded: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +233,22 @@ def pulled_folder(name: str) -> Path:
             "its folder"
         )
     return folder
+
+
+def pulled_graph(name: str) -> Path:
+    """Gives the `.onnx` file of a model that was pulled, by its name or its id on the hub.
+
+    Its `tokenizer.json` and `config.json` lie beside it, or beside its folder `onnx`.
+
+    Raises:
+        ConfigurationError: it was not pulled, or its graph is this package's own.
+    """
+    folder = pulled_folder(name)
+    note = read_note(folder)
+    graph = None if note is None else graph_of(note)
+    if graph is None:
+        raise ConfigurationError(f"{folder} holds no .onnx file: SentenceModel.find() opens it")
+    return folder / graph
 
 
 def inventory() -> tuple[LocalStatus, ...]:
@@ -344,6 +362,7 @@ def is_unchanged(folder: Path, note: dict[str, Any]) -> bool:
 
 
 def _status(model: LocalModel) -> LocalStatus:
+    loaded = None
     if model.purpose == "sentence vectors":
         label = MINILM if model.variant == "fp32" else MINILM_INT8
         found = _sentence_files(model)
@@ -354,7 +373,7 @@ def _status(model: LocalModel) -> LocalStatus:
         paths = [files.tokenizer, *files.external_data.values()]
         loaded = sum(each.sessions for each in loaded_sentence_models() if each.name == label)
     else:
-        folder, loaded = model.folder, 0
+        folder = model.folder
         note = read_note(folder)
         if note is None:
             return LocalStatus(model=model, path=None)

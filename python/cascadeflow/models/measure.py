@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cascadeflow.errors import CascadeFlowError, ConfigurationError
-from cascadeflow.models.local_models import graph_of, local_model, pulled_folder, read_note
+from cascadeflow.models.local_models import local_model, pulled_folder, pulled_graph
 
 __all__ = ["Measured", "measure"]
 
@@ -117,15 +117,11 @@ def _classifier(name: str, sessions: int, threads: int) -> Any:
     from cascadeflow._native import TextClassifier, load_onnx_runtime  # noqa: PLC0415
     from cascadeflow.models.model_files import onnx_runtime_library  # noqa: PLC0415
 
-    folder = pulled_folder(name)
-    note = read_note(folder)
-    graph = None if note is None else graph_of(note)
-    if graph is None:
-        raise ConfigurationError(f"{folder} holds no .onnx file: pull {name} again")
+    graph = pulled_graph(name)
     load_onnx_runtime(onnx_runtime_library())
     return TextClassifier(
-        folder / graph,
-        folder / "tokenizer.json",
+        graph,
+        pulled_folder(name) / "tokenizer.json",
         activation="sigmoid",
         sessions=sessions,
         threads=threads,
