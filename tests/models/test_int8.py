@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import struct
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from cascadeflow.errors import ConfigurationError
 from cascadeflow.models import int8
 from cascadeflow.models.embedding import SentenceModel, loaded_sentence_models
 from cascadeflow.models.embedding_files import (
+    GRAPH_INT8,
     MINILM_INT8,
     WEIGHTS_INT8,
     WEIGHTS_INT8_NAME,
@@ -25,8 +29,6 @@ from cascadeflow.models.local_models import inventory, verify
 from cascadeflow.models.pull import pull
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cascadeflow._native import Vectors
 
 Array = np.ndarray[Any, Any]
@@ -106,8 +108,6 @@ def test_a_text_has_the_same_vector_whatever_it_is_asked_together_with(
 def test_the_shipped_graph_reads_the_file_that_is_made() -> None:
     from onnx import load  # noqa: PLC0415
 
-    from cascadeflow.models.embedding_files import GRAPH_INT8  # noqa: PLC0415
-
     tensors, start = int8.layout()
     graph = load(GRAPH_INT8, load_external_data=False).graph
     read = {}
@@ -118,6 +118,13 @@ def test_the_shipped_graph_reads_the_file_that_is_made() -> None:
             read[tensor.name] = (int(where["offset"]), int(where["length"]), tuple(tensor.dims))
     assert read == {each.name: (start + each.begin, each.size, each.shape) for each in tensors}
     assert start + tensors[-1].begin + tensors[-1].size == WEIGHTS_INT8.size
+
+
+def test_the_shipped_graph_is_what_its_generator_writes(tmp_path: Path) -> None:
+    generator = Path(__file__).parents[2] / "benches" / "make_minilm_int8.py"
+    command = [sys.executable, generator, "graph", tmp_path / "graph.onnx"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "graph.onnx").read_bytes() == GRAPH_INT8.read_bytes()
 
 
 def small_model(monkeypatch: pytest.MonkeyPatch) -> dict[str, Array]:
