@@ -103,6 +103,7 @@ def test_a_variant_says_what_it_changes_and_no_key_is_in_its_description() -> No
         draft_models=[{"name": "m", "provider": "openai", "api_key": "sk-secret"}],
         drafting="always",
     )
+    assert variant.description["quality"] == {"mode": "fast", "threshold": 0.9}
     assert variant.changes == ("quality", "draft_models", "drafting")
     assert "secret" not in repr(variant.description)
     other = Variant(name="v", draft_models=[{"name": "m", "provider": "openai", "temperature": 1}])

@@ -155,6 +155,22 @@ def test_a_bound_is_broken_upwards_alone() -> None:
     assert breach_p(1.0, 0.01, 100, bound=1.0, tightest_at=100) == 1.0
 
 
+@given(st.floats(-1e6, 1e6), st.floats(0, 1e3), st.floats(1e-12, 1e3), st.floats(1e-3, 1e9))
+def test_the_further_above_its_bound_the_surer_and_never_below_it(
+    bound: float, above: float, variance: float, information: float
+) -> None:
+    def p(estimate: float) -> float:
+        return breach_p(estimate, variance, information, bound=bound, tightest_at=100)
+
+    assert p(bound - above) == 1.0
+    assert 0 <= p(bound + 2 * above) <= p(bound + above) <= 1
+
+
+def test_a_variant_that_keeps_its_bound_for_ever_is_never_stopped() -> None:
+    kept = moments_of([[0.0]] * 50_000)
+    assert mean_breach_p(kept, bound=0.05, sign=1, share=True, tightest_at=100) == 1.0
+
+
 def test_a_storm_of_errors_is_seen_after_ten_users_and_not_before() -> None:
     def p(users: int, value: float) -> float:
         return mean_breach_p(

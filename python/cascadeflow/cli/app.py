@@ -12,6 +12,7 @@ from cascadeflow.cli.costs import costs_app
 from cascadeflow.cli.demo.command import demo
 from cascadeflow.cli.doctor import doctor
 from cascadeflow.cli.domains.command import domains_app
+from cascadeflow.cli.experiments import experiments_app
 from cascadeflow.cli.forecast import forecast
 from cascadeflow.cli.models import models_app
 from cascadeflow.cli.prices import prices_app
@@ -64,5 +65,6 @@ app.add_typer(budget_app, name="budget")
 app.add_typer(costs_app, name="costs")
 app.add_typer(audit_app, name="audit")
 app.add_typer(domains_app, name="domains")
+app.add_typer(experiments_app, name="experiments")
 app.add_typer(models_app, name="models")
 app.add_typer(prices_app, name="prices")

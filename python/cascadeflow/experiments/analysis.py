@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cascadeflow.experiments.book import Stop
 from cascadeflow.experiments.inference import (
-    FEWEST_UNITS,
     Difference,
     Moments,
     breach_p,
@@ -41,8 +40,6 @@ _GUARDS_TIGHTEST_AT: Final = 100.0
 _GRID: Final = 1.15
 """An interval is noted for the picture whenever there are this many times as many users."""
 
-_GRID_BEGINS: Final = 2 * FEWEST_UNITS
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricReport:
@@ -60,6 +57,8 @@ class MetricReport:
         low: the least that the difference may be; `None` while too few users have been seen.
         high: the most.
         relative: the difference as a share of control's mean.
+        compared: how many users of both sides the difference rests on: those that came while both
+            were drawn.
         p: the always-valid p-value.
         verdict: whether the interval leaves out 0, and on which side.
     """
@@ -74,6 +73,7 @@ class MetricReport:
     low: float | None = None
     high: float | None = None
     relative: float | None = None
+    compared: int = 0
     p: float | None = None
     verdict: Literal["better", "worse", "undecided"] | None = None
 
@@ -289,7 +289,6 @@ def _metric(book: Book, name: str, metric: Mapping[str, Any], *, alpha: float) -
     seen = _compared(book, name, metric, alpha=alpha)
     if seen.estimate is None:
         return found
-    beside = _whole(book, book.description["control"], metric["name"]).mean
     verdict: Literal["better", "worse", "undecided"] = "undecided"
     if seen.high < 0:
         verdict = "better" if metric["better"] == "lower" else "worse"
@@ -305,7 +304,8 @@ def _metric(book: Book, name: str, metric: Mapping[str, Any], *, alpha: float) -
         difference=seen.estimate,
         low=seen.low if math.isfinite(seen.low) else None,
         high=seen.high if math.isfinite(seen.high) else None,
-        relative=seen.estimate / abs(beside) if beside else None,
+        relative=seen.estimate / abs(seen.beside) if seen.beside else None,
+        compared=round(seen.units),
         p=seen.p,
         verdict=verdict,
     )
@@ -352,14 +352,12 @@ def _guards(book: Book, name: str) -> list[GuardReport]:
 def _note(book: Book, name: str) -> None:
     """Notes an interval for the picture, at a bounded number of moments."""
     metric = book.description["metric"]
-    pairs = _strata(book, name, metric["name"])
-    users = sum(one.units + other.units for one, other in pairs)
     noted = book.history.setdefault(name, [])
-    if users < max(_GRID_BEGINS, noted[-1][0] * _GRID if noted else 0):
-        return
     seen = _compared(book, name, metric, alpha=_alpha(book))
+    if seen.units < (noted[-1][0] * _GRID if noted else 0):
+        return
     if seen.estimate is not None and math.isfinite(seen.low):
-        noted.append([users, seen.estimate, seen.low, seen.high])
+        noted.append([seen.units, seen.estimate, seen.low, seen.high])
 
 
 def _sample_ratio(book: Book) -> tuple[float, bool]:

@@ -47,7 +47,7 @@ class Draw:
 
     >>> draw = Draw("checkout", [("control", 1.0), ("treatment", 1.0)])
     >>> [draw.of(name, "")[1] for name in ("ada", "bob", "cyd", "dee")]
-    ['control', 'control', 'control', 'treatment']
+    ['control', 'treatment', 'control', 'treatment']
     """
 
     __slots__ = ("_begun", "_equal", "_share", "_share_factor", "_variants")

@@ -165,14 +165,8 @@ class Experiment:
             return None
         unit, name = drawn
         counted = name not in self._stopped
-        return Assignment(
-            experiment=self.name,
-            variant=name if counted else self.control.name,
-            config=self._by_name[name] if counted else self.control,
-            unit=unit,
-            anonymous=user_id is None,
-            counted=counted,
-        )
+        config = self._by_name[name] if counted else self.control
+        return Assignment(self.name, config.name, config, unit, user_id is None, counted)
 
     def observe(self, assignment: Assignment, outcome: Mapping[str, float]) -> None:
         """Takes what came of a request: values by metric. What is not known is left out."""

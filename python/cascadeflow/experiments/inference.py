@@ -149,6 +149,8 @@ class Difference:
         p: the always-valid p-value: the least alpha at which 0 is excluded.
         standard_error: of the estimate; `None` where it is not known.
         information: the time that has run: 1 / variance, in units of one request's variance.
+        beside: control's mean among the users that are compared.
+        units: how many users of both sides are compared.
     """
 
     estimate: float | None
@@ -157,6 +159,8 @@ class Difference:
     p: float = 1.0
     standard_error: float | None = None
     information: float = 0.0
+    beside: float | None = None
+    units: float = 0.0
 
 
 def mixture(tightest_at: float) -> float:
@@ -197,6 +201,11 @@ def compared(
         for part, (one, other) in zip(parts, used, strict=True)
     )
     estimate /= whole
+    beside = sum(
+        part * other.total / other.units for part, (_, other) in zip(parts, used, strict=True)
+    )
+    beside /= whole
+    units = sum(one.units + other.units for one, other in used)
     variance = 0.0
     fewest = math.inf
     for side in (0, 1):
@@ -212,7 +221,7 @@ def compared(
             )
     if fewest < FEWEST_UNITS or variance <= 0:
         # Every user the same: nothing says how sure that is.
-        return Difference(estimate=estimate)
+        return Difference(estimate=estimate, beside=beside, units=units)
     both = Moments()
     for pair in used:
         both = both.merged(pair[0]).merged(pair[1])
@@ -234,6 +243,8 @@ def compared(
         p=p,
         standard_error=error,
         information=information,
+        beside=beside,
+        units=units,
     )
 
 
@@ -255,9 +266,11 @@ def breach_p(
     if variance <= 0 or information <= 0:
         return 1.0
     r = mixture(tightest_at)
+    if estimate <= bound:
+        return 1.0  # it has won nothing; far below, no float could say how little
     z = (estimate - bound) / math.sqrt(variance)
     drift = z * math.sqrt(information / (information + r))
-    below = math.log(max(1e-300, math.erfc(-drift / math.sqrt(2)) / 2))
+    below = math.log(math.erfc(-drift / math.sqrt(2)) / 2)
     won = math.log(2) + below - math.log1p(information / r) / 2 + drift * drift / 2
     return math.exp(min(0.0, -won))
 

@@ -6,8 +6,8 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias, get_args
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol, TypeAlias, get_args
 
 from cascadeflow.config import QualityConfig
 from cascadeflow.errors import ConfigurationError
@@ -294,7 +294,7 @@ class Variant:
         """What it changes, as plain JSON, for the store: no key is in it."""
         said: dict[str, Any] = {}
         if self.quality is not None:
-            said["quality"] = repr(self.quality)
+            said["quality"] = _told(self.quality)
         for option in ("models", "draft_models", "verifiers"):
             models: Any = getattr(self, option)
             if models is not None:
@@ -303,6 +303,17 @@ class Variant:
         if self.drafting is not None:
             said["drafting"] = self.drafting
         return said
+
+
+def _told(quality: QualityConfig) -> JsonObject:
+    """What is not as its mode has it: a field that a later version adds is no other variant."""
+    usual = QualityConfig(mode=quality.mode)
+    told: dict[str, Any] = {"mode": quality.mode}
+    for field in fields(quality):
+        value = getattr(quality, field.name)
+        if value != getattr(usual, field.name):
+            told[field.name] = value if isinstance(value, (int, float, str)) else repr(value)
+    return told
 
 
 def models_digest(models: Iterable[ModelConfig]) -> str:
@@ -349,8 +360,7 @@ def _models(what: str, given: Any) -> tuple[ModelConfig, ...]:
     return tuple(models)
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(NamedTuple):
     """Which variant a request is in.
 
     Attributes:
