@@ -23,7 +23,7 @@ DROPOUT = 0.3
 SMOOTHING = 0.05
 VECTOR_SCALE = 8.0
 EVIDENCE_SCALE = 0.3
-CAP = 150
+CAP = 300
 """Rows that a label's part of one public source weighs at most, the project's own being 1 each: the
 project's rows are varied, a source's are all of one making."""
 

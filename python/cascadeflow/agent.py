@@ -32,7 +32,7 @@ from cascadeflow.errors import InvalidRequestError
 from cascadeflow.pipeline.drive import complete, stream
 from cascadeflow.pipeline.engine import Engine
 from cascadeflow.pipeline.route import Router
-from cascadeflow.quality.validator import RuleValidator
+from cascadeflow.quality.validator import CascadeValidator
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -211,7 +211,7 @@ class CascadeAgent:
         )
         warn_of_patterns(tiers, self._known)
         tracker = tracker_of(cost_tracker, tiers, clock=self._clock)
-        judge = validator or RuleValidator()
+        judge = validator or CascadeValidator()
         self._completer = completer_of(
             completer,
             transport=transport,

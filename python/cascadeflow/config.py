@@ -5,7 +5,7 @@ They stand on the ground floor so that rooms above need not import each other fo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
@@ -32,6 +32,17 @@ QualityMode = Literal["fast", "balanced", "strict"]
 
 CacheScope = Literal["user", "tenant", "global"]
 """Who shares answers: nobody with anybody, the users of a team, or all."""
+
+_QUALITY_NUMBERS: Final = {
+    "threshold": 1.0,
+    "clear_above": 1.0,
+    "clear_below": 1.0,
+    "sample_temperature": 2.0,
+    "check_timeout": 600.0,
+}
+"""The numbers of a `QualityConfig`, and the most that each may be."""
+
+_MOST_SAMPLES: Final = 20
 
 _LARGEST_WINDOW: Final = 1_000
 """Tries that a circuit breaker remembers for a model, at most."""
@@ -220,30 +231,84 @@ class BreakerPolicy:
             raise ConfigurationError("BreakerPolicy needs 0 < cooldown <= max_cooldown, in seconds")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class QualityConfig:
     """How a draft is judged, and how sure the judgement must be.
 
+    `fast` judges by rules over the text. `strict` also asks models for a second opinion, the
+    cheapest way first, until the decision is clear; what that costs is held like any call.
+
+    >>> QualityConfig.strict(samples=3, judge=False).samples
+    3
+
     Attributes:
-        mode: which checks run; `fast` is the text rules.
+        mode: which checks run.
         threshold: the least probability that the draft is good enough, 0 to 1, at which it is
             accepted; its default is fitted, `docs/quality.md` says on what.
+        clear_above: `strict` asks nobody further once the probability is at least this.
+        clear_below: `strict` asks nobody further once it is below this.
+        cross_check: whether another model answers the request too, to see whether both agree:
+            `True` takes the cheapest of another family than the drafter's that the request may use;
+            or a model's id or name.
+        samples: how many further answers the drafter is asked for, to see whether it agrees with
+            itself; 0 for none.
+        sample_temperature: the sampling temperature of those.
+        judge: whether a model is asked to grade the draft: `True` takes the planned verifier; or a
+            model's id or name.
+        rubric: what it grades by, in words; `None` is the built-in rubric.
+        check_timeout: seconds that asking one model may take, retries included.
     """
 
     mode: QualityMode = "fast"
     threshold: float = 0.80
+    _: KW_ONLY
+    clear_above: float = 0.97
+    clear_below: float = 0.50
+    cross_check: bool | str = True
+    samples: int = 0
+    sample_temperature: float = 0.7
+    judge: bool | str = True
+    rubric: str | None = None
+    check_timeout: float = 30.0
 
     def __post_init__(self) -> None:
-        value: Any = self.threshold  # whatever the annotation says
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ConfigurationError(f"QualityConfig.threshold must be a number, not {value!r}")
-        if not 0.0 <= self.threshold <= 1.0:
+        for name, most in _QUALITY_NUMBERS.items():
+            value: Any = getattr(self, name)  # whatever the annotation says
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ConfigurationError(f"QualityConfig.{name} must be a number, not {value!r}")
+            if not 0.0 <= value <= most:
+                raise ConfigurationError(
+                    f"QualityConfig.{name} must lie in 0..{most:g}, not {value}"
+                )
+        _whole("QualityConfig.samples", self.samples)
+        if not 0 <= self.samples <= _MOST_SAMPLES:
             raise ConfigurationError(
-                f"QualityConfig.threshold must lie in 0..1, not {self.threshold}"
+                f"QualityConfig.samples must lie in 0..{_MOST_SAMPLES}, not {self.samples}"
             )
-        if self.mode != "fast":
+        if self.clear_below > self.clear_above:
             raise ConfigurationError(
-                f"quality mode {self.mode!r} is not part of this version: use QualityConfig.fast()"
+                f"QualityConfig.clear_below ({self.clear_below}) must not lie above clear_above "
+                f"({self.clear_above})"
+            )
+        for name in ("cross_check", "judge"):
+            who: Any = getattr(self, name)
+            if not isinstance(who, (bool, str)) or who == "":
+                raise ConfigurationError(
+                    f"QualityConfig.{name} must be True, False or a model's name, not {who!r}"
+                )
+        rubric: Any = self.rubric
+        if rubric is not None and not (isinstance(rubric, str) and rubric.strip()):
+            raise ConfigurationError(f"QualityConfig.rubric must be text, not {self.rubric!r}")
+        if self.check_timeout <= 0:
+            raise ConfigurationError("QualityConfig.check_timeout must be more than 0 seconds")
+        if self.mode not in ("fast", "strict"):
+            raise ConfigurationError(
+                f"quality mode {self.mode!r} is not part of this version: use fast or strict"
+            )
+        if self.mode == "strict" and not (self.cross_check or self.samples or self.judge):
+            raise ConfigurationError(
+                "quality mode strict with cross_check, samples and judge all off asks for no "
+                "second opinion: leave one on, or use QualityConfig.fast()"
             )
 
     @classmethod
@@ -254,3 +319,12 @@ class QualityConfig:
         0.6
         """
         return replace(cls(mode="fast"), **overrides)
+
+    @classmethod
+    def strict(cls, **overrides: Any) -> Self:
+        """Text rules, then second opinions by models: a cross-check, samples, a judge.
+
+        >>> QualityConfig.strict(cross_check="gemini-2.5-flash-lite").cross_check
+        'gemini-2.5-flash-lite'
+        """
+        return replace(cls(mode="strict"), **overrides)

@@ -155,7 +155,8 @@ def test_the_table_the_plot_and_the_files_are_written(
     [
         (("--draft", "gpt-5", "--verifier", LARGE), "the file holds no model 'gpt-5'"),
         (("--draft", SMALL, "--verifier", "gpt-4o-mini"), "choose two"),
-        (("--draft", SMALL, "--verifier", LARGE, "--mode", "strict"), "'strict' is not part"),
+        (("--draft", SMALL, "--verifier", LARGE, "--mode", "strict"), "belong together"),
+        (("--draft", SMALL, "--verifier", LARGE, "--cross-check", SMALL), "belong together"),
         (("--draft", SMALL, "--verifier", LARGE, "--threshold", "2"), "0..1"),
         (("--draft", SMALL, "--verifier", LARGE, "--plot", "x.png"), ".svg, .csv, .json"),
         (("--draft", SMALL, "--verifier", LARGE, "--draft-price", "1,"), "IN,OUT"),

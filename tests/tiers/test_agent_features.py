@@ -83,15 +83,15 @@ def test_a_missing_feature_refuses_just_that(missing: str) -> None:
             result = await agent.run(QUESTION, user_id="u")
             assert result.tier.headers["X-RateLimit-Remaining"] == "99"
             for other in REFUSED:
-                if other not in (missing, "strict"):  # this version has no such mode yet
-                    assert (await with_option(agent, other)).content == "small says"
+                if other != missing:
+                    assert (await with_option(agent, other)).content in {"small says", "big says"}
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize("missing", REFUSED)
 def test_a_users_own_features_take_the_tiers_place(missing: str) -> None:
-    world = World(small=["small says"])
+    world = World(small=["small says"], big=['{"fault": "", "grade": 5}'])
     agent = world.agent(
         tier_config={"free": TierConfig("free", features=())},
         user_profiles={"u": UserProfile(features=FEATURES)},
@@ -99,11 +99,7 @@ def test_a_users_own_features_take_the_tiers_place(missing: str) -> None:
 
     async def main() -> None:
         async with agent:
-            if missing == "strict":  # it is allowed, and not part of this version yet
-                with pytest.raises(ConfigurationError, match="strict"):
-                    await with_option(agent, missing)
-            else:
-                assert (await with_option(agent, missing)).content == "small says"
+            assert (await with_option(agent, missing)).content == "small says"
 
     asyncio.run(main())
 

@@ -196,7 +196,7 @@ class DomainDetector:
         assert readers is not None  # noqa: S101 - for mypy: that set them
         ms = _since(began)
         try:
-            return self._by_vector(text, rules, vector, layered, readers, ms)
+            return self._by_vector(text, rules, readers, vector=vector, layered=layered, ms=ms)
         except Exception as error:  # noqa: BLE001 - it is no vector, or has another dimension
             return _answer((rules, _failed(_told(error), ms=ms)))
 
@@ -204,9 +204,10 @@ class DomainDetector:
         self,
         text: str,
         rules: LayerReport,
+        readers: _Readers,
+        *,
         vector: Vectors,
         layered: Vectors,
-        readers: _Readers,
         ms: float,
     ) -> Detection:
         """Says what a request is about by its vector, and by what the rules make of it."""

@@ -15,7 +15,7 @@ through any weather. What it decides is what its driver does: no other place pic
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from cascadeflow.pipeline.settle import Call
 
@@ -26,11 +26,17 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.route import Plan
     from cascadeflow.quality.report import QualityReport
 
-__all__ = ["Ask", "Command", "Ending", "Judge", "Outcome", "Role", "course"]
+__all__ = ["BESIDE", "Ask", "Command", "Ending", "Judge", "Outcome", "Role", "course"]
 
-Role = Literal["draft", "verifier", "direct", "classifier"]
-"""What a model is asked for: a draft to be judged, the answer after one, the only answer, or what
-the request is about."""
+Role = Literal[
+    "draft", "verifier", "direct", "classifier", "cross_check", "sample", "judge"
+]  # fmt: skip
+"""What a model is asked for: a draft to be judged, the answer after one, the only answer, what the
+request is about, or a second opinion on a draft."""
+
+BESIDE: Final = frozenset({"classifier", "cross_check", "sample", "judge"})
+"""The roles of calls beside the answer: nobody falls back on them, and nothing is learned of how
+much a model writes."""
 
 
 @dataclass(frozen=True, slots=True)

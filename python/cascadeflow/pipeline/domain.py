@@ -15,16 +15,13 @@ from cascadeflow.domains.records import GENERAL, Detection, Evidence, LayerRepor
 from cascadeflow.domains.zero_shot import DESCRIPTIONS, Verdict, Verdicts, question, read
 from cascadeflow.errors import (
     BudgetExceededError,
-    ConfigurationError,
     InvalidRequestError,
-    ProviderError,
     UnknownPriceError,
 )
 from cascadeflow.models.catalogue import cheapest_first
 from cascadeflow.models.expected_cost import input_size
 from cascadeflow.models.worst_case import worst_case
-from cascadeflow.pipeline.cascade import Ask
-from cascadeflow.pipeline.partial import settle_partial
+from cascadeflow.pipeline.beside import UNASKED, ask_beside
 from cascadeflow.pipeline.purse import Purse
 from cascadeflow.types import Message, last_user_text
 
@@ -48,9 +45,6 @@ Replan: TypeAlias = "Callable[[str | None, RouteChoice | None], Plan]"
 """Plans a request once more, for a domain and what that domain's registration asks for."""
 
 _LONGEST = timedelta(hours=1)
-
-_UNASKED = (BudgetExceededError, ConfigurationError, InvalidRequestError, UnknownPriceError)
-"""What is raised before anything is sent."""
 
 _NONE_NAMED = Verdict(GENERAL, (), sure=False)
 """Kept for an answer that named no domain: asked again, the model would hardly name one."""
@@ -160,7 +154,7 @@ class DomainRouting:
                 said = await _ask(run, model, chat, purse, zero_shot.deadline)
             except BudgetExceededError:  # its text may say how others' budgets stand
                 return _no("nobody was asked: no budget has the money for it"), None
-            except _UNASKED as error:
+            except UNASKED as error:
                 return _no(f"nobody was asked: {error}"), None
             except Exception as error:  # noqa: BLE001 - a completer of one's own may raise anything
                 return _no(f"{model.id} did not say: {type(error).__name__}"), None
@@ -250,29 +244,11 @@ async def _ask(
 ) -> Completion:
     """Asks one model once, on its own money; its cost is the request's."""
     tab = None if purse is None else await purse.cover(model, "classifier")
-    asking = run.ask(Ask(model, "classifier"), tab, chat)
-    left = run.left()
     try:
-        asking.sent = True
-        reply = await run.engine.completer.complete(
-            model,
-            chat,
-            timeout=deadline if left is None else min(deadline, left),
-            may_retry=asking.may_retry,
-        )
-    except ProviderError as error:
-        run.failed(asking, error)
+        call = await ask_beside(run, model, "classifier", chat, tab=tab, deadline=deadline)
+    except Exception:  # who cancels it closes its books
         run.settle()  # what is not spent is free for the request itself
         raise
-    except Exception as error:
-        # Its protocol has no words for the question, or there is no key: nothing was sent. Of
-        # anything else nobody knows.
-        unsent = isinstance(error, _UNASKED)
-        settle_partial(run, asking, None, error=error, billed=False if unsent else None)
-        run.open.remove(asking)
-        run.settle()
-        raise
-    call = run.answered(asking, reply)
     run.settle()
     return call.reply.completion
 

@@ -81,7 +81,10 @@ class Routed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallStarted:
-    """A model is being asked. `role` is `draft`, `verifier`, `direct` or `classifier`."""
+    """A model is being asked.
+
+    `role` is `draft`, `verifier`, `direct`, `classifier`, `cross_check`, `sample` or `judge`.
+    """
 
     request_id: str
     model: str

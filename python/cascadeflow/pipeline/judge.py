@@ -9,8 +9,10 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Final
 
 from cascadeflow.pipeline import events
+from cascadeflow.pipeline.partial import settle_partial
 from cascadeflow.pipeline.turns import read_answer
 from cascadeflow.quality.report import CheckReport, QualityReport
+from cascadeflow.quality.validator import CascadeValidator
 from cascadeflow.types import GENERAL
 
 if TYPE_CHECKING:
@@ -30,9 +32,7 @@ async def judge(run: Run, draft: Call) -> QualityReport:
     began = clock()
     config = run.quality
     try:
-        judged: object = run.engine.validator.judge(
-            draft.request, draft.reply.completion, config=config
-        )
+        judged: object = _judged(run, draft)
         if not isinstance(judged, QualityReport) and isawaitable(judged):
             async with timeout(run.left()):
                 judged = await judged
@@ -41,6 +41,7 @@ async def judge(run: Run, draft: Call) -> QualityReport:
     except Exception as error:  # noqa: BLE001 - whatever a user's validator raises: escalate
         # The class only: the message may quote the prompt, which must not reach a log.
         _logger.warning("the validator raised %s: the draft counts as rejected", type(error))
+        _break_off(run, error)
         crashed = True
         reason = f"the validator raised {type(error).__name__}: {str(error)[:200]}"
         report = QualityReport(
@@ -67,6 +68,28 @@ async def judge(run: Run, draft: Call) -> QualityReport:
             events.DraftJudged(request_id=run.request_id, model=draft.model.id, quality=report)
         )
     return report
+
+
+def _judged(run: Run, draft: Call) -> object:
+    """What the validator makes of it, or a coroutine that gives that."""
+    validator, config = run.engine.validator, run.quality
+    if config.mode != "strict" or not isinstance(validator, CascadeValidator):
+        return validator.judge(draft.request, draft.reply.completion, config=config)
+    from cascadeflow.pipeline.opinions import RequestAdviser  # noqa: PLC0415 - off costs nothing
+
+    return validator.judge_with(
+        draft.request,
+        draft.reply.completion,
+        config=config,
+        adviser=RequestAdviser(run, draft),
+    )
+
+
+def _break_off(run: Run, error: Exception) -> None:
+    """Books the second opinions that were under way when time ran out."""
+    for asking in list(run.open):
+        settle_partial(run, asking, None, error=error, billed=None if asking.sent else False)
+        run.open.remove(asking)
 
 
 def learns(run: Run) -> bool:

@@ -106,6 +106,21 @@ class Purse:
         self._open += amount
         return Tab(self, model, role, amount, counted=model.id not in self._unknown)
 
+    async def cover_beside(self, model: ModelConfig, role: str, amount: int) -> Tab | None:
+        """Sees to it that one call beside the answer is paid for; `None` when it cannot be.
+
+        What was promised to the calls of the plan stays theirs.
+
+        Args:
+            model: who is to be asked.
+            role: what for.
+            amount: what the call can cost at most.
+        """
+        if not await self.hold({model.id: amount}, anew=True):
+            return None
+        self._open += amount
+        return Tab(self, model, role, amount, counted=model.id not in self._unknown)
+
     async def promise(self, planned: Mapping[str, int]) -> bool:
         """Holds what the next step of a request can cost; whatever was promised before is void.
 

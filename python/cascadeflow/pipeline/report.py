@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cascadeflow.errors import OvertakenError
 from cascadeflow.money import to_usd
+from cascadeflow.pipeline.cascade import BESIDE
 from cascadeflow.pipeline.result import (
     NO_EXPERIMENT,
     NO_TIER,
@@ -196,7 +197,7 @@ def _seen(found: Detection) -> str:
 
 
 def _passed_over(failure: Failure) -> bool:
-    return failure.role != "classifier" and not isinstance(failure.error, OvertakenError)
+    return failure.role not in BESIDE and not isinstance(failure.error, OvertakenError)
 
 
 def spoken(run: Run) -> tuple[Message, ...]:
@@ -306,7 +307,7 @@ def timing_report(run: Run) -> TimingReport:
         transport_ms += tried.transport_ms
         if tried.role == "draft":
             draft_ms = (draft_ms or 0.0) + tried.duration_ms
-        elif tried.role != "classifier":
+        elif tried.role not in BESIDE:
             verifier_ms = (verifier_ms or 0.0) + tried.duration_ms
     total_ms = run.elapsed_ms()
     waited_ms = transport_ms + run.reader_ms + (run.tools_ms or 0.0)

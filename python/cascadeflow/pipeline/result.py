@@ -55,6 +55,7 @@ class CostReport:
         draft: the drafter's part; `None` when none ran or its cost is unknown.
         verifier: the verifier's part, likewise; on the direct route, the one model's.
         classifier: the part of the model that said what the request is about, likewise.
+        opinions: the part of the models that gave second opinions on the draft, likewise.
         other: what failed or replaced attempts are known to have cost.
         estimated_other: what those of them that may have been billed are reckoned to have cost, by
             counting what was sent and what came; not part of `total`.
@@ -76,6 +77,7 @@ class CostReport:
     draft: Decimal | None = None
     verifier: Decimal | None = None
     classifier: Decimal | None = None
+    opinions: Decimal | None = None
     other: Decimal | None = None
     estimated_other: Decimal | None = None
     verifier_alone: Decimal | None = None

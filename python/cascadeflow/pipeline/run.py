@@ -19,7 +19,7 @@ from cascadeflow.errors import (
 )
 from cascadeflow.models.completion import Completion
 from cascadeflow.pipeline import events
-from cascadeflow.pipeline.cascade import course
+from cascadeflow.pipeline.cascade import BESIDE, course
 from cascadeflow.pipeline.engine import Asking
 from cascadeflow.pipeline.judge import learns
 from cascadeflow.pipeline.limits import capped_extra, output_limit, stated_limit, thinking_tokens
@@ -380,7 +380,7 @@ class Run:
 
     def ask(self, command: Ask, tab: Tab | None, chat: ChatRequest | None = None) -> Asking:
         """Notes that a model is asked, and writes what: the request, where `chat` says no other."""
-        chat = chat or self._chat(command.model)
+        chat = chat or self.chat_for(command.model)
         if self.heard:
             self.tell(
                 events.CallStarted(
@@ -391,7 +391,7 @@ class Run:
         self.open.append(asking)
         return asking
 
-    def _chat(self, model: ModelConfig) -> ChatRequest:
+    def chat_for(self, model: ModelConfig) -> ChatRequest:
         """Writes what a model is asked."""
         limit = self.output_limit(model, self.output_default, self.output_cap)
         chat = self.request.for_model(model, max_tokens=limit)
@@ -416,7 +416,7 @@ class Run:
         self.open.remove(asking)
         # What a limit cut says how long the limit was.
         whole = completion.finish_reason != "length"
-        if self.engine.drafting is not None and command.role != "classifier" and whole:
+        if self.engine.drafting is not None and command.role not in BESIDE and whole:
             self.engine.drafting.answered(
                 level=self.plan.complexity, model=model.id, usage=completion.usage
             )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Call", "Failure", "Turn", "cost_report", "price_alone", "recalled_cost", "settle"]
 
 _ANSWERS: Final = frozenset({"verifier", "direct"})
+_OPINIONS: Final = frozenset({"cross_check", "sample", "judge"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,7 @@ def _added_up(
         draft=usd(_sum([call for call in calls if call.role == "draft"])),
         verifier=usd(_sum([call for call in calls if call.role in _ANSWERS])),
         classifier=usd(_sum([call for call in calls if call.role == "classifier"])),
+        opinions=usd(_sum([call for call in calls if call.role in _OPINIONS])),
         other=usd(sum(other)) if other else None,
         estimated_other=usd(sum(reckoned)) if reckoned else None,
         verifier_alone=usd(alone),

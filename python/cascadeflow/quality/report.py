@@ -14,15 +14,18 @@ class CheckReport:
 
     Attributes:
         name: the check's name, such as `refusal`.
-        verdict: `passed`, `failed`, or `not_applicable`.
+        verdict: `passed`, `failed`, `not_applicable`, or `error`: it could not be run, which never
+            counts as passed.
         score: 0 (surely bad) to 1 (nothing found).
         reason: why, in words; empty when it passed.
+        ms: how long it took, waits included; `None` where that was not taken by itself.
     """
 
     name: str
-    verdict: Literal["passed", "failed", "not_applicable"]
+    verdict: Literal["passed", "failed", "not_applicable", "error"]
     score: float
     reason: str = ""
+    ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from cascadeflow.quality.report import QualityReport
+from cascadeflow.quality.opinions import Opinions, second_opinions
+from cascadeflow.quality.report import CheckReport, QualityReport
 from cascadeflow.quality.rules import REJECTED, TextJudgement, judge_text
 from cascadeflow.quality.tool_calls import judge_tool_calls
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from cascadeflow.config import QualityConfig
+    from cascadeflow.config import QualityConfig, QualityMode
     from cascadeflow.models.completion import Completion
-    from cascadeflow.quality.report import CheckReport
+    from cascadeflow.quality.opinions import Adviser
     from cascadeflow.types import ChatRequest
 
-__all__ = ["RuleValidator", "Validator"]
+__all__ = ["CascadeValidator", "RuleValidator", "Validator"]
 
 
 class Validator(Protocol):
@@ -42,7 +43,7 @@ class Validator(Protocol):
 
 
 class RuleValidator:
-    """Judges by text rules alone, in microseconds; holds no state.
+    """Judges by text rules alone, in microseconds, whatever the mode; holds no state.
 
     >>> import asyncio
     >>> from cascadeflow.config import QualityConfig
@@ -64,57 +65,118 @@ class RuleValidator:
         Calls that cannot be made and JSON that does not fit what was asked for are rejected
         whatever the threshold.
         """
-        text = judge_text(
-            request.last_user_text,
-            completion.text,
-            instructions="\n".join(
-                message.text
-                for message in request.messages
-                if message.role in ("system", "developer")
-            ),
-            finish_reason=completion.finish_reason,
-            refusal=completion.refusal,
-            response_format=request.response_format,
-            calls_tools=bool(completion.tool_calls),
-            has_reasoning=bool(completion.reasoning),
-        )
-        tool_calls = judge_tool_calls(
-            completion.tool_calls, request.tools, required=request.tool_choice
-        )
-        score = text.probability
-        # What a program is to read must be readable: no threshold makes up for that.
-        unfit = tool_calls.verdict == "failed" or (
-            request.response_format is not None
-            and any(check.name == "format" and check.verdict == "failed" for check in text.checks)
-        )
-        if unfit:
-            score = min(score, REJECTED)
-        accepted = score >= config.threshold and not unfit
-        checks = (*text.checks, tool_calls)
-        return QualityReport(
-            mode=config.mode,
-            score=score,
-            threshold=config.threshold,
-            accepted=accepted,
-            reason=_in_words(text, checks, score, config.threshold, accepted=accepted),
-            checks=checks,
-        )
+        return _report(_read(request, completion), config, mode="fast")
 
 
-def _in_words(
-    text: TextJudgement,
-    checks: tuple[CheckReport, ...],
-    score: float,
-    threshold: float,
-    *,
-    accepted: bool,
-) -> str:
-    """The decision in words: what failed, or what made the probability what it is."""
-    reaches = score >= threshold
-    sides = f"{score:.2f} {'reaches' if reaches else 'is below'} {threshold:.2f}"
-    if reaches and not accepted:
-        sides = "no threshold makes up for that"
+class CascadeValidator:
+    """The built-in judge: text rules, and in mode `strict` second opinions by models."""
+
+    __slots__ = ()
+
+    async def judge(
+        self, request: ChatRequest, completion: Completion, *, config: QualityConfig
+    ) -> QualityReport:
+        """Judges by text alone, where nobody can be asked; mode `strict` then accepts nothing."""
+        return await self.judge_with(request, completion, config=config, adviser=None)
+
+    async def judge_with(
+        self,
+        request: ChatRequest,
+        completion: Completion,
+        *,
+        config: QualityConfig,
+        adviser: Adviser | None,
+    ) -> QualityReport:
+        """Judges whether a completion is good enough for the request.
+
+        Args:
+            request: what the drafting model was asked.
+            completion: what it answered.
+            config: the mode, and the threshold.
+            adviser: asks models for second opinions; `None` where nobody can be asked.
+        """
+        text = _read(request, completion)
+        if config.mode == "fast" or text.unfit or text.judgement.rejected:
+            return _report(text, config, mode=config.mode)
+        if completion.tool_calls:
+            # Two models that call a tool differently may both be right; the call itself is checked.
+            return _report(text, config, mode=config.mode)
+        if adviser is None:
+            missing = CheckReport(
+                name="opinions", verdict="error", score=0.0, reason="nobody can be asked here"
+            )
+            return _report(
+                text, config, mode=config.mode, opinions=Opinions(0.0, (missing,), heard=False)
+            )
+        opinions = await second_opinions(
+            text.judgement.probability, request, completion, config=config, adviser=adviser
+        )
+        return _report(text, config, mode=config.mode, opinions=opinions)
+
+
+class _Read(NamedTuple):
+    """What the text says.
+
+    Attributes:
+        judgement: what the rules make of it.
+        checks: theirs, and that of the tool calls.
+        unfit: whether a program that reads the answer could not.
+    """
+
+    judgement: TextJudgement
+    checks: tuple[CheckReport, ...]
+    unfit: bool
+
+
+def _read(request: ChatRequest, completion: Completion) -> _Read:
+    text = judge_text(
+        request.last_user_text,
+        completion.text,
+        instructions="\n".join(
+            message.text for message in request.messages if message.role in ("system", "developer")
+        ),
+        finish_reason=completion.finish_reason,
+        refusal=completion.refusal,
+        response_format=request.response_format,
+        calls_tools=bool(completion.tool_calls),
+        has_reasoning=bool(completion.reasoning),
+    )
+    tool_calls = judge_tool_calls(
+        completion.tool_calls, request.tools, required=request.tool_choice
+    )
+    # What a program is to read must be readable: no threshold makes up for that.
+    unfit = tool_calls.verdict == "failed" or (
+        request.response_format is not None
+        and any(check.name == "format" and check.verdict == "failed" for check in text.checks)
+    )
+    return _Read(text, (*text.checks, tool_calls), unfit)
+
+
+def _report(
+    text: _Read, config: QualityConfig, *, mode: QualityMode, opinions: Opinions | None = None
+) -> QualityReport:
+    score, checks = text.judgement.probability, text.checks
+    heard = True
+    if opinions is not None:
+        score, checks = opinions.probability, (*checks, *opinions.checks)
+        heard = opinions.heard
+    if text.unfit:
+        score = min(score, REJECTED)
+    reaches = score >= config.threshold
+    accepted = reaches and heard and not text.unfit
     why = [f"{check.name}: {check.reason}" for check in checks if check.verdict == "failed"]
+    if not heard:
+        why += [f"{check.name}: {check.reason}" for check in checks if check.verdict == "error"]
     if not why and not accepted:
-        why = list(text.doubts())
-    return f"{'; '.join(why) or 'no check failed'}; {sides}"
+        why = list(text.judgement.doubts())
+    sides = f"{score:.2f} {'reaches' if reaches else 'is below'} {config.threshold:.2f}"
+    if reaches and not accepted:
+        sides = "no threshold makes up for that" if heard else "no second opinion could be had"
+    return QualityReport(
+        mode=mode,
+        score=score,
+        threshold=config.threshold,
+        accepted=accepted,
+        reason=f"{'; '.join(why) or 'no check failed'}; {sides}",
+        checks=checks,
+    )

@@ -34,6 +34,10 @@ def replay(
     draft: Annotated[str, typer.Option(help="The drafting model, as the file names it.")],
     verifier: Annotated[str, typer.Option(help="The verifying model, as the file names it.")],
     mode: Annotated[QualityMode, typer.Option(help="Which checks judge the drafts.")] = "fast",
+    cross_check: Annotated[
+        str | None,
+        typer.Option(help="Mode strict: whose recorded answers the drafts are compared with."),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="The least score at which a draft is accepted.")
     ] = None,
@@ -42,6 +46,7 @@ def replay(
     ] = None,
     draft_price: Annotated[str | None, typer.Option(help=_PRICE_HELP)] = None,
     verifier_price: Annotated[str | None, typer.Option(help=_PRICE_HELP)] = None,
+    cross_check_price: Annotated[str | None, typer.Option(help=_PRICE_HELP)] = None,
     plot: Annotated[
         list[str] | None,
         typer.Option(help="`terminal`, or a file: .svg, .csv or .json. May be given repeatedly."),
@@ -55,6 +60,11 @@ def replay(
     from cascadeflow.cli.replay.report import PLOT_SUFFIXES, ReplayReport, plot_refused  # noqa: PLC0415
 
     with opened(as_json=as_json, verbose=verbose) as output:
+        if (mode == "strict") is not (cross_check is not None):
+            raise InvalidRequestError(
+                "--mode strict and --cross-check MODEL belong together: of recorded answers there "
+                "is no other second opinion"
+            )
         quality = QualityConfig(mode=mode)
         if threshold is not None:
             quality = dataclasses.replace(quality, threshold=threshold)
@@ -67,16 +77,22 @@ def replay(
         drafting, verifying = resolve_model(draft, names), resolve_model(verifier, names)
         if drafting == verifying:
             raise InvalidRequestError(f"--draft and --verifier are both {drafting}: choose two")
+        asked = [(drafting, draft_price), (verifying, verifier_price)]
+        if cross_check is not None:
+            asked.append((resolve_model(cross_check, names), cross_check_price))
+        if len({name for name, _ in asked}) < len(asked):
+            raise InvalidRequestError(f"--cross-check is {asked[-1][0]}: choose a third model")
         now = datetime.now(UTC)
-        models = (
-            priced_model(drafting, draft_price, at=now),
-            priced_model(verifying, verifier_price, at=now),
-        )
-        usable = [row for row in rows if drafting in row.answers and verifying in row.answers]
+        models = [priced_model(name, price, at=now) for name, price in asked]
+        if len(models) > 2:  # noqa: PLR2004 - draft, verifier, and the third
+            quality = dataclasses.replace(quality, cross_check=models[2].name, judge=False)
+        usable = [row for row in rows if all(name in row.answers for name, _ in asked)]
         if not usable:
-            raise InvalidRequestError(f"no row holds answers of both {drafting} and {verifying}")
+            raise InvalidRequestError(
+                f"no row holds answers of all of {', '.join(name for name, _ in asked)}"
+            )
         report = ReplayReport(
-            outcomes=_played(usable[:limit], *models, quality=quality, console=output.console),
+            outcomes=_played(usable[:limit], models, quality=quality, console=output.console),
             draft=drafting,
             verifier=verifying,
             draft_price=models[0].words,
@@ -96,8 +112,7 @@ def replay(
 
 def _played(
     rows: Sequence[ReplayRow],
-    draft: PricedModel,
-    verifier: PricedModel,
+    models: Sequence[PricedModel],
     *,
     quality: QualityConfig,
     console: Console,
@@ -111,8 +126,7 @@ def _played(
         return asyncio.run(
             play(
                 rows,
-                draft,
-                verifier,
+                models,
                 quality=quality,
                 on_progress=lambda done: progress.update(task, completed=done),
             )

@@ -26,8 +26,7 @@ _CONCURRENCY = 16
 
 async def play(
     rows: Sequence[ReplayRow],
-    draft: PricedModel,
-    verifier: PricedModel,
+    models: Sequence[PricedModel],
     *,
     quality: QualityConfig,
     on_progress: Callable[[int], None],
@@ -37,9 +36,9 @@ async def play(
     Every question is drafted, however hard it looks: what is measured is the judging of drafts.
 
     Args:
-        rows: questions that both models answered.
-        draft: the drafting model.
-        verifier: the verifying model.
+        rows: questions that all models answered.
+        models: the drafting model, the verifying one, and in mode `strict` the one whose answers
+            the drafts are compared with.
         quality: how drafts are judged.
         on_progress: called with how many of the `2 * len(rows)` requests have ended.
 
@@ -52,14 +51,13 @@ async def play(
         on_progress(2 * len(outcomes) + done)
 
     for part in _without_repeats(rows):
-        outcomes += await _play(part, draft, verifier, quality=quality, on_progress=report)
+        outcomes += await _play(part, models, quality=quality, on_progress=report)
     return outcomes
 
 
 async def _play(
     rows: Sequence[ReplayRow],
-    draft: PricedModel,
-    verifier: PricedModel,
+    models: Sequence[PricedModel],
     *,
     quality: QualityConfig,
     on_progress: Callable[[int], None],
@@ -75,12 +73,14 @@ async def _play(
             finish=row.answers[model.name].finish_reason,
         )
         for row in rows
-        for model in (draft, verifier)
+        for model in models
     }
     questions = [row.question for row in rows]
     async with RecordedAnswersProvider(answers, keep_requests=0) as server:
+        draft, verifier, *others = models
+        # Drafts come from the first and are verified by the last; the others stand by.
         agent = CascadeAgent(
-            [draft.config(server.url), verifier.config(server.url)],
+            [each.config(server.url) for each in (draft, *others, verifier)],
             quality,
             order="given",
             draft_up_to="expert",

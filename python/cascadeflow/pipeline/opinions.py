@@ -1,0 +1,176 @@
+"""Asks models for second opinions on a draft, on the request's own money.
+
+What was held for the plan stays the plan's: a second opinion is held beside it, and where no budget
+has the money for it nobody is asked, which the quality report says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from cascadeflow.errors import (
+    BudgetExceededError,
+    InvalidRequestError,
+    ProviderError,
+    UnknownPriceError,
+)
+from cascadeflow.models.catalogue import cheapest_first, lookup
+from cascadeflow.models.families import family_of
+from cascadeflow.models.worst_case import worst_case
+from cascadeflow.pipeline.beside import UNASKED, ask_beside
+from cascadeflow.quality.opinions import NotAskedError
+from cascadeflow.quality.rubric import FORM, OUTPUT_TOKENS
+from cascadeflow.types import ChatRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cascadeflow.models.completion import Completion
+    from cascadeflow.models.config import ModelConfig
+    from cascadeflow.pipeline.cascade import Role
+    from cascadeflow.pipeline.purse import Tab
+    from cascadeflow.pipeline.run import Run
+    from cascadeflow.pipeline.settle import Call
+    from cascadeflow.types import Message
+
+__all__ = ["RequestAdviser"]
+
+_LONGEST: Final = timedelta(hours=1)
+
+_THINKING: Final = 16
+"""How many times the output a judge gets that thinks before it answers: it thinks inside it."""
+
+
+class RequestAdviser:
+    """Asks models about one draft; see `quality.opinions.Adviser`."""
+
+    def __init__(self, run: Run, draft: Call) -> None:
+        """Begins with nobody asked; only models that the request may use are."""
+        self._run = run
+        self._draft = draft
+        self._deadline = run.quality.check_timeout
+        line = (*run.plan.drafters, *run.plan.verifiers, *run.plan.fallbacks)
+        self._models = list({model.id: model for model in line}.values())
+
+    async def answer(self, wanted: bool | str) -> tuple[str, Completion]:  # noqa: FBT001
+        """See `Adviser.answer`."""
+        model = self._named(wanted) if isinstance(wanted, str) else self._other_family()
+        chat = replace(self._run.chat_for(model), stream=False)
+        return model.id, await self._asked(model, "cross_check", chat)
+
+    async def sample(self, count: int, temperature: float) -> Sequence[Completion]:
+        """See `Adviser.sample`."""
+        model = self._draft.model
+        facts = lookup(model.provider, model.name)
+        chat = replace(self._draft.request, stream=False)
+        if facts is None or facts.can("sampling") is not False:
+            chat = replace(chat, temperature=temperature, seed=None)
+        asked = await asyncio.gather(
+            *[self._asked(model, "sample", chat) for _ in range(count)], return_exceptions=True
+        )
+        came = [each for each in asked if not isinstance(each, BaseException)]
+        for each in asked:
+            if isinstance(each, BaseException) and not isinstance(each, NotAskedError):
+                raise each
+        if not came:
+            raise next(each for each in asked if isinstance(each, NotAskedError))
+        return came
+
+    async def judge(
+        self,
+        wanted: bool | str,  # noqa: FBT001
+        messages: tuple[Message, ...],
+    ) -> tuple[str, Completion]:
+        """See `Adviser.judge`."""
+        model = self._named(wanted) if isinstance(wanted, str) else self._run.plan.verifiers[0]
+        facts = lookup(model.provider, model.name)
+        # Where the catalogue knows the model but not that it takes a schema, it may refuse one.
+        structured = facts is None or facts.can("structured_output") is True
+        sampled = facts is None or facts.can("sampling") is not False
+        reasons = facts is not None and facts.can("reasoning") is True
+        chat = ChatRequest(
+            model=model.name,
+            messages=messages,
+            max_tokens=OUTPUT_TOKENS * (_THINKING if reasons else 1),
+            temperature=0.0 if sampled and not reasons else None,
+            response_format=FORM if structured else None,
+        )
+        return model.id, await self._asked(model, "judge", chat)
+
+    # Who
+
+    def _named(self, name: str) -> ModelConfig:
+        found = [model for model in self._models if name in {model.id, model.name}]
+        if len(found) != 1:
+            which = "several of the request's models are" if found else "no model of the request is"
+            raise NotAskedError(f"{which} called {name!r}")
+        return found[0]
+
+    def _other_family(self) -> ModelConfig:
+        family = family_of(self._draft.model)
+        others = [model for model in self._models if family_of(model) != family]
+        # The verifier's own answer is what is to be saved.
+        cheaper = [model for model in others if model is not self._run.plan.verifiers[0]]
+        if not cheaper:
+            raise NotAskedError(
+                f"no model of another family than {family} is among the request's, the verifier "
+                "apart: add a cheap one, or set cross_check=False"
+            )
+        return cheapest_first(cheaper, at=self._run.created)[0]
+
+    # How
+
+    async def _asked(self, model: ModelConfig, role: Role, chat: ChatRequest) -> Completion:
+        if self._run.out_of_time():
+            raise NotAskedError("the request's time is up")
+        try:
+            tab = await self._tab(model, role, chat)
+            call = await ask_beside(self._run, model, role, chat, tab=tab, deadline=self._deadline)
+        except BudgetExceededError:  # its text may say how others' budgets stand
+            raise NotAskedError(f"no budget has the money to ask {model.id}") from None
+        except UNASKED as error:
+            raise NotAskedError(f"{model.id} was not asked: {error}") from error
+        except ProviderError as error:
+            raise NotAskedError(f"{model.id} did not answer: {type(error).__name__}") from error
+        return call.reply.completion
+
+    async def _tab(self, model: ModelConfig, role: Role, chat: ChatRequest) -> Tab | None:
+        """Holds what asking can cost.
+
+        Raises:
+            NotAskedError: the budgets have not as much left.
+            CascadeFlowError: nobody can say what it costs at most.
+        """
+        run = self._run
+        if run.purse is None or run.reckoner is None:
+            return None
+        most = (
+            self._judging(model, chat)
+            if role == "judge"
+            else run.reckoner.worst(model, run.output_cap)
+        )
+        tab = await run.purse.cover_beside(model, role, most)
+        if tab is None:
+            raise NotAskedError(f"no budget has the money to ask {model.id}")
+        return tab
+
+    def _judging(self, model: ModelConfig, chat: ChatRequest) -> int:
+        """The most that a judge can cost: it is asked something else than the request."""
+        run = self._run
+        left = run.left()
+        try:
+            return worst_case(
+                model,
+                chat,
+                output_tokens=chat.max_tokens or 0,
+                at=run.created,
+                until=run.created + (_LONGEST if left is None else timedelta(seconds=left)),
+                extra=run.max_extra_cost,
+            ).nanodollars
+        except (InvalidRequestError, UnknownPriceError):
+            if run.enforces:
+                raise
+            return 0

@@ -1,0 +1,213 @@
+"""Second opinions on a draft: another model's answer, more of the same one, a judge's grade.
+
+They are asked for in this order, the cheapest first, and nobody is asked once the decision is
+clear. What asking costs is held and booked by whoever hands in the `Adviser`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+
+from cascadeflow._native import same_final_answer
+from cascadeflow.quality.evidence import (
+    AGREES,
+    DISAGREES,
+    agreement,
+    graded,
+    logit,
+    probability,
+)
+from cascadeflow.quality.report import CheckReport
+from cascadeflow.quality.rubric import grade, grading
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from cascadeflow.config import QualityConfig
+    from cascadeflow.models.completion import Completion
+    from cascadeflow.types import ChatRequest, Message
+
+__all__ = ["Adviser", "NotAskedError", "Opinions", "second_opinions"]
+
+_SAMPLE_AGREES, _SAMPLE_DIFFERS = agreement(0.7, 0.6)
+"""A sample of the same model repeats its mistakes more often than another model does."""
+
+_REJECTS: Final = 3
+"""A grade of this or less is a failed check."""
+
+
+class NotAskedError(Exception):
+    """A second opinion that could not be had; the text says why, and never quotes the request."""
+
+
+class Adviser(Protocol):
+    """Asks models about one draft, within its request's money."""
+
+    async def answer(self, wanted: bool | str) -> tuple[str, Completion]:  # noqa: FBT001 - as configured
+        """Asks another model the same request; gives its id and its answer.
+
+        Args:
+            wanted: `True` for the cheapest of another family than the drafter's, or a model's name.
+
+        Raises:
+            NotAskedError: nobody could be asked, or did not answer.
+        """
+
+    async def sample(self, count: int, temperature: float) -> Sequence[Completion]:
+        """Asks the drafter again, so many times at once; gives the answers that came.
+
+        Raises:
+            NotAskedError: none came.
+        """
+
+    async def judge(
+        self,
+        wanted: bool | str,  # noqa: FBT001 - as configured
+        messages: tuple[Message, ...],
+    ) -> tuple[str, Completion]:
+        """Asks a model to grade; gives its id and what it said.
+
+        Args:
+            wanted: `True` for the planned verifier, or a model's name.
+            messages: what it is asked.
+
+        Raises:
+            NotAskedError: it could not be asked, or did not answer.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Opinions:
+    """What second opinions came to.
+
+    Attributes:
+        probability: that the draft is good enough, they included.
+        checks: a report of each that was asked for or could not be.
+        heard: whether anybody was heard who had something to say, or nobody needed to be.
+    """
+
+    probability: float
+    checks: tuple[CheckReport, ...]
+    heard: bool
+
+
+async def second_opinions(
+    text_probability: float,
+    request: ChatRequest,
+    completion: Completion,
+    *,
+    config: QualityConfig,
+    adviser: Adviser,
+) -> Opinions:
+    """Asks for second opinions until it is clear whether a draft is good enough.
+
+    Args:
+        text_probability: that it is, by its text alone.
+        request: what the drafter was asked.
+        completion: what it answered.
+        config: who is asked, and when it is clear.
+        adviser: asks.
+    """
+    log_odds = logit(text_probability)
+    checks: list[CheckReport] = []
+    heard = False
+    for name, check in _line(request, completion, config, adviser):
+        if _clear(probability(log_odds), config):
+            heard = True
+            break
+        began = perf_counter()
+        try:
+            found = await check()
+        except NotAskedError as error:
+            found = _Found("error", 0.0, str(error), None)
+        if found.moves is not None:
+            heard = True
+            log_odds += found.moves
+        checks.append(
+            CheckReport(
+                name=name,
+                verdict=found.verdict,
+                score=found.score,
+                reason=found.reason,
+                ms=(perf_counter() - began) * 1000,
+            )
+        )
+    sure = probability(log_odds)
+    return Opinions(sure, tuple(checks), heard or _clear(sure, config))
+
+
+def _clear(sure: float, config: QualityConfig) -> bool:
+    return sure >= config.clear_above or sure < config.clear_below
+
+
+class _Found(NamedTuple):
+    """What one second opinion found.
+
+    Attributes:
+        verdict: as in `CheckReport`.
+        score: likewise.
+        reason: likewise.
+        moves: what it adds to the log-odds; `None` where it has nothing to say.
+    """
+
+    verdict: Literal["passed", "failed", "not_applicable", "error"]
+    score: float
+    reason: str
+    moves: float | None
+
+
+def _line(
+    request: ChatRequest, completion: Completion, config: QualityConfig, adviser: Adviser
+) -> list[tuple[str, Callable[[], Awaitable[_Found]]]]:
+    """Who may be asked, the cheapest first."""
+    line: list[tuple[str, Callable[[], Awaitable[_Found]]]] = []
+    if config.cross_check:
+        line.append(("cross_check", lambda: _cross_check(completion, config, adviser)))
+    if config.samples:
+        line.append(("self_consistency", lambda: _samples(completion, config, adviser)))
+    if config.judge:
+        line.append(("judge", lambda: _judge(request, completion, config, adviser)))
+    return line
+
+
+async def _cross_check(completion: Completion, config: QualityConfig, adviser: Adviser) -> _Found:
+    who, other = await adviser.answer(config.cross_check)
+    same = same_final_answer(completion.text, other.text)
+    if same is None:
+        return _Found("not_applicable", 1.0, f"no final answer to compare with {who}'s", None)
+    if same:
+        return _Found("passed", 1.0, "", AGREES)
+    return _Found("failed", 0.0, f"{who} comes to another answer", DISAGREES)
+
+
+async def _samples(completion: Completion, config: QualityConfig, adviser: Adviser) -> _Found:
+    answers = await adviser.sample(config.samples, config.sample_temperature)
+    compared = [same_final_answer(completion.text, each.text) for each in answers]
+    said = [same for same in compared if same is not None]
+    if not said:
+        return _Found("not_applicable", 1.0, "no final answers to compare", None)
+    agreeing = sum(said)
+    share = agreeing / len(said)
+    moves = agreeing * _SAMPLE_AGREES + (len(said) - agreeing) * _SAMPLE_DIFFERS
+    if 2 * agreeing >= len(said):
+        return _Found("passed", share, "", moves)
+    return _Found("failed", share, f"{agreeing} of {len(said)} samples agree with it", moves)
+
+
+async def _judge(
+    request: ChatRequest, completion: Completion, config: QualityConfig, adviser: Adviser
+) -> _Found:
+    who, said = await adviser.judge(
+        config.judge, grading(request.messages, completion.text, config.rubric)
+    )
+    found = grade(said.text)
+    if found is None:
+        raise NotAskedError(f"{who} gave no grade")
+    given, fault = found
+    score = (given - 1) / 4
+    if given > _REJECTS:
+        return _Found("passed", score, "", graded(given))
+    reason = f"{who} gives it {given} of 5"
+    return _Found("failed", score, f"{reason}: {fault[:200]}" if fault else reason, graded(given))
