@@ -23,6 +23,7 @@ from cascadeflow.cli.app import app
 from cascadeflow.cli.bars import bar, needle, shortened, span
 from cascadeflow.cli.route.command import EXAMPLE_MODELS
 from cascadeflow.cli.route.explain import explain
+from cascadeflow.domains.acceptance import PRIORS
 from cascadeflow.domains.detector import DomainDetector
 from cascadeflow.domains.registry import Domain
 from cascadeflow.errors import ConfigurationError
@@ -259,7 +260,7 @@ def test_what_was_learned_is_read_from_a_store_and_not_changed(
     arguments = ("route", "hm", *RULES, f"--models={model},openai:gpt-5", "--domain", "legal")
     fresh = answered(*arguments)["decision"]["acceptance"]
     found = answered(*arguments, "--store", url)
-    assert (fresh["probability"], fresh["observations"]) == (0.85, 0)
+    assert (fresh["probability"], fresh["observations"]) == (PRIORS["trivial"], 0)
     assert found["learned"] is True
     assert found["decision"]["acceptance"]["probability"] < 0.1
     assert found["decision"]["acceptance"]["observations"] > 100

@@ -37,7 +37,7 @@ NOTE: Final = "learned.acceptance"
 """The name of the note that it is stored as."""
 
 PRIORS: Final[Mapping[ComplexityLevel, float]] = MappingProxyType(
-    {"trivial": 0.85, "simple": 0.55, "moderate": 0.50, "hard": 0.25, "expert": 0.15}
+    {"trivial": 0.90, "simple": 0.80, "moderate": 0.50, "hard": 0.30, "expert": 0.30}
 )
 """What is expected of a model that was never asked, by level.
 
