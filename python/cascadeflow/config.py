@@ -245,16 +245,17 @@ class QualityConfig:
         mode: which checks run.
         threshold: the least probability that the draft is good enough, 0 to 1, at which it is
             accepted; its default is fitted, `docs/quality.md` says on what.
-        clear_above: `strict` asks nobody further once the probability is at least this.
-        clear_below: `strict` asks nobody further once it is below this.
+        clear_above: `strict` asks nobody further once the probability is at least this, and at
+            least `threshold`.
+        clear_below: `strict` asks nobody further once it is below this, and below `threshold`.
         cross_check: whether another model answers the request too, to see whether both agree:
             `True` takes the cheapest of another family than the drafter's that the request may use;
-            or a model's id or name.
+            or a model's id or name, of the request's models and not the drafter.
         samples: how many further answers the drafter is asked for, to see whether it agrees with
             itself; 0 for none.
         sample_temperature: the sampling temperature of those.
         judge: whether a model is asked to grade the draft: `True` takes the planned verifier; or a
-            model's id or name.
+            model's id or name, of the request's models.
         rubric: what it grades by, in words; `None` is the built-in rubric.
         check_timeout: seconds that asking one model may take, retries included.
     """

@@ -9,6 +9,10 @@ probability `r` of its own. Right answers agree; a wrong draft agrees with the s
 that is wrong too, in the very same way, which happens in a share `c` of the cases in which both are
 wrong. So agreement multiplies the odds by `r / ((1 - r) * c)`, disagreement by
 `(1 - r) / (1 - (1 - r) * c)`. With `r = 0.75`, a cheap model's, and `c = 0.25`: by 12 and 0.27.
+
+**Text.** Where nothing speaks against an answer the rules give 0.96, whatever was asked: a prior,
+and not a measurement. It counts as 0.9 at most, so that one opinion against a draft outweighs it at
+the default threshold.
 """
 
 from __future__ import annotations
@@ -16,7 +20,18 @@ from __future__ import annotations
 import math
 from typing import Final
 
-__all__ = ["AGREES", "DISAGREES", "agreement", "graded", "logit", "probability"]
+__all__ = [
+    "AGREES",
+    "DISAGREES",
+    "TEXT_AT_MOST",
+    "agreement",
+    "graded",
+    "logit",
+    "probability",
+]
+
+TEXT_AT_MOST: Final = 0.9
+"""The most that a draft's text alone can count for."""
 
 _SECOND_RIGHT: Final = 0.75
 _SAME_MISTAKE: Final = 0.25

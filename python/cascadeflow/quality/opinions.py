@@ -14,6 +14,7 @@ from cascadeflow._native import same_final_answer
 from cascadeflow.quality.evidence import (
     AGREES,
     DISAGREES,
+    TEXT_AT_MOST,
     agreement,
     graded,
     logit,
@@ -21,6 +22,8 @@ from cascadeflow.quality.evidence import (
 )
 from cascadeflow.quality.report import CheckReport
 from cascadeflow.quality.rubric import grade, grading
+from cascadeflow.quality.rules import judge_text
+from cascadeflow.types import TextPart
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -36,6 +39,9 @@ _SAMPLE_AGREES, _SAMPLE_DIFFERS = agreement(0.7, 0.6)
 
 _REJECTS: Final = 3
 """A grade of this or less is a failed check."""
+
+_QUOTED: Final = 200
+"""So many characters of the fault that a judge names are kept."""
 
 
 class NotAskedError(Exception):
@@ -104,13 +110,13 @@ async def second_opinions(
     """Asks for second opinions until it is clear whether a draft is good enough.
 
     Args:
-        text_probability: that it is, by its text alone.
+        text_probability: that it is, by its text alone; it counts as `TEXT_AT_MOST` at most.
         request: what the drafter was asked.
         completion: what it answered.
         config: who is asked, and when it is clear.
         adviser: asks.
     """
-    log_odds = logit(text_probability)
+    log_odds = logit(min(text_probability, TEXT_AT_MOST))
     checks: list[CheckReport] = []
     heard = False
     for name, check in _line(request, completion, config, adviser):
@@ -131,6 +137,7 @@ async def second_opinions(
                 verdict=found.verdict,
                 score=found.score,
                 reason=found.reason,
+                quoted=found.quoted,
                 ms=(perf_counter() - began) * 1000,
             )
         )
@@ -139,7 +146,10 @@ async def second_opinions(
 
 
 def _clear(sure: float, config: QualityConfig) -> bool:
-    return sure >= config.clear_above or sure < config.clear_below
+    """Whether it is clear on which side of the threshold a draft is, wherever that lies."""
+    return sure >= max(config.clear_above, config.threshold) or sure < min(
+        config.clear_below, config.threshold
+    )
 
 
 class _Found(NamedTuple):
@@ -150,12 +160,14 @@ class _Found(NamedTuple):
         score: likewise.
         reason: likewise.
         moves: what it adds to the log-odds; `None` where it has nothing to say.
+        quoted: as in `CheckReport`.
     """
 
     verdict: Literal["passed", "failed", "not_applicable", "error"]
     score: float
     reason: str
     moves: float | None
+    quoted: str = ""
 
 
 def _line(
@@ -164,16 +176,20 @@ def _line(
     """Who may be asked, the cheapest first."""
     line: list[tuple[str, Callable[[], Awaitable[_Found]]]] = []
     if config.cross_check:
-        line.append(("cross_check", lambda: _cross_check(completion, config, adviser)))
+        line.append(("cross_check", lambda: _cross_check(request, completion, config, adviser)))
     if config.samples:
-        line.append(("self_consistency", lambda: _samples(completion, config, adviser)))
+        line.append(("self_consistency", lambda: _samples(request, completion, config, adviser)))
     if config.judge:
         line.append(("judge", lambda: _judge(request, completion, config, adviser)))
     return line
 
 
-async def _cross_check(completion: Completion, config: QualityConfig, adviser: Adviser) -> _Found:
+async def _cross_check(
+    request: ChatRequest, completion: Completion, config: QualityConfig, adviser: Adviser
+) -> _Found:
     who, other = await adviser.answer(config.cross_check)
+    if not _answers(request, other):
+        raise NotAskedError(f"{who} gave no whole answer")
     same = same_final_answer(completion.text, other.text)
     if same is None:
         return _Found("not_applicable", 1.0, f"no final answer to compare with {who}'s", None)
@@ -182,9 +198,13 @@ async def _cross_check(completion: Completion, config: QualityConfig, adviser: A
     return _Found("failed", 0.0, f"{who} comes to another answer", DISAGREES)
 
 
-async def _samples(completion: Completion, config: QualityConfig, adviser: Adviser) -> _Found:
+async def _samples(
+    request: ChatRequest, completion: Completion, config: QualityConfig, adviser: Adviser
+) -> _Found:
     answers = await adviser.sample(config.samples, config.sample_temperature)
-    compared = [same_final_answer(completion.text, each.text) for each in answers]
+    compared = [
+        same_final_answer(completion.text, each.text) for each in answers if _answers(request, each)
+    ]
     said = [same for same in compared if same is not None]
     if not said:
         return _Found("not_applicable", 1.0, "no final answers to compare", None)
@@ -196,18 +216,39 @@ async def _samples(completion: Completion, config: QualityConfig, adviser: Advis
     return _Found("failed", share, f"{agreeing} of {len(said)} samples agree with it", moves)
 
 
+def _answers(request: ChatRequest, other: Completion) -> bool:
+    """Whether it answers at all: who declined, or was cut off, does not disagree."""
+    return not judge_text(
+        request.last_user_text,
+        other.text,
+        finish_reason=other.finish_reason,
+        refusal=other.refusal,
+        calls_tools=bool(other.tool_calls),
+        has_reasoning=bool(other.reasoning),
+    ).rejected
+
+
 async def _judge(
     request: ChatRequest, completion: Completion, config: QualityConfig, adviser: Adviser
 ) -> _Found:
+    if not all(map(_is_text, request.messages)):
+        raise NotAskedError("a judge is shown text only, and the request has more")
     who, said = await adviser.judge(
         config.judge, grading(request.messages, completion.text, config.rubric)
     )
+    if said.finish_reason == "length":
+        raise NotAskedError(f"{who} was cut off before its grade")
     found = grade(said.text)
     if found is None:
         raise NotAskedError(f"{who} gave no grade")
     given, fault = found
     score = (given - 1) / 4
     if given > _REJECTS:
-        return _Found("passed", score, "", graded(given))
-    reason = f"{who} gives it {given} of 5"
-    return _Found("failed", score, f"{reason}: {fault[:200]}" if fault else reason, graded(given))
+        return _Found("passed", score, "", graded(given), fault[:_QUOTED])
+    return _Found("failed", score, f"{who} gives it {given} of 5", graded(given), fault[:_QUOTED])
+
+
+def _is_text(message: Message) -> bool:
+    return isinstance(message.content, str) or all(
+        isinstance(part, TextPart) for part in message.content
+    )

@@ -19,6 +19,8 @@ class CheckReport:
         score: 0 (surely bad) to 1 (nothing found).
         reason: why, in words; empty when it passed.
         ms: how long it took, waits included; `None` where that was not taken by itself.
+        quoted: a judge's own words for the fault. They may quote the request, so they are no part
+            of any `reason`, and stand in no log.
     """
 
     name: str
@@ -26,6 +28,7 @@ class CheckReport:
     score: float
     reason: str = ""
     ms: float | None = None
+    quoted: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

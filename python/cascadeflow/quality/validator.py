@@ -165,8 +165,8 @@ def _report(
     reaches = score >= config.threshold
     accepted = reaches and heard and not text.unfit
     why = [f"{check.name}: {check.reason}" for check in checks if check.verdict == "failed"]
-    if not heard:
-        why += [f"{check.name}: {check.reason}" for check in checks if check.verdict == "error"]
+    if opinions is not None and not heard:
+        why += [f"{each.name}: {each.reason}" for each in opinions.checks]
     if not why and not accepted:
         why = list(text.judgement.doubts())
     sides = f"{score:.2f} {'reaches' if reaches else 'is below'} {config.threshold:.2f}"
