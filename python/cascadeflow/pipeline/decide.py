@@ -53,7 +53,7 @@ class Decision:
         basis: what decided.
         acceptance: how likely the draft is accepted.
         draft_cost: what a draft costs on average; `None` when it is not known, like the others.
-        validation_cost: what judging it costs.
+        validation_cost: what judging it costs on average, second opinions included.
         verifier_cost: what the verifier's answer costs on average.
         expected_cascade: what drafting first costs on average, rounded up.
         expected_direct: what asking the verifier costs on average.
@@ -65,7 +65,7 @@ class Decision:
     basis: Basis
     acceptance: Estimate
     draft_cost: int | None
-    validation_cost: int
+    validation_cost: int | None
     verifier_cost: int | None
     expected_cascade: int | None
     expected_direct: int | None
@@ -77,7 +77,7 @@ class Decision:
 
         `None` where a cost is not known, or the verifier's is nothing.
         """
-        if self.draft_cost is None or not self.verifier_cost:
+        if self.draft_cost is None or self.validation_cost is None or not self.verifier_cost:
             return None
         return (self.draft_cost + self.validation_cost) / self.verifier_cost
 
@@ -88,7 +88,7 @@ def decide(
     acceptance: Estimate,
     draft_cost: int | None,
     verifier_cost: int | None,
-    validation_cost: int = 0,
+    validation_cost: int | None = 0,
     margin: float = 0.0,
     draft_up_to: ComplexityLevel = "hard",
     problem: str = "",
@@ -100,7 +100,7 @@ def decide(
         acceptance: how likely its draft is accepted.
         draft_cost: what a draft is expected to cost, nanodollars; `None` when it is not known.
         verifier_cost: what the verifier's answer is expected to cost, nanodollars, or `None`.
-        validation_cost: what judging a draft is expected to cost, nanodollars.
+        validation_cost: what judging a draft is expected to cost, nanodollars, or `None`.
         margin: by which share of the verifier's cost drafting must be cheaper, 0 to 1.
         draft_up_to: the hardest level that is drafted where the cost cannot tell.
         problem: why a cost is not known, for the reason.
@@ -110,11 +110,11 @@ def decide(
     """
     if not 0 <= margin <= 1:
         raise InvalidRequestError(f"margin is a share of the verifier's cost, 0 to 1, not {margin}")
-    if min(draft_cost or 0, verifier_cost or 0, validation_cost) < 0:
+    if min(draft_cost or 0, verifier_cost or 0, validation_cost or 0) < 0:
         raise InvalidRequestError("an expected cost is negative")
     cascade: int | None = None
     basis: Basis = "level"
-    if draft_cost is None or verifier_cost is None:
+    if draft_cost is None or verifier_cost is None or validation_cost is None:
         pays = _LEVELS.index(level) <= _LEVELS.index(draft_up_to)
         why = f"what would pay is not known: {problem or 'a price is not known'}"
         reason = _by_level(level, why, drafted=pays)
@@ -223,7 +223,7 @@ class Drafting:
         drafter: ModelConfig,
         verifier: ModelConfig,
         at: datetime,
-        validation_cost: int = 0,
+        validation_cost: int | ExpectedCall = 0,
         explore: bool = True,
     ) -> Decision:
         """Decides about one request.
@@ -235,7 +235,8 @@ class Drafting:
             drafter: who would draft.
             verifier: who would verify, or answer directly.
             at: the moment whose prices hold, with a time zone.
-            validation_cost: what judging a draft is expected to cost, nanodollars.
+            validation_cost: what judging a draft is expected to cost, nanodollars; or the call that
+                judges it, whose cost may not be known.
             explore: whether it may be drafted to learn; `False` to explain a decision, which then
                 counts for nothing.
 
@@ -244,15 +245,21 @@ class Drafting:
         """
         size = input_size(request)
         drafted, verified = self._expect(request, size, level, drafter, verifier, at=at)
+        problem = drafted.problem or verified.problem
+        if isinstance(validation_cost, ExpectedCall):
+            problem = problem or validation_cost.problem
+            judged = validation_cost.nanodollars
+        else:
+            judged = validation_cost
         decision = decide(
             level=level,
             acceptance=self.acceptance.estimate(domain, level, drafter.id),
             draft_cost=drafted.nanodollars,
             verifier_cost=verified.nanodollars,
-            validation_cost=validation_cost,
+            validation_cost=judged,
             margin=self._margin,
             draft_up_to=self._draft_up_to,
-            problem=drafted.problem or verified.problem,
+            problem=problem,
         )
         if (
             explore
@@ -279,9 +286,10 @@ class Drafting:
 
     def _could_pay(self, decision: Decision, shortest: ExpectedCall) -> bool:
         """Whether a short draft that is surely accepted would: else there is nothing to learn."""
-        if shortest.nanodollars is None or not decision.verifier_cost:
+        judged = decision.validation_cost
+        if shortest.nanodollars is None or judged is None or not decision.verifier_cost:
             return False
-        least = shortest.nanodollars + decision.validation_cost
+        least = shortest.nanodollars + judged
         return least / decision.verifier_cost < 1 - self._margin
 
     def expect(

@@ -8,8 +8,8 @@ from dataclasses import replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Final
 
+from cascadeflow.errors import ProviderTimeoutError
 from cascadeflow.pipeline import events
-from cascadeflow.pipeline.partial import settle_partial
 from cascadeflow.pipeline.turns import read_answer
 from cascadeflow.quality.report import CheckReport, QualityReport
 from cascadeflow.quality.validator import CascadeValidator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.settle import Call
     from cascadeflow.structured import OutputSchema
 
-__all__ = ["judge", "learns"]
+__all__ = ["asks_models", "judge", "learns"]
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ async def judge(run: Run, draft: Call) -> QualityReport:
 def _judged(run: Run, draft: Call) -> object:
     """What the validator makes of it, or a coroutine that gives that."""
     validator, config = run.engine.validator, run.quality
-    if config.mode != "strict" or not isinstance(validator, CascadeValidator):
+    if not isinstance(validator, CascadeValidator) or not asks_models(run):
         return validator.judge(draft.request, draft.reply.completion, config=config)
     from cascadeflow.pipeline.opinions import RequestAdviser  # noqa: PLC0415 - off costs nothing
 
@@ -85,11 +85,25 @@ def _judged(run: Run, draft: Call) -> object:
     )
 
 
+def asks_models(run: Run) -> bool:
+    """Whether models are asked for second opinions on its draft; a user's validator asks nobody."""
+    return run.quality.mode == "strict" and isinstance(run.engine.validator, CascadeValidator)
+
+
 def _break_off(run: Run, error: Exception) -> None:
     """Books the second opinions that were under way when time ran out."""
+    for asking in run.open[:-1]:
+        asking.ahead_ms = 0.0  # side by side they were waited for once
     for asking in list(run.open):
-        settle_partial(run, asking, None, error=error, billed=None if asking.sent else False)
-        run.open.remove(asking)
+        model = asking.command.model
+        broken = ProviderTimeoutError(
+            f"{model.id}: the request's time was up, and this call was cancelled",
+            provider=model.provider,
+            model=model.name,
+            billed=None if asking.sent else False,
+        )
+        broken.__cause__ = error
+        run.failed(asking, broken)
 
 
 def learns(run: Run) -> bool:

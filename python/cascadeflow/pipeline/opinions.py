@@ -14,34 +14,42 @@ from typing import TYPE_CHECKING, Final
 from cascadeflow.errors import (
     BudgetExceededError,
     InvalidRequestError,
-    ProviderError,
     UnknownPriceError,
 )
 from cascadeflow.models.catalogue import cheapest_first, lookup
+from cascadeflow.models.expected_cost import expect_call, input_size
 from cascadeflow.models.families import family_of
 from cascadeflow.models.worst_case import worst_case
 from cascadeflow.pipeline.beside import UNASKED, ask_beside
 from cascadeflow.quality.opinions import NotAskedError
-from cascadeflow.quality.rubric import FORM, OUTPUT_TOKENS
+from cascadeflow.quality.rubric import FORM, OUTPUT_TOKENS, grading
 from cascadeflow.types import ChatRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
+    from cascadeflow.config import QualityConfig
     from cascadeflow.models.completion import Completion
     from cascadeflow.models.config import ModelConfig
+    from cascadeflow.models.expected_cost import ExpectedCall, OutputLengths
     from cascadeflow.pipeline.cascade import Role
     from cascadeflow.pipeline.purse import Tab
+    from cascadeflow.pipeline.request import Request
+    from cascadeflow.pipeline.route import Plan
     from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call
     from cascadeflow.types import Message
 
-__all__ = ["RequestAdviser"]
+__all__ = ["RequestAdviser", "expect_opinion"]
 
 _LONGEST: Final = timedelta(hours=1)
 
 _THINKING: Final = 16
 """How many times the output a judge gets that thinks before it answers: it thinks inside it."""
+
+_GRADE_OUTPUT: Final = 100
+"""Tokens that a fault in one sentence and a grade are expected to take."""
 
 
 class RequestAdviser:
@@ -52,12 +60,10 @@ class RequestAdviser:
         self._run = run
         self._draft = draft
         self._deadline = run.quality.check_timeout
-        line = (*run.plan.drafters, *run.plan.verifiers, *run.plan.fallbacks)
-        self._models = list({model.id: model for model in line}.values())
 
     async def answer(self, wanted: bool | str) -> tuple[str, Completion]:  # noqa: FBT001
         """See `Adviser.answer`."""
-        model = self._named(wanted) if isinstance(wanted, str) else self._other_family()
+        model = _answerer(self._run.plan, self._draft.model, wanted, at=self._run.created)
         chat = replace(self._run.chat_for(model), stream=False)
         return model.id, await self._asked(model, "cross_check", chat)
 
@@ -68,9 +74,12 @@ class RequestAdviser:
         chat = replace(self._draft.request, stream=False)
         if facts is None or facts.can("sampling") is not False:
             chat = replace(chat, temperature=temperature, seed=None)
+        run, begin = self._run, len(self._run.tried)
         asked = await asyncio.gather(
             *[self._asked(model, "sample", chat) for _ in range(count)], return_exceptions=True
         )
+        # Side by side they are waited for once: for the one that came last.
+        run.tried[begin:-1] = [replace(each, ahead_ms=0.0) for each in run.tried[begin:-1]]
         came = [each for each in asked if not isinstance(each, BaseException)]
         for each in asked:
             if isinstance(each, BaseException) and not isinstance(each, NotAskedError):
@@ -85,12 +94,12 @@ class RequestAdviser:
         messages: tuple[Message, ...],
     ) -> tuple[str, Completion]:
         """See `Adviser.judge`."""
-        model = self._named(wanted) if isinstance(wanted, str) else self._run.plan.verifiers[0]
+        model = _judge_of(self._run.plan, wanted)
         facts = lookup(model.provider, model.name)
         # Where the catalogue knows the model but not that it takes a schema, it may refuse one.
         structured = facts is None or facts.can("structured_output") is True
         sampled = facts is None or facts.can("sampling") is not False
-        reasons = facts is not None and facts.can("reasoning") is True
+        reasons = _reasons(model)
         chat = ChatRequest(
             model=model.name,
             messages=messages,
@@ -100,27 +109,6 @@ class RequestAdviser:
         )
         return model.id, await self._asked(model, "judge", chat)
 
-    # Who
-
-    def _named(self, name: str) -> ModelConfig:
-        found = [model for model in self._models if name in {model.id, model.name}]
-        if len(found) != 1:
-            which = "several of the request's models are" if found else "no model of the request is"
-            raise NotAskedError(f"{which} called {name!r}")
-        return found[0]
-
-    def _other_family(self) -> ModelConfig:
-        family = family_of(self._draft.model)
-        others = [model for model in self._models if family_of(model) != family]
-        # The verifier's own answer is what is to be saved.
-        cheaper = [model for model in others if model is not self._run.plan.verifiers[0]]
-        if not cheaper:
-            raise NotAskedError(
-                f"no model of another family than {family} is among the request's, the verifier "
-                "apart: add a cheap one, or set cross_check=False"
-            )
-        return cheapest_first(cheaper, at=self._run.created)[0]
-
     # How
 
     async def _asked(self, model: ModelConfig, role: Role, chat: ChatRequest) -> Completion:
@@ -129,11 +117,13 @@ class RequestAdviser:
         try:
             tab = await self._tab(model, role, chat)
             call = await ask_beside(self._run, model, role, chat, tab=tab, deadline=self._deadline)
+        except NotAskedError:
+            raise
         except BudgetExceededError:  # its text may say how others' budgets stand
             raise NotAskedError(f"no budget has the money to ask {model.id}") from None
         except UNASKED as error:
             raise NotAskedError(f"{model.id} was not asked: {error}") from error
-        except ProviderError as error:
+        except Exception as error:  # a completer or a store of one's own may raise anything
             raise NotAskedError(f"{model.id} did not answer: {type(error).__name__}") from error
         return call.reply.completion
 
@@ -173,4 +163,110 @@ class RequestAdviser:
         except (InvalidRequestError, UnknownPriceError):
             if run.enforces:
                 raise
+            if run.reckoner is not None:
+                run.reckoner.unknown.add(model.id)
             return 0
+
+
+# Who
+
+
+def _line(plan: Plan) -> list[ModelConfig]:
+    """The models that a request may use, each once."""
+    line = (*plan.drafters, *plan.verifiers, *plan.fallbacks)
+    return list({model.id: model for model in line}.values())
+
+
+def _named(plan: Plan, name: str) -> ModelConfig:
+    found = [model for model in _line(plan) if name in {model.id, model.name}]
+    if len(found) != 1:
+        which = "several of the request's models are" if found else "no model of the request is"
+        raise NotAskedError(f"{which} called {name!r}")
+    return found[0]
+
+
+def _answerer(
+    plan: Plan,
+    drafter: ModelConfig,
+    wanted: bool | str,  # noqa: FBT001 - as configured
+    *,
+    at: datetime,
+) -> ModelConfig:
+    """Who answers the request too."""
+    if isinstance(wanted, str):
+        model = _named(plan, wanted)
+        if model.id == drafter.id:
+            raise NotAskedError(f"{model.id} drafted: its own answer is no second opinion")
+        return model
+    family = family_of(drafter)
+    others = [model for model in _line(plan) if family_of(model) != family]
+    # The verifier's own answer is what is to be saved.
+    cheaper = [model for model in others if model.id != plan.verifiers[0].id]
+    if not cheaper:
+        raise NotAskedError(
+            f"no model of another family than {family} is among the request's, the verifier "
+            "apart: add a cheap one, or set cross_check=False"
+        )
+    return cheapest_first(cheaper, at=at)[0]
+
+
+def _judge_of(plan: Plan, wanted: bool | str) -> ModelConfig:  # noqa: FBT001 - as configured
+    return _named(plan, wanted) if isinstance(wanted, str) else plan.verifiers[0]
+
+
+def _reasons(model: ModelConfig) -> bool:
+    facts = lookup(model.provider, model.name)
+    return facts is not None and facts.can("reasoning") is True
+
+
+# At what cost
+
+
+def expect_opinion(
+    plan: Plan, request: Request, quality: QualityConfig, lengths: OutputLengths, *, at: datetime
+) -> int | ExpectedCall:
+    """Says what the first second opinion on a plan's draft is expected to cost.
+
+    Those after it are asked only where that one settles nothing, which nobody knows beforehand.
+
+    Args:
+        plan: what would be done; it drafts.
+        request: what is asked.
+        quality: who is asked for second opinions.
+        lengths: how much models write.
+        at: the moment whose prices hold.
+
+    Returns:
+        The call; 0 where nobody can be asked.
+    """
+    drafter, level = plan.drafters[0], plan.complexity
+    if quality.cross_check:
+        try:
+            other = _answerer(plan, drafter, quality.cross_check, at=at)
+        except NotAskedError:
+            pass  # the next one is the first
+        else:
+            size = input_size(request)
+            return expect_call(request, other, level=level, size=size, lengths=lengths, at=at)
+    if quality.samples:
+        size = input_size(request)
+        one = expect_call(request, drafter, level=level, size=size, lengths=lengths, at=at)
+        each = one.nanodollars
+        return replace(one, nanodollars=None if each is None else each * quality.samples)
+    if not quality.judge:
+        return 0
+    try:
+        model = _judge_of(plan, quality.judge)
+    except NotAskedError:
+        return 0
+    chat = ChatRequest(model=model.name, messages=grading(request.messages, "", quality.rubric))
+    size = input_size(chat)
+    return expect_call(
+        chat,
+        model,
+        level=level,
+        size=replace(size, texts=size.texts + round(lengths.expect(level, drafter))),
+        lengths=lengths,
+        at=at,
+        most_output=OUTPUT_TOKENS * _THINKING if _reasons(model) else _GRADE_OUTPUT,
+    )

@@ -150,7 +150,7 @@ class Recall:
             answer.reply.completion,
             model=answer.model.id,
             created=run.created,
-            usage=result.usage,
+            usage=answer.reply.completion.usage,  # by it the verifier's price is reckoned later
             nanodollars=None if result.cost.total is None else from_usd(result.cost.total),
         )
         key = None if kept is None else self._key(run)

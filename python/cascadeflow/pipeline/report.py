@@ -92,11 +92,17 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         usage=usage,
         usage_by_model=usage_by_model,
         attempts=attempts_of(run),
-        response_ids={call.model.id: call.reply.completion.response_id for call in calls},
+        response_ids=_response_ids(calls),
         timing=timing_report(run),
         completion=completion,
         conversation=spoken(run),
     )
+
+
+def _response_ids(calls: list[Call]) -> dict[str, str | None]:
+    """The id of each model's last answer, or of what else it was asked where it gave none."""
+    beside_first = sorted(calls, key=lambda call: call.role not in BESIDE)
+    return {call.model.id: call.reply.completion.response_id for call in beside_first}
 
 
 def _steps(run: Run) -> tuple[StepReport, ...]:

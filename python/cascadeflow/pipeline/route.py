@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from cascadeflow.config import QualityConfig
     from cascadeflow.domains.registry import RouteChoice
     from cascadeflow.models.config import ModelConfig
+    from cascadeflow.models.expected_cost import ExpectedCall
     from cascadeflow.pipeline.decide import Decision, Drafting
     from cascadeflow.pipeline.request import Request
 
@@ -251,6 +253,7 @@ def weigh(
     *,
     domain: str,
     at: datetime,
+    quality: QualityConfig | None = None,
     explore: bool = True,
 ) -> Plan:
     """Leaves the draft out of a plan where it is expected to lose money.
@@ -261,10 +264,16 @@ def weigh(
         drafting: what is known of whether drafts pay.
         domain: what the request is about.
         at: the moment whose prices hold.
+        quality: how models would be asked for second opinions on the draft; `None` where none is.
         explore: whether it may be drafted to learn, which it is not where nothing would be learned.
     """
     if not plan.drafters:
         return plan
+    judged: int | ExpectedCall = 0
+    if quality is not None:
+        from cascadeflow.pipeline.opinions import expect_opinion  # noqa: PLC0415 - off costs nothing
+
+        judged = expect_opinion(plan, request, quality, drafting.lengths, at=at)
     decision = drafting.decide(
         request,
         domain=domain,
@@ -272,6 +281,7 @@ def weigh(
         drafter=plan.drafters[0],
         verifier=plan.verifiers[0],
         at=at,
+        validation_cost=judged,
         explore=explore,
     )
     if decision.route == "direct":

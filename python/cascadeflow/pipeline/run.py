@@ -21,7 +21,7 @@ from cascadeflow.models.completion import Completion
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.cascade import BESIDE, course
 from cascadeflow.pipeline.engine import Asking
-from cascadeflow.pipeline.judge import learns
+from cascadeflow.pipeline.judge import asks_models, learns
 from cascadeflow.pipeline.limits import capped_extra, output_limit, stated_limit, thinking_tokens
 from cascadeflow.pipeline.partial import settle_partial
 from cascadeflow.pipeline.route import weigh
@@ -303,6 +303,7 @@ class Run:
                 self.engine.drafting,
                 domain=self.domain or GENERAL,
                 at=self.created,
+                quality=self.quality if asks_models(self) else None,
                 explore=learns(self),
             )
 
