@@ -14,6 +14,7 @@ from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.models.config import ModelConfig
 from cascadeflow.models.prices import require_price
 from cascadeflow.providers.registry import get_provider
+from cascadeflow.quality.calibration import calibration_of
 from cascadeflow.types import DOMAINS, ResponseFormat, Tool
 
 if TYPE_CHECKING:
@@ -254,6 +255,7 @@ def quality_of(config: QualityConfig | None, mode: QualityMode | None) -> Qualit
         raise ConfigurationError(
             f"quality_config must be a QualityConfig, not {type(config).__name__}"
         )
+    calibration_of(config)  # what cannot be used is said at once
     return config
 
 

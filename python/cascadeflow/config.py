@@ -44,6 +44,15 @@ _QUALITY_NUMBERS: Final = {
 
 _MOST_SAMPLES: Final = 20
 
+
+class _Usual(float):
+    """A default that nobody stated: it gives way to a calibration's."""
+
+    __slots__ = ()
+
+
+_THRESHOLD: Final = _Usual(0.80)
+
 _LARGEST_WINDOW: Final = 1_000
 """Tries that a circuit breaker remembers for a model, at most."""
 
@@ -58,6 +67,12 @@ def _seconds(what: str, value: Any) -> None:
     """Refuses what is no number at all; its bounds are looked at where they are known."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ConfigurationError(f"{what} must be a number of seconds, not {value!r}")
+
+
+def _words(what: str, value: Any) -> None:
+    """Refuses what is neither text nor `None`."""
+    if value is not None and not (isinstance(value, str) and value.strip()):
+        raise ConfigurationError(f"{what} must be text, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,7 +259,8 @@ class QualityConfig:
     Attributes:
         mode: which checks run.
         threshold: the least probability that the draft is good enough, 0 to 1, at which it is
-            accepted; its default is fitted, `docs/quality.md` says on what.
+            accepted; its default is the calibration's, and without one it is fitted,
+            `docs/quality.md` says on what.
         clear_above: `strict` asks nobody further once the probability is at least this, and at
             least `threshold`.
         clear_below: `strict` asks nobody further once it is below this, and below `threshold`.
@@ -258,10 +274,13 @@ class QualityConfig:
             model's id or name, of the request's models.
         rubric: what it grades by, in words; `None` is the built-in rubric.
         check_timeout: seconds that asking one model may take, retries included.
+        calibration: a file that `cascadeflow tune` wrote for this mode: the probability is then the
+            one fitted to your own log. `strict` with one asks nobody whose answer could not change
+            the decision; `clear_above` and `clear_below` do not count then.
     """
 
     mode: QualityMode = "fast"
-    threshold: float = 0.80
+    threshold: float = _THRESHOLD
     _: KW_ONLY
     clear_above: float = 0.97
     clear_below: float = 0.50
@@ -271,6 +290,7 @@ class QualityConfig:
     judge: bool | str = True
     rubric: str | None = None
     check_timeout: float = 30.0
+    calibration: str | None = None
 
     def __post_init__(self) -> None:
         for name, most in _QUALITY_NUMBERS.items():
@@ -297,9 +317,8 @@ class QualityConfig:
                 raise ConfigurationError(
                     f"QualityConfig.{name} must be True, False or a model's name, not {who!r}"
                 )
-        rubric: Any = self.rubric
-        if rubric is not None and not (isinstance(rubric, str) and rubric.strip()):
-            raise ConfigurationError(f"QualityConfig.rubric must be text, not {self.rubric!r}")
+        _words("QualityConfig.rubric", self.rubric)
+        _words("QualityConfig.calibration", self.calibration)
         if self.check_timeout <= 0:
             raise ConfigurationError("QualityConfig.check_timeout must be more than 0 seconds")
         if self.mode not in ("fast", "strict"):
@@ -311,6 +330,11 @@ class QualityConfig:
                 "quality mode strict with cross_check, samples and judge all off asks for no "
                 "second opinion: leave one on, or use QualityConfig.fast()"
             )
+
+    @property
+    def threshold_stated(self) -> bool:
+        """Whether somebody chose the threshold: what is stated goes before a calibration's."""
+        return not isinstance(self.threshold, _Usual)
 
     @classmethod
     def fast(cls, **overrides: Any) -> Self:

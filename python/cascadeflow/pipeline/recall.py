@@ -111,7 +111,8 @@ class Recall:
         lines = (plan.drafters, plan.verifiers, plan.fallbacks)
         line = [[model.id for model in line] for line in lines]
         fast = run.quality.mode == "fast"  # nothing else of it matters then
-        quality = [run.quality.mode, run.quality.threshold] if fast else [str(run.quality)]
+        plain = fast and run.quality.calibration is None
+        quality = [run.quality.mode, run.quality.threshold] if plain else [str(run.quality)]
         default = self._default_output if run.enforces else None
         arm = "" if run.trial is None else run.trial.arm.key
         try:

@@ -6,7 +6,7 @@ clear. What asking costs is held and booked by whoever hands in the `Adviser`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from cascadeflow.config import QualityConfig
     from cascadeflow.models.completion import Completion
+    from cascadeflow.quality.calibration import Calibration
     from cascadeflow.types import ChatRequest, Message
 
 __all__ = ["Adviser", "NotAskedError", "Opinions", "second_opinions"]
@@ -106,20 +107,28 @@ async def second_opinions(
     *,
     config: QualityConfig,
     adviser: Adviser,
+    calibration: Calibration | None = None,
 ) -> Opinions:
     """Asks for second opinions until it is clear whether a draft is good enough.
 
     Args:
-        text_probability: that it is, by its text alone; it counts as `TEXT_AT_MOST` at most.
+        text_probability: that it is, by its text alone; uncalibrated, it counts as `TEXT_AT_MOST`
+            at most.
         request: what the drafter was asked.
         completion: what it answered.
         config: who is asked, and when it is clear.
         adviser: asks.
+        calibration: says what a cross-check moves.
     """
-    log_odds = logit(min(text_probability, TEXT_AT_MOST))
+    log_odds, crossed = logit(text_probability), (AGREES, DISAGREES)
+    if calibration is None:
+        log_odds = min(log_odds, logit(TEXT_AT_MOST))
+    else:
+        crossed = (calibration.agrees, calibration.disagrees)
+        config = _bounded(config, crossed)
     checks: list[CheckReport] = []
     heard = False
-    for name, check in _line(request, completion, config, adviser):
+    for name, check in _line(request, completion, config, adviser, crossed):
         if _clear(probability(log_odds), config):
             heard = True
             break
@@ -143,6 +152,19 @@ async def second_opinions(
         )
     sure = probability(log_odds)
     return Opinions(sure, tuple(checks), heard or _clear(sure, config))
+
+
+def _bounded(config: QualityConfig, crossed: tuple[float, float]) -> QualityConfig:
+    """Takes for clear what no opinion that may be asked for can change, however it comes out."""
+    best = worst = 0.0
+    if config.cross_check:
+        best, worst = crossed
+    best += config.samples * _SAMPLE_AGREES + (graded(5) if config.judge else 0.0)
+    worst += config.samples * _SAMPLE_DIFFERS + (graded(1) if config.judge else 0.0)
+    border = logit(config.threshold)
+    return replace(
+        config, clear_above=probability(border - worst), clear_below=probability(border - best)
+    )
 
 
 def _clear(sure: float, config: QualityConfig) -> bool:
@@ -171,12 +193,18 @@ class _Found(NamedTuple):
 
 
 def _line(
-    request: ChatRequest, completion: Completion, config: QualityConfig, adviser: Adviser
+    request: ChatRequest,
+    completion: Completion,
+    config: QualityConfig,
+    adviser: Adviser,
+    crossed: tuple[float, float],
 ) -> list[tuple[str, Callable[[], Awaitable[_Found]]]]:
     """Who may be asked, the cheapest first."""
     line: list[tuple[str, Callable[[], Awaitable[_Found]]]] = []
     if config.cross_check:
-        line.append(("cross_check", lambda: _cross_check(request, completion, config, adviser)))
+        line.append(
+            ("cross_check", lambda: _cross_check(request, completion, config, adviser, crossed))
+        )
     if config.samples:
         line.append(("self_consistency", lambda: _samples(request, completion, config, adviser)))
     if config.judge:
@@ -185,7 +213,11 @@ def _line(
 
 
 async def _cross_check(
-    request: ChatRequest, completion: Completion, config: QualityConfig, adviser: Adviser
+    request: ChatRequest,
+    completion: Completion,
+    config: QualityConfig,
+    adviser: Adviser,
+    crossed: tuple[float, float],
 ) -> _Found:
     who, other = await adviser.answer(config.cross_check)
     if not _answers(request, other):
@@ -194,8 +226,8 @@ async def _cross_check(
     if same is None:
         return _Found("not_applicable", 1.0, f"no final answer to compare with {who}'s", None)
     if same:
-        return _Found("passed", 1.0, "", AGREES)
-    return _Found("failed", 0.0, f"{who} comes to another answer", DISAGREES)
+        return _Found("passed", 1.0, "", crossed[0])
+    return _Found("failed", 0.0, f"{who} comes to another answer", crossed[1])
 
 
 async def _samples(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from cascadeflow.quality.calibration import settled
 from cascadeflow.quality.opinions import Opinions, second_opinions
 from cascadeflow.quality.report import CheckReport, QualityReport
 from cascadeflow.quality.rules import REJECTED, TextJudgement, judge_text
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from cascadeflow.config import QualityConfig, QualityMode
     from cascadeflow.models.completion import Completion
+    from cascadeflow.quality.calibration import Calibration
     from cascadeflow.quality.opinions import Adviser
     from cascadeflow.types import ChatRequest
 
@@ -65,7 +67,8 @@ class RuleValidator:
         Calls that cannot be made and JSON that does not fit what was asked for are rejected
         whatever the threshold.
         """
-        return _report(_read(request, completion), config, mode="fast")
+        config, calibration = settled(config) if config.mode == "fast" else (config, None)
+        return _report(_read(request, completion, calibration), config, mode="fast")
 
 
 class CascadeValidator:
@@ -95,7 +98,8 @@ class CascadeValidator:
             config: the mode, and the threshold.
             adviser: asks models for second opinions; `None` where nobody can be asked.
         """
-        text = _read(request, completion)
+        config, calibration = settled(config)
+        text = _read(request, completion, calibration)
         if config.mode == "fast" or text.unfit or text.judgement.rejected:
             return _report(text, config, mode=config.mode)
         if completion.tool_calls:
@@ -109,7 +113,12 @@ class CascadeValidator:
                 text, config, mode=config.mode, opinions=Opinions(0.0, (missing,), heard=False)
             )
         opinions = await second_opinions(
-            text.judgement.probability, request, completion, config=config, adviser=adviser
+            text.judgement.probability,
+            request,
+            completion,
+            config=config,
+            adviser=adviser,
+            calibration=calibration,
         )
         return _report(text, config, mode=config.mode, opinions=opinions)
 
@@ -128,7 +137,7 @@ class _Read(NamedTuple):
     unfit: bool
 
 
-def _read(request: ChatRequest, completion: Completion) -> _Read:
+def _read(request: ChatRequest, completion: Completion, calibration: Calibration | None) -> _Read:
     text = judge_text(
         request.last_user_text,
         completion.text,
@@ -141,6 +150,8 @@ def _read(request: ChatRequest, completion: Completion) -> _Read:
         calls_tools=bool(completion.tool_calls),
         has_reasoning=bool(completion.reasoning),
     )
+    if calibration is not None:
+        text = calibration.judged(text)
     tool_calls = judge_tool_calls(
         completion.tool_calls, request.tools, required=request.tool_choice
     )
