@@ -56,39 +56,38 @@ def clipped(text: str) -> str:
 
 
 class LinearHead:
-    """A logistic model over named numbers.
+    """A logistic model over some of a list of named numbers.
 
     Attributes:
-        names: what it reads, in order.
+        names: what it weighs.
     """
 
-    __slots__ = ("_bias", "_weights", "names")
+    __slots__ = ("_bias", "_parts", "names")
 
-    def __init__(self, weights: dict[str, float], bias: float) -> None:
-        """Takes a weight by name.
+    def __init__(self, weights: dict[str, float], bias: float, *, of: tuple[str, ...]) -> None:
+        """Takes the weights by name.
+
+        Args:
+            weights: the weight of each number that has one.
+            bias: the intercept.
+            of: the names of all numbers, in their order.
 
         Raises:
-            ValueError: one is not finite.
+            ValueError: a weight is of something else, or is not finite.
         """
         if not all(math.isfinite(each) for each in (*weights.values(), bias)):
             raise ValueError("a weight is not finite")
         self.names: Final = tuple(weights)
-        self._weights: Final = tuple(weights.values())
+        self._parts: Final = [(of.index(name), weight) for name, weight in weights.items()]
         self._bias: Final = bias
 
     def logit(self, values: Sequence[float]) -> float:
-        """Gives the log-odds of numbers in the order of `names`.
+        """Gives the log-odds of the numbers.
 
-        Raises:
-            ValueError: there are more or fewer.
+        >>> LinearHead({"length": 2.0}, -1.0, of=("width", "length")).logit([7.0, 3.0])
+        5.0
         """
-        parts = zip(self._weights, values, strict=True)
-        return self._bias + math.fsum([weight * value for weight, value in parts])
-
-    def parts(self, values: Sequence[float]) -> dict[str, float]:
-        """What each number adds to the log-odds."""
-        parts = zip(self.names, self._weights, values, strict=True)
-        return {name: weight * value for name, weight, value in parts}
+        return self._bias + math.fsum([weight * values[place] for place, weight in self._parts])
 
 
 class Network:

@@ -116,20 +116,30 @@ fn named<'a>(text: &'a str, said: &'a [super::terms::Term]) -> impl Iterator<Ite
         .map(|term| term.stem)
 }
 
+/// Whether a text holds code; a block of data or prose is none.
 fn looks_like_code(text: &str) -> bool {
-    text.contains("```")
-        || text
-            .lines()
-            .filter(|line| {
-                let line = line.trim();
-                line.ends_with(['{', '}', ';'])
-                    || line.starts_with("def ")
-                    || line.starts_with("import ")
-                    || line.starts_with("return ")
-            })
-            .take(2)
-            .count()
-            == 2
+    const NO_CODE: [&str; 8] = ["", "json", "text", "txt", "markdown", "md", "csv", "yaml"];
+    let fenced = text
+        .lines()
+        .filter_map(|line| line.trim_start().strip_prefix("```"));
+    let mut opening = true;
+    for language in fenced {
+        if opening && !NO_CODE.contains(&language.trim().to_ascii_lowercase().as_str()) {
+            return true;
+        }
+        opening = !opening;
+    }
+    text.lines()
+        .filter(|line| {
+            let line = line.trim();
+            line.ends_with(['{', ';'])
+                || line.starts_with("def ")
+                || line.starts_with("import ")
+                || line.starts_with("return ")
+        })
+        .take(2)
+        .count()
+        == 2
 }
 
 /// How much of the answer is in a script that the question does not use, 0 to 1.
@@ -211,6 +221,10 @@ mod tests {
         close(
             measure("Say hello", "```py\nprint()\n```", "code on one side only"),
             1.0,
+        );
+        close(
+            measure("Say hello", "```json\n{}\n```", "code on one side only"),
+            0.0,
         );
         close(measure("Say hello", "Привет", "other script"), 1.0);
         close(measure("Скажи hello", "Привет", "other script"), 0.0);

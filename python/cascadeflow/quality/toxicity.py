@@ -1,0 +1,149 @@
+"""How toxic a text is: by the shipped "basic" head, or by a model that the user brings."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from cascadeflow.errors import ConfigurationError
+from cascadeflow.quality.findings import Finding
+from cascadeflow.quality.heads import whole
+from cascadeflow.quality.toxicity_head import ToxicityHead
+
+if TYPE_CHECKING:
+    from cascadeflow.models.embedding import RequestVectors
+    from cascadeflow.models.text_classifier import ClassifierModel
+
+__all__ = ["Toxicity"]
+
+PIECE: Final = 1_000
+"""Characters of a piece; what a sentence model reads (256 tokens) holds about as many."""
+
+MOST_PIECES: Final = 2
+"""Pieces of a long text that the sentence model reads: those that the n-grams find worst. Each
+takes some 30 ms."""
+
+_LONG: Final = 8_000
+"""Characters from which counting takes over a millisecond, and is done on a thread."""
+
+_CLASSIFIED: Final = 8
+"""Pieces of a text that a model of the user's own reads: the first, and the last."""
+
+_LABELS: Final = ("toxic", "toxicity", "hate", "offensive", "hateful", "hate speech", "LABEL_1")
+
+
+class Toxicity:
+    """Scores texts: insults, threats, attacks on groups, harassment, explicit and cruel content.
+
+    Without a classifier it is the shipped head, "basic toxicity": a first line of defence on plain
+    abuse. It often takes talk about hate for hate, and misses what is hateful without a rude word
+    (`data/TOXICITY.md` has the figures).
+
+    A classifier of the user's own reads pieces of 1,000 characters, eight at most: the beginning
+    and the end of what is longer.
+
+    Attributes:
+        name: what judges, for reports.
+    """
+
+    __slots__ = ("_classifier", "_head", "_label", "name")
+
+    def __init__(
+        self,
+        head: ToxicityHead | None = None,
+        *,
+        classifier: ClassifierModel | None = None,
+        label: str | None = None,
+    ) -> None:
+        """Prepares the check; no model is opened.
+
+        Args:
+            head: a head of one's own in the place of the shipped one.
+            classifier: any ONNX text classifier in the place of both.
+            label: the classifier's label whose probability is the score; by default the one that is
+                called `toxic` or the like.
+
+        Raises:
+            ConfigurationError: the shipped head is damaged, the classifier has no such label, or
+                the arguments exclude each other.
+        """
+        if classifier is None:
+            if label is not None:
+                raise ConfigurationError("label names a label of a classifier, and none is given")
+            self._head: ToxicityHead | None = head or ToxicityHead.builtin()
+            self.name = "basic toxicity"
+        else:
+            if head is not None:
+                raise ConfigurationError("give Toxicity a head or a classifier, not both")
+            self._head = None
+            self._label = classifier.label(*(_LABELS if label is None else (label,)))
+            self.name = classifier.labels[self._label]
+        self._classifier = classifier
+
+    async def score(self, text: str, vectors: RequestVectors) -> float:
+        """Gives the probability that a text, or the worst piece of it, is toxic; 0 for no text.
+
+        Args:
+            text: any text of any length.
+            vectors: the request's vectors; a classifier does not need them.
+
+        Raises:
+            ConfigurationError: the vectors are of another model than the head was fitted on, or a
+                model is not there; it says what to do.
+            CascadeFlowError: the model failed.
+        """
+        text = whole(text)
+        if not text.strip():
+            return 0.0
+        if self._classifier is not None:
+            found = await self._classifier.probabilities(_pieces(text))
+            return max(row[self._label] for row in found)
+        head = self._head or ToxicityHead.builtin()
+        if vectors.name != head.model:
+            raise ConfigurationError(
+                f"basic toxicity was fitted on the vectors of {head.model}, and these are of "
+                f"{vectors.name}: use that sentence model, or give a toxicity model by its path"
+            )
+        pieces = await _worst(head, text)
+        read = await asyncio.gather(*[vectors.layered_of(piece) for _, piece in pieces])
+        return max(
+            head.probability(vector, logit) for vector, (logit, _) in zip(read, pieces, strict=True)
+        )
+
+    async def check(self, text: str, vectors: RequestVectors, *, threshold: float) -> Finding:
+        """Finds whether a text is toxic: `failed` from a probability of `threshold` on.
+
+        The finding's score is the probability that it is not. See `score` for the rest.
+        """
+        if not text.strip():
+            return Finding(score=1.0, failed=False, applicable=False)
+        toxic = await self.score(text, vectors)
+        failed = toxic >= threshold
+        return Finding(
+            score=1.0 - toxic,
+            failed=failed,
+            reason=f"{self.name} {toxic:.2f}, {threshold:.2f} or more fails" if failed else "",
+            detail={"toxicity": toxic},
+        )
+
+
+async def _worst(head: ToxicityHead, text: str) -> list[tuple[float, str]]:
+    """The pieces of a text to be read, with the n-grams' log-odds."""
+    if len(text) <= PIECE:
+        # As it is: another check may have asked for the same vector.
+        return [(head.ngrams.logit(text), text)]
+
+    def find() -> list[tuple[float, str]]:
+        return head.ngrams.worst(text, characters=PIECE, count=MOST_PIECES)
+
+    found = await asyncio.to_thread(find) if len(text) > _LONG else find()
+    # A text without a letter or digit has no sentences.
+    return found or [(head.ngrams.logit(text[:PIECE]), text[:PIECE])]
+
+
+def _pieces(text: str) -> list[str]:
+    """The pieces of a text that a classifier reads."""
+    most = _CLASSIFIED * PIECE
+    if len(text) > most:
+        text = text[: most // 2] + text[-most // 2 :]
+    return [text[at : at + PIECE] for at in range(0, len(text), PIECE)]
