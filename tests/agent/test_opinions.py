@@ -28,6 +28,7 @@ from cascadeflow import (
     QualityConfig,
     TextPart,
 )
+from cascadeflow.testing import ManualClock
 
 STRICT = QualityConfig.strict
 
@@ -130,12 +131,16 @@ def test_nobody_to_ask_is_no_pass(world: Any) -> None:
     assert "cross_check: no model of another family" in result.quality.reason
 
 
-def test_a_fallback_may_be_asked_for_an_opinion(world: Any) -> None:
+def test_a_fallback_is_asked_only_where_it_is_named(world: Any) -> None:
+    (spare,) = three(world).agent("middle").models
     site = three(world)
-    (spare,) = site.agent("middle").models
     result = ask(site.agent("small", "big", fallbacks=[spare]))
+    assert site.asked == ["small", "big?"]
+    assert verdicts(result)["cross_check"] == "error"
+    site = three(world)
+    quality = STRICT(cross_check="middle")
+    ask(site.agent("small", "big", fallbacks=[spare], quality_config=quality))
     assert site.asked == ["small", "middle"]
-    assert result.quality.accepted is True
 
 
 # Parameters
@@ -213,7 +218,7 @@ def test_an_opinion_that_takes_too_long_is_given_up(world: Any) -> None:
 
     site = three(world)
     site.before = before
-    result = ask(site.agent(quality_config=STRICT(check_timeout=0.05)))
+    result = ask(site.agent(quality_config=STRICT(check_timeout=0.05)), timeout=10)
     assert verdicts(result) == {"cross_check": "error", "judge": "passed"}
     assert "ProviderTimeoutError" in why(result, "cross_check")
     assert not result.cost.confirmed  # it may have been billed
@@ -294,6 +299,22 @@ def test_time_that_runs_out_during_an_opinion_ends_the_request(world: Any) -> No
     assert not result.cost.confirmed  # the call that was cut off may be billed
     assert [attempt.model for attempt in result.attempts].count("middle") <= 1
     assert result.cost.opinions is None
+
+
+def test_nobody_further_is_asked_once_the_time_is_up(world: Any) -> None:
+    clock = ManualClock()
+
+    async def before(model: str, _grades: bool) -> None:
+        if model == "middle":
+            clock.advance(60)
+
+    site = three(world, middle=[WRONG])
+    site.before = before
+    agent = site.agent(clock=clock, on_verifier_failure="draft")
+    result = ask(agent, timeout=30)
+    assert site.asked == ["small", "middle"]
+    assert verdicts(result) == {"cross_check": "failed", "judge": "error"}
+    assert why(result, "judge") == "the request's time is up"
 
 
 def test_an_injected_grade_is_only_text(world: Any) -> None:

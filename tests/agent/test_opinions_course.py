@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.agent.opinions_site import (
@@ -34,7 +35,11 @@ from cascadeflow import (
 )
 from cascadeflow.pipeline.decide import Drafting
 from cascadeflow.quality import RuleValidator
+from cascadeflow.quality.calibration import Calibration, Expected
 from cascadeflow.tiers.limits import FEATURES
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 STRICT = QualityConfig.strict
 
@@ -255,6 +260,56 @@ def test_an_answer_is_served_again_only_to_who_judges_alike(world: Any) -> None:
     assert len(site.asked) == sent
     # What is saved is what the verifier's answer would have cost, not what all opinions read.
     assert again[1].cost.saved == again[0].cost.saved
+
+
+def test_an_answer_is_served_again_only_while_its_calibration_stands(
+    world: Any, tmp_path: Path
+) -> None:
+    def written(threshold: float) -> None:
+        expected = Expected(estimate=0.9, low=0.8, high=1.0)
+        Calibration(
+            mode="fast",
+            draft="small",
+            verifier="big",
+            questions=500,
+            date="2026-11-23",
+            target=0.97,
+            confidence=0.95,
+            promised=True,
+            threshold=threshold,
+            intercept=0.0,
+            text=1.0,
+            weights={},
+            agrees=1.0,
+            disagrees=-1.0,
+            quality_kept=expected,
+            saved=expected,
+        ).write(file)
+
+    file = tmp_path / "tuned.json"
+    written(0.5)
+    site = three(world)
+    calibrated = QualityConfig.fast(calibration=str(file))
+    agent = site.agent(cache="memory", quality_config=calibrated)
+
+    async def main() -> list[str]:
+        async with agent:
+            routes = []
+            for step in range(4):
+                if step == 2:
+                    written(0.99)
+                    os.utime(file, ns=(1, 1))
+                quality = replace(calibrated, threshold=0.8) if step == 3 else calibrated
+                result = await agent.run(SUM, quality_config=quality)
+                routes.append(f"{result.routing.route} {result.routing.escalated}")
+            return routes
+
+    assert asyncio.run(main()) == [
+        "cascade False",
+        "cache False",
+        "cascade True",  # the file asks for more now
+        "cascade False",  # and a threshold that is stated is neither
+    ]
 
 
 def test_a_draft_that_opinions_rejected_is_not_kept(world: Any) -> None:

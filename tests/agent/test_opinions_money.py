@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -30,11 +31,13 @@ from cascadeflow import (
     AllModelsFailedError,
     BudgetConfig,
     BudgetExceededError,
+    CascadeAgent,
     CascadeFlowError,
     QualityConfig,
     RetryPolicy,
 )
 from cascadeflow.money import to_usd
+from cascadeflow.testing import ManualClock
 
 STRICT = QualityConfig.strict
 NO_USAGE = {"text": "The answer is 42.", "usage": False}
@@ -121,27 +124,18 @@ def test_an_accepted_draft_keeps_its_own_response_id(world: Any) -> None:
 
 
 def test_samples_side_by_side_are_waited_for_once(world: Any) -> None:
-    """Each waits for all: were their times added up, more would be waited for than there was."""
-    waiting: list[asyncio.Future[None]] = []
+    clock = ManualClock(autojump=True)
 
-    async def before(model: str, _grades: bool) -> None:
-        if model == "small" and len(site.sent) > 1:
-            together.append(model)
-            if len(together) == 4:
-                for each in waiting:
-                    each.set_result(None)
-                return
-            waiting.append(asyncio.get_running_loop().create_future())
-            await waiting[-1]
+    async def before(_model: str, _grades: bool) -> None:
+        await clock.sleep(10)
 
-    together: list[str] = []
     site = three(world)
     site.before = before
-    result = ask(site.agent(quality_config=STRICT(samples=4, cross_check=False)))
-    assert len(together) == 4  # all four were under way at once
-    timing = result.timing
-    assert timing.transport_ms <= timing.total_ms
-    assert timing.overhead_ms > 0
+    quality = STRICT(samples=4, cross_check=False)
+    timing = ask(site.agent(quality_config=quality, clock=clock)).timing
+    assert len(site.asked) == 5
+    assert timing.total_ms == timing.transport_ms == 20_000  # the draft, and all samples at once
+    assert timing.validation_ms == timing.draft_ms == 10_000
 
 
 # Little money
@@ -232,6 +226,40 @@ def test_an_opinion_that_fails_is_booked_as_any_call_is(world: Any, bill: Any, d
             assert result.budget.unconfirmed == 1
             assert not result.cost.confirmed
         check_books(tracker, site, bill, [result])
+
+
+def test_a_judge_of_unknown_price_is_booked_as_unknown_and_not_as_nothing(world: Any) -> None:
+    site = three(world, [LOST])
+    small, middle, big = site.agent().models
+    with money(enforcement_mode="warn") as tracker:
+        agent = CascadeAgent(
+            [small, replace(middle, price=None), big],
+            STRICT(cross_check=False, judge="middle"),
+            order="given",
+            transport=site.world.transport,
+            retry=RetryPolicy(attempts=1),
+            unknown_price="allow",
+            cost_tracker=tracker,
+        )
+        result = ask(agent)
+        (charge,) = [event.charge for event in used(tracker) if event.charge.role == "judge"]
+        assert charge.nanodollars is None
+        assert not charge.confirmed
+        assert not result.cost.confirmed
+        assert held(tracker) == 0
+    site = three(world, [LOST])
+    with money() as tracker:
+        agent = CascadeAgent(
+            [small, replace(middle, price=None), big],
+            STRICT(cross_check=False, judge="middle"),
+            order="given",
+            transport=site.world.transport,
+            unknown_price="allow",
+            cost_tracker=tracker,
+        )
+        result = ask(agent)
+        assert site.asked == ["small", "big"]  # what cannot be held is not asked
+        assert verdicts(result) == {"judge": "error"}
 
 
 def test_a_second_try_of_an_opinion_is_held_for_too(world: Any, bill: Any) -> None:

@@ -171,14 +171,9 @@ class RequestAdviser:
 # Who
 
 
-def _line(plan: Plan) -> list[ModelConfig]:
-    """The models that a request may use, each once."""
-    line = (*plan.drafters, *plan.verifiers, *plan.fallbacks)
-    return list({model.id: model for model in line}.values())
-
-
 def _named(plan: Plan, name: str) -> ModelConfig:
-    found = [model for model in _line(plan) if name in {model.id, model.name}]
+    line = {model.id: model for model in (*plan.drafters, *plan.verifiers, *plan.fallbacks)}
+    found = [model for model in line.values() if name in {model.id, model.name}]
     if len(found) != 1:
         which = "several of the request's models are" if found else "no model of the request is"
         raise NotAskedError(f"{which} called {name!r}")
@@ -199,7 +194,9 @@ def _answerer(
             raise NotAskedError(f"{model.id} drafted: its own answer is no second opinion")
         return model
     family = family_of(drafter)
-    others = [model for model in _line(plan) if family_of(model) != family]
+    # Fallbacks are for when all others have failed, unless they are named.
+    line = {model.id: model for model in (*plan.drafters, *plan.verifiers)}
+    others = [model for model in line.values() if family_of(model) != family]
     # The verifier's own answer is what is to be saved.
     cheaper = [model for model in others if model.id != plan.verifiers[0].id]
     if not cheaper:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cascadeflow.cache.answer import CachedAnswer
 from cascadeflow.cache.key import cache_key, fingerprint, scope_of
-from cascadeflow.errors import InvalidRequestError, StoreError
+from cascadeflow.errors import ConfigurationError, InvalidRequestError, StoreError
 from cascadeflow.money import from_usd
 from cascadeflow.pipeline.report import (
     about,
@@ -22,6 +22,7 @@ from cascadeflow.pipeline.report import (
 from cascadeflow.pipeline.result import CascadeResult, RoutingReport
 from cascadeflow.pipeline.settle import price_alone, recalled_cost
 from cascadeflow.pipeline.turns import read_answer
+from cascadeflow.quality.calibration import settled
 from cascadeflow.quality.report import QualityReport
 from cascadeflow.types import ChatRequest
 
@@ -110,9 +111,14 @@ class Recall:
         )
         lines = (plan.drafters, plan.verifiers, plan.fallbacks)
         line = [[model.id for model in line] for line in lines]
-        fast = run.quality.mode == "fast"  # nothing else of it matters then
-        plain = fast and run.quality.calibration is None
-        quality = [run.quality.mode, run.quality.threshold] if plain else [str(run.quality)]
+        quality: list[str | float] = [run.quality.mode, run.quality.threshold]
+        if run.quality.calibration is not None:
+            try:
+                quality = [str(each) for each in settled(run.quality)]  # what its file says now
+            except ConfigurationError:
+                return None  # judging a draft will say what is wrong
+        elif run.quality.mode != "fast":  # where nothing else of it matters
+            quality = [str(run.quality)]
         default = self._default_output if run.enforces else None
         arm = "" if run.trial is None else run.trial.arm.key
         try:

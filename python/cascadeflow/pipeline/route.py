@@ -47,7 +47,8 @@ class Plan:
         complexity_score: 0 to 1.
         drafters: who drafts, and who is next when one fails; empty on the direct route.
         verifiers: who verifies or answers directly, and who is next when one fails.
-        fallbacks: who is asked when all of these failed, and for nothing else.
+        fallbacks: who is asked when all of these failed, and for nothing else, unless a second
+            opinion names one.
         decision: whether drafting pays, and by which figures; `None` where that was not weighed.
     """
 
