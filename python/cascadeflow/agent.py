@@ -136,7 +136,7 @@ class CascadeAgent:
             quality_config: how drafts are judged; or `quality_mode`, which takes a preset.
             enable_cascade: `False` makes no drafts: the dearest model answers.
             verbose: write a line per step to standard error; never prompts or answers.
-            quality_mode: `fast`: rules over the text.
+            quality_mode: `fast`: rules over the text; `strict`: second opinions by models too.
             order: `price` drafts with the cheapest model and verifies with the dearest; `given`
                 drafts with the first and verifies with the last.
             draft_up_to: the hardest level of request that is drafted; harder ones go to the
@@ -163,7 +163,7 @@ class CascadeAgent:
                 tracker in mode `degrade`, which answers from it when the budget has run out;
                 `False` keeps nothing even then.
             cache_scope: who shares answers: nobody (`user`), a team (`tenant`), or all (`global`).
-            validator: judges drafts in the place of the built-in rules.
+            validator: judges drafts in the place of the built-in checks.
             on_event: called with every event, on the request's way; one that raises is logged.
             transport: sends the HTTP requests; anything with its one method.
             retry: when a failed call is tried again at the same model.
