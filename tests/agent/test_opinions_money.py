@@ -182,7 +182,8 @@ def test_the_limit_holds_and_the_verifiers_promise_is_kept_at_every_budget(
     world: Any, bill: Any, step: int
 ) -> None:
     plan = enough_for(world)
-    site = three(world, [graded(1)], small=[WRONG, RIGHT], middle=[PROSE])
+    dear = {**PROSE, "output_tokens": 100}  # as much as it was held for
+    site = three(world, [graded(1)], small=[WRONG, RIGHT], middle=[dear])
     limit = plan * (100 + step) / 100
     with money(limited(limit)) as tracker:
         result = ask(site.agent(cost_tracker=tracker, quality_config=STRICT(samples=2)))
@@ -260,6 +261,37 @@ def test_a_judge_of_unknown_price_is_booked_as_unknown_and_not_as_nothing(world:
         result = ask(agent)
         assert site.asked == ["small", "big"]  # what cannot be held is not asked
         assert verdicts(result) == {"judge": "error"}
+
+
+@pytest.mark.parametrize(
+    ("extra", "limit"),
+    [
+        ({"max_tokens": 90_000}, 400),
+        ({"max_completion_tokens": 90_000, "seed": 3}, 400),
+        ({"thinking": {"type": "enabled", "budget_tokens": 2_000}}, 2_400),
+    ],
+)
+def test_a_judge_answers_within_what_is_held_whatever_its_model_is_told(
+    world: Any, bill: Any, extra: dict[str, Any], limit: int
+) -> None:
+    site = three(world)
+    small, middle, big = site.agent().models
+    with money(10) as tracker:
+        agent = CascadeAgent(
+            [small, middle, replace(big, extra=extra)],
+            STRICT(cross_check=False),
+            order="given",
+            transport=site.world.transport,
+            cost_tracker=tracker,
+        )
+        result = ask(agent)
+        assert verdicts(result) == {"judge": "passed"}
+        (judge,) = [each for each in site.world.bodies if "You grade" in str(each["messages"][0])]
+        limits = {judge[each] for each in ("max_tokens", "max_completion_tokens") if each in judge}
+        assert limits == {limit}
+        assert judge.get("temperature") == (None if "thinking" in extra else 0.0)
+        assert judge.get("seed") == extra.get("seed")
+        check_books(tracker, site, bill, [result])
 
 
 def test_a_second_try_of_an_opinion_is_held_for_too(world: Any, bill: Any) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.pipeline.request import Request
     from cascadeflow.providers.registry import Provider
-    from cascadeflow.types import JsonObject
+    from cascadeflow.types import ChatRequest, JsonObject
 
 __all__ = ["capped_extra", "output_limit", "stated_limit", "thinking_tokens"]
 
@@ -104,7 +104,7 @@ def _names(model: ModelConfig) -> tuple[str, ...]:
     return _LIMITS.get(provider.protocol if provider else "", ("max_tokens",))
 
 
-def thinking_tokens(request: Request, model: ModelConfig) -> int:
+def thinking_tokens(request: Request | ChatRequest, model: ModelConfig) -> int:
     """Gives what `extra` lets a model think, 0 when it says nothing.
 
     `max_tokens` holds the thinking too, and one that is no larger is refused by the provider.

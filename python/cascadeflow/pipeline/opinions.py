@@ -21,6 +21,7 @@ from cascadeflow.models.expected_cost import expect_call, input_size
 from cascadeflow.models.families import family_of
 from cascadeflow.models.worst_case import worst_case
 from cascadeflow.pipeline.beside import UNASKED, ask_beside
+from cascadeflow.pipeline.limits import capped_extra, thinking_tokens
 from cascadeflow.quality.opinions import NotAskedError
 from cascadeflow.quality.rubric import FORM, OUTPUT_TOKENS, grading
 from cascadeflow.types import ChatRequest
@@ -99,13 +100,16 @@ class RequestAdviser:
         # Where the catalogue knows the model but not that it takes a schema, it may refuse one.
         structured = facts is None or facts.can("structured_output") is True
         sampled = facts is None or facts.can("sampling") is not False
-        reasons = _reasons(model)
         chat = ChatRequest(
-            model=model.name,
-            messages=messages,
-            max_tokens=OUTPUT_TOKENS * (_THINKING if reasons else 1),
-            temperature=0.0 if sampled and not reasons else None,
-            response_format=FORM if structured else None,
+            model=model.name, messages=messages, response_format=FORM if structured else None
+        )
+        thinks = thinking_tokens(chat, model)  # what its own settings let it think
+        most = thinks + OUTPUT_TOKENS * (_THINKING if _reasons(model) else 1)
+        chat = replace(
+            chat,
+            max_tokens=most,
+            temperature=0.0 if sampled and not thinks and not _reasons(model) else None,
+            extra=capped_extra(chat.extra, model, most),
         )
         return model.id, await self._asked(model, "judge", chat)
 
