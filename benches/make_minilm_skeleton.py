@@ -8,8 +8,8 @@ and an offset into that very file (ONNX's external data), so 25 KB are all that 
 
 The arithmetic is that of `transformers.BertModel` with the model's `config.json`: 6 layers of 384
 numbers, 12 heads of 32, an intermediate layer of 1,536 with the exact GELU, LayerNorm's epsilon
-1e-12. Mean and scaling to length one are left to who reads `last_hidden_state`, or `layered_states`,
-which has the states of layer 4 beside those of the last.
+1e-12. Mean and scaling to length one are left to who reads `last_hidden_state`, or
+`layered_states`, which has the states of layer 4 beside those of the last.
 """
 
 from __future__ import annotations

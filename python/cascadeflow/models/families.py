@@ -45,8 +45,8 @@ _COMPOUNDS: Final = frozenset({"gemma", "hermes", "llama", "mistral", "mixtral",
 def family_of(model: ModelConfig) -> str:
     """Gives a model's family by its name, wherever it runs.
 
-    Unknown ones that begin with the same word are one family: rather too few are asked than two that
-    err alike. A distilled model bears two names, and counts to the one that stands first.
+    Unknown ones that begin with the same word are one family: rather too few are asked than two
+    that err alike. A distilled model bears two names, and counts to the one that stands first.
 
     >>> from cascadeflow.models.config import ModelConfig
     >>> family_of(ModelConfig("meta-llama/Llama-3.1-8B-Instruct", "together"))
