@@ -21,6 +21,7 @@ from cascadeflow.cli.route.command import route
 from cascadeflow.cli.run import run
 from cascadeflow.cli.simulate import simulate
 from cascadeflow.cli.tokens import tokens
+from cascadeflow.cli.tune.command import tune
 
 __all__ = ["app"]
 
@@ -56,6 +57,7 @@ def _root(
 app.command()(run)
 app.command()(demo)
 app.command()(replay)
+app.command()(tune)
 app.command()(route)
 app.command()(simulate)
 app.command()(tokens)

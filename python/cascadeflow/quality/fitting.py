@@ -31,6 +31,7 @@ _SEEN: Final = 5
 
 _STEPS: Final = 25
 _CLOSE: Final = 1e-6
+"""A step that lessens the loss by no more than this share of it is the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,142 @@
+"""`cascadeflow tune`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from cascadeflow.cli.output import JsonOption, VerboseOption, opened
+from cascadeflow.errors import InvalidRequestError, UnknownPriceError
+
+if TYPE_CHECKING:
+    from cascadeflow.cli.replay.pricing import PricedModel
+
+__all__ = ["tune"]
+
+_PRICE_HELP = "Its price: IN,OUT in US dollars per million tokens, or provider:model."
+
+
+def tune(
+    log: Annotated[Path, typer.Argument(help="Recorded answers: JSON lines, .gz or not.")],
+    *,
+    draft: Annotated[str, typer.Option(help="The drafting model, as the log names it.")],
+    verifier: Annotated[str, typer.Option(help="The verifying model, as the log names it.")],
+    mode: Annotated[
+        Literal["fast", "strict"], typer.Option(help="Which checks judge the drafts.")
+    ] = "fast",
+    cross_check: Annotated[
+        str | None,
+        typer.Option(help="Mode strict: whose recorded answers the drafts are compared with."),
+    ] = None,
+    target: Annotated[
+        float, typer.Option(help="The share of the verifier's right answers to keep.")
+    ] = 0.97,
+    confidence: Annotated[float, typer.Option(help="How sure the promise shall be.")] = 0.95,
+    out: Annotated[
+        Path | None, typer.Option(help="The file for QualityConfig(calibration=…).")
+    ] = None,
+    draft_price: Annotated[str | None, typer.Option(help=_PRICE_HELP)] = None,
+    verifier_price: Annotated[str | None, typer.Option(help=_PRICE_HELP)] = None,
+    cross_check_price: Annotated[str | None, typer.Option(help=_PRICE_HELP)] = None,
+    plot: Annotated[
+        list[str] | None,
+        typer.Option(help="`terminal`, or a file: .svg, .csv or .json. May be given repeatedly."),
+    ] = None,
+    as_json: JsonOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Fit weights and threshold to your own log; state what quality and saving to expect."""
+    from cascadeflow.cli.replay.formats import model_names, read_rows, resolve_model  # noqa: PLC0415
+    from cascadeflow.cli.replay.report import PLOT_SUFFIXES, plot_refused  # noqa: PLC0415
+    from cascadeflow.cli.tune.logged import logged_drafts  # noqa: PLC0415
+    from cascadeflow.cli.tune.report import TuneReport, expected  # noqa: PLC0415
+    from cascadeflow.cli.tune.tuning import Scored, choose, weigh  # noqa: PLC0415
+    from cascadeflow.quality.calibration import Calibration  # noqa: PLC0415
+
+    with opened(as_json=as_json, verbose=verbose) as output:
+        strict = mode == "strict"
+        if strict is not (cross_check is not None):
+            raise InvalidRequestError(
+                "--mode strict and --cross-check MODEL belong together: a log holds no other "
+                "second opinion"
+            )
+        _between("--target", target)
+        _between("--confidence", confidence)
+        files = [Path(each) for each in plot or () if each != "terminal"]
+        for path in files:
+            if path.suffix not in PLOT_SUFFIXES:
+                raise plot_refused(path)
+        rows = read_rows(log)
+        names = model_names(rows)
+        asked = [(draft, draft_price), (verifier, verifier_price)]
+        if cross_check is not None:
+            asked.append((cross_check, cross_check_price))
+        found = [(resolve_model(name, names), price) for name, price in asked]
+        if len({name for name, _ in found}) < len(found):
+            raise InvalidRequestError(
+                f"{', '.join(name for name, _ in found)}: the models must be different ones"
+            )
+        models = [_priced(name, price) for name, price in found]
+        usable = [row for row in rows if all(model.name in row.answers for model in models)]
+        if not usable:
+            raise InvalidRequestError(
+                f"no row holds answers of all of {', '.join(model.name for model in models)}"
+            )
+        drafts = logged_drafts(usable, models[0], models[1], models[2] if strict else None)
+        weights, held = weigh(drafts)
+        tuned = choose(
+            [Scored(each, own, strict=strict) for each, own in zip(drafts, held, strict=True)],
+            target=target,
+            confidence=confidence,
+        )
+        kept, saved = expected(tuned.outcomes)
+        made = Calibration.of_weights(
+            weights,
+            mode=mode,
+            draft=models[0].name,
+            verifier=models[1].name,
+            cross_check=models[2].name if strict else None,
+            questions=len(drafts),
+            date=datetime.now(UTC).date().isoformat(),
+            target=target,
+            confidence=confidence,
+            promised=tuned.promised,
+            threshold=tuned.threshold,
+            quality_kept=kept,
+            saved=saved,
+        )
+        if out is not None:
+            made.write(out)
+        report = TuneReport(
+            tuned=tuned,
+            calibration=made,
+            prices={model.name: model.words for model in models},
+            skipped=len(rows) - len(usable),
+            out=None if out is None else str(out),
+        )
+        report.print(output.console)
+        if plot and "terminal" in plot:
+            report.print_plot(output.console)
+        for path in files:
+            report.write_plot(path)
+            output.console.print(f"written: {path}", markup=False)
+        output.result(report.to_dict())
+
+
+def _between(option: str, share: float) -> None:
+    if not 0.5 <= share < 1:  # noqa: PLR2004 - less is no promise; all of it nobody can show
+        raise InvalidRequestError(f"{option} must lie in 0.5..1, and below 1; not {share:g}")
+
+
+def _priced(name: str, price: str | None) -> PricedModel:
+    from cascadeflow.cli.replay.pricing import priced_model  # noqa: PLC0415
+
+    try:
+        return priced_model(name, price, at=datetime.now(UTC))
+    except UnknownPriceError as error:
+        raise UnknownPriceError(
+            f"{error}; a model for the cross-check has --cross-check-price"
+        ) from error
