@@ -116,11 +116,23 @@ def test_opinions_are_in_the_flat_and_the_json_form(world: Any, bill: Any) -> No
 
 
 def test_an_accepted_draft_keeps_its_own_response_id(world: Any) -> None:
-    site = three(world, middle=[WRONG], small=[RIGHT, {**RIGHT, "text": "The answer is 1."}])
-    agent = site.agent(quality_config=STRICT(samples=1, clear_below=0))
-    result = ask(agent)
-    assert set(result.response_ids) == {"openai:small", "openai:middle", "openai:big"}
+    site = three(world, middle=[WRONG])
+    plain = site._plain
+
+    def numbered(request: Any) -> Any:
+        came = plain(request)
+        name = f"chatcmpl-call-{len(site.sent)}-of".encode()
+        return replace(came, chunks=tuple(c.replace(b"chatcmpl", name) for c in came.chunks))
+
+    site._plain = numbered
+    result = ask(site.agent(quality_config=STRICT(samples=1, clear_below=0, clear_above=1)))
+    assert site.asked == ["small", "middle", "small", "big?"]
     assert result.quality.accepted is True
+    assert result.response_ids == {  # a sample's is not the answer's
+        "openai:small": "chatcmpl-call-1-of-small",
+        "openai:middle": "chatcmpl-call-2-of-middle",
+        "openai:big": "chatcmpl-call-4-of-big",
+    }
 
 
 def test_samples_side_by_side_are_waited_for_once(world: Any) -> None:
