@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cascadeflow.quality.calibration import Calibration
     from cascadeflow.types import ChatRequest, Message
 
-__all__ = ["Adviser", "NotAskedError", "Opinions", "second_opinions"]
+__all__ = ["Adviser", "NotAskedError", "Opinions", "same_final_answer", "second_opinions"]
 
 _SAMPLE_AGREES, _SAMPLE_DIFFERS = agreement(0.7, 0.6)
 """A sample of the same model repeats its mistakes more often than another model does."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cascadeflow._native import same_final_answer
 from cascadeflow.cli.tune.tuning import LoggedDraft
 from cascadeflow.models.usage import Usage
 from cascadeflow.quality.evidence import logit
 from cascadeflow.quality.fitting import JudgedDraft
+from cascadeflow.quality.opinions import same_final_answer
 from cascadeflow.quality.rules import judge_text
 
 if TYPE_CHECKING:
