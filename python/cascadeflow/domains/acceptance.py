@@ -102,7 +102,7 @@ class AcceptanceModel:
     True
     >>> model.reset()
     >>> model.estimate("code", "hard", "openai:gpt-5-mini").probability
-    0.25
+    0.3
     """
 
     def __init__(
