@@ -14,6 +14,7 @@ from cascadeflow.cli.doctor import doctor
 from cascadeflow.cli.domains.command import domains_app
 from cascadeflow.cli.experiments import experiments_app
 from cascadeflow.cli.forecast import forecast
+from cascadeflow.cli.judge import judge
 from cascadeflow.cli.models import models_app
 from cascadeflow.cli.prices import prices_app
 from cascadeflow.cli.replay.command import replay
@@ -58,6 +59,7 @@ app.command()(run)
 app.command()(demo)
 app.command()(replay)
 app.command()(tune)
+app.command()(judge)
 app.command()(route)
 app.command()(simulate)
 app.command()(tokens)
