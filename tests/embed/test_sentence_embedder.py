@@ -269,5 +269,5 @@ def test_each_part_of_a_layered_vector_has_length_one(model: Path, tokenizer: Pa
 
 @pytest.mark.parametrize("parts", [0, 3])
 def test_parts_that_cannot_be_equal_are_refused(model: Path, tokenizer: Path, parts: int) -> None:
-    with pytest.raises(ConfigurationError, match="equal parts|at least 1"):
+    with pytest.raises(ConfigurationError, match=r"equal parts|at least 1"):
         SentenceEmbedder(model, tokenizer, max_tokens=32, parts=parts)

@@ -421,7 +421,7 @@ def test_a_request_has_both_of_a_texts_vectors_from_one_run() -> None:
     class Layered(Counting):
         async def layered(self, texts: Sequence[str]) -> Vectors:
             narrow = await self.vectors(texts)
-            return Vectors([row + [7.0] for row in narrow.tolist()])
+            return Vectors([[*row, 7.0] for row in narrow.tolist()])
 
     async def go() -> None:
         embedder = Layered()
