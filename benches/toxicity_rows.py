@@ -25,7 +25,8 @@ REQUESTS = "requests"
 TWEETS_TAKEN = {"hate": 1430, "offensive": 5000, "neither": 4163}
 """How many tweets of a class are used: nine in ten of the 19,190 `offensive` ones hold one of a
 few words, and say the same."""
-REQUESTS_TAKEN = 2500
+REQUESTS_TAKEN = 2000
+"""How many English requests are used; of those in other languages, all."""
 HELD_OUT = 5
 """One tweet in five is held out, and judges."""
 
@@ -63,7 +64,7 @@ def tweet_rows() -> list[Row]:
 
 
 def request_rows() -> list[Row]:
-    """Requests people make of a model, none toxic."""
+    """Requests people make of a model, none toxic, many in other languages."""
     found = {
         row["text"]: Row(
             row["text"][:1000], toxic=False, source=REQUESTS, kind=row["label"], lang=row["lang"]
@@ -71,7 +72,8 @@ def request_rows() -> list[Row]:
         for row in own("domain_training")
     }
     ordered = sorted(found.values(), key=lambda row: digest(row.text))
-    return ordered[:REQUESTS_TAKEN]
+    english = [row for row in ordered if row.lang == "en"]
+    return english[:REQUESTS_TAKEN] + [row for row in ordered if row.lang != "en"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.quality.findings import Finding
-from cascadeflow.quality.heads import whole
+from cascadeflow.quality.heads import clipped, whole
 from cascadeflow.quality.toxicity_head import ToxicityHead
 
 if TYPE_CHECKING:
@@ -16,12 +16,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Toxicity"]
 
-PIECE: Final = 1_000
-"""Characters of a piece; what a sentence model reads (256 tokens) holds about as many."""
+WHOLE: Final = 1_000
+"""Characters that a classifier reads at once; the sentence model reads about as many (256 tokens)
+of the whole text."""
+
+PIECE: Final = 300
+"""Characters of the pieces of a longer text that are read by themselves: a rude sentence is lost
+among twenty polite ones."""
 
 MOST_PIECES: Final = 2
-"""Pieces of a long text that the sentence model reads: those that the n-grams find worst. Each
-takes some 30 ms."""
+"""Such pieces that the sentence model reads: those that the n-grams find worst, and of a text that
+it reads whole but one. Each takes it some 10 ms."""
 
 _LONG: Final = 8_000
 """Characters from which counting takes over a millisecond, and is done on a thread."""
@@ -104,7 +109,7 @@ class Toxicity:
                 f"basic toxicity was fitted on the vectors of {head.model}, and these are of "
                 f"{vectors.name}: use that sentence model, or give a toxicity model by its path"
             )
-        pieces = await _worst(head, text)
+        pieces = await _read_of(head, text)
         read = await asyncio.gather(*[vectors.layered_of(piece) for _, piece in pieces])
         return max(
             head.probability(vector, logit) for vector, (logit, _) in zip(read, pieces, strict=True)
@@ -127,23 +132,24 @@ class Toxicity:
         )
 
 
-async def _worst(head: ToxicityHead, text: str) -> list[tuple[float, str]]:
-    """The pieces of a text to be read, with the n-grams' log-odds."""
+async def _read_of(head: ToxicityHead, text: str) -> list[tuple[float, str]]:
+    """What the sentence model reads of a text, each with the n-grams' log-odds."""
+    # As another check asks for it: the vector is shared.
+    beginning = clipped(text)
     if len(text) <= PIECE:
-        # As it is: another check may have asked for the same vector.
-        return [(head.ngrams.logit(text), text)]
+        return [(head.ngrams.logit(text), beginning)]
 
     def find() -> list[tuple[float, str]]:
-        return head.ngrams.worst(text, characters=PIECE, count=MOST_PIECES)
+        count = 1 if len(text) <= WHOLE else MOST_PIECES
+        worst = head.ngrams.worst(text, characters=PIECE, count=count)
+        return [(head.ngrams.logit(beginning[:WHOLE]), beginning), *worst]
 
-    found = await asyncio.to_thread(find) if len(text) > _LONG else find()
-    # A text without a letter or digit has no sentences.
-    return found or [(head.ngrams.logit(text[:PIECE]), text[:PIECE])]
+    return await asyncio.to_thread(find) if len(text) > _LONG else find()
 
 
 def _pieces(text: str) -> list[str]:
     """The pieces of a text that a classifier reads."""
-    most = _CLASSIFIED * PIECE
+    most = _CLASSIFIED * WHOLE
     if len(text) > most:
         text = text[: most // 2] + text[-most // 2 :]
-    return [text[at : at + PIECE] for at in range(0, len(text), PIECE)]
+    return [text[at : at + WHOLE] for at in range(0, len(text), WHOLE)]
