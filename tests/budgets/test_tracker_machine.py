@@ -225,6 +225,8 @@ class TrackerMachine(RuleBasedStateMachine):
             return
         assert outcome.booked == sum(c.nanodollars or 0 for c in charges)
         assert outcome.overrun == max(0, outcome.booked - made.held)
+        if outcome.overrun:
+            self.tracker.flush()  # nobody granted it: it is safe once it is written, not before
         for group in groups:
             group.settle(user, [(model, n * share // 100) for model, n in group.calls])
 

@@ -375,7 +375,7 @@ def test_a_rejected_draft_escalates_to_the_best_that_is_allowed() -> None:
 
 def test_a_hard_request_goes_to_the_best_that_is_allowed() -> None:
     world = World(small=["small says"], middle=["middle says"], big=["big says"])
-    agent = world.agent(tier_config={"free": gated({"big"})})
+    agent = world.agent(tier_config={"free": gated({"big"})}, draft_up_to="hard")
     assert ask(agent, complexity_hint="expert").content == "middle says"
     assert ask(agent, force_direct=True).content == "middle says"
     assert world.asked == ["middle", "middle"]
