@@ -6,7 +6,8 @@ Relevance: questions with an answer and a near miss, a text on the same subject 
 what was asked (`relevance_training/`); word problems with their solutions, made here; and every
 answer paired with other questions. Grounding: sentences that a document supports or does not
 (`grounding_training/`); the documents' own sentences; and these with a number altered. All were
-written for this project. Nothing is fitted on LLMBar, GSM8K, HaluEval or QAGS; the cards say what was seen of them.
+written for this project. Nothing is fitted on LLMBar, GSM8K, HaluEval or QAGS; the cards say what
+was seen of them.
 """
 
 from __future__ import annotations
