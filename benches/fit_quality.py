@@ -51,6 +51,7 @@ PRIORS = {
     "off_topic": -3.8,
     "format": -3.8,
     "refusal": -3.8,
+    "constraints": -3.8,
 }
 RIDGE = 0.5
 PARTS = 5

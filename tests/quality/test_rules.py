@@ -47,6 +47,13 @@ FAULTY = [
     ("arithmetic", "Compute.", "\\[ \\frac{3}{4} \\times 20 = 14 \\]"),
     ("arithmetic", "Compute.", "$1,250 + $2,375 = $3,725"),
     ("numbers", "How many buses are needed?", "52 / 8 = 6.5, so the answer is 6.5 buses."),
+    ("constraints", 'Describe snow without using the word "cold".', "Snow is cold and white."),
+    ("constraints", 'Use the words "fox" and "river" in one sentence.', "A fox ran home."),
+    ("constraints", "Explain tides. Do not use commas.", "The Moon, our neighbour, pulls."),
+    ("constraints", "Return the list as YAML.", "There are apples and pears."),
+    ("constraints", "Antworte in einem Satz.", "Das ist wirklich so. Und das auch."),
+    ("constraints", "Responde en una palabra.", "La capital del país es Lima."),
+    ("constraints", "请用不超过10字回答。", "这是一个非常非常长的回答，远远超过了限制。"),
 ]
 
 FAULTLESS = [
@@ -67,6 +74,10 @@ FAULTLESS = [
     ("Write a poem.", "The moon is low\nThe night is long\nA bird sings slow\nIts silver song"),
     ("How many legs has a spider?", "Eight."),
     ("Summarize it in 2 to 3 sentences.", "It began well. It ended badly."),
+    ('Describe snow without the word "cold".', "Scolding winds carry white flakes."),
+    ('Why do guides tell you to avoid the word "very"?', "Because it is very weak."),
+    ('Write a story with the words "fox" and "river".', "Foxes love rivers."),
+    ("Fasse es in höchstens 10 Wörtern zusammen.", "Kurz und gut."),
 ]
 
 

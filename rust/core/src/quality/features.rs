@@ -11,7 +11,7 @@ use super::reasoning::Measures;
 use super::words::Word;
 
 /// How many features there are.
-pub const COUNT: usize = 22;
+pub const COUNT: usize = 23;
 
 /// Their names, in order.
 pub const NAMES: [&str; COUNT] = [
@@ -37,6 +37,7 @@ pub const NAMES: [&str; COUNT] = [
     "off_topic",
     "format",
     "refusal",
+    "constraints",
 ];
 
 /// What the features are taken from.
@@ -131,6 +132,7 @@ pub(crate) fn take(sources: &Sources<'_>) -> [f64; COUNT] {
         badness("topic"),
         badness("format"),
         badness("refusal"),
+        badness("constraints"),
     ]
 }
 

@@ -8,6 +8,7 @@ pub mod answer;
 pub mod arithmetic;
 pub mod check;
 pub mod combine;
+pub mod constraints;
 pub mod echo;
 pub mod empty;
 pub mod features;
@@ -72,7 +73,7 @@ pub struct Judgement {
 }
 
 /// The checks, in order.
-pub const CHECKS: [&str; 12] = [
+pub const CHECKS: [&str; 13] = [
     "empty",
     "truncated",
     "refusal",
@@ -85,6 +86,7 @@ pub const CHECKS: [&str; 12] = [
     "arithmetic",
     "final_answer",
     "numbers",
+    "constraints",
 ];
 
 static REPETITION_ASKED: LazyLock<WordSet> = LazyLock::new(|| {
@@ -136,6 +138,7 @@ pub fn judge(draft: &Draft<'_>) -> Judgement {
         arithmetic_check(&arithmetic, prose, draft.question),
         findings.final_answer,
         findings.numbers,
+        constraints::check(&answer, draft.question, draft.instructions),
     ];
     let features = features::take(&features::Sources {
         prose_words: &prose_words,

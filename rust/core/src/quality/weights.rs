@@ -33,4 +33,5 @@ pub const WEIGHTS: [f64; COUNT] = [
     -3.800, // off_topic, prior
     -3.800, // format, prior
     -3.800, // refusal, prior
+    -3.800, // constraints, prior
 ];
