@@ -17,6 +17,7 @@ from cascadeflow.cli.forecast import forecast
 from cascadeflow.cli.judge import judge
 from cascadeflow.cli.models import models_app
 from cascadeflow.cli.prices import prices_app
+from cascadeflow.cli.quality.command import quality_app
 from cascadeflow.cli.replay.command import replay
 from cascadeflow.cli.route.command import route
 from cascadeflow.cli.run import run
@@ -72,3 +73,4 @@ app.add_typer(domains_app, name="domains")
 app.add_typer(experiments_app, name="experiments")
 app.add_typer(models_app, name="models")
 app.add_typer(prices_app, name="prices")
+app.add_typer(quality_app, name="quality")

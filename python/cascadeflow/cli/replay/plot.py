@@ -38,11 +38,13 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """What is drawn: lines below, marks on top; x is cost saved, y is accuracy."""
+    """What is drawn: lines below, marks on top; `across` and `upwards` say what x and y are."""
 
     title: str
     lines: tuple[Line, ...]
     marks: tuple[Mark, ...]
+    across: str = "cost saved"
+    upwards: str = "accuracy"
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:
@@ -123,11 +125,11 @@ def svg_plot(plot: Plot, *, width: int = 720, height: int = 440) -> str:
         f'<text x="{inner_left}" y="24" font-size="14">{escape(plot.title)}</text>',
         (
             f'<text x="{(inner_left + inner_right) / 2:.0f}" y="{height - 10}" '
-            'text-anchor="middle">cost saved</text>'
+            f'text-anchor="middle">{escape(plot.across)}</text>'
         ),
         (
             f'<text transform="translate(14 {(inner_top + inner_bottom) / 2:.0f}) rotate(-90)" '
-            'text-anchor="middle">accuracy</text>'
+            f'text-anchor="middle">{escape(plot.upwards)}</text>'
         ),
     ]
     for step in range(5):

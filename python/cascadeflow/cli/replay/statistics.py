@@ -17,7 +17,7 @@ import math
 import random
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +39,9 @@ __all__ = [
     "saved_fraction",
     "wilson",
 ]
+
+
+_Drawn = TypeVar("_Drawn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,8 +244,8 @@ def wilson(successes: int, total: int, *, z: float = 1.959963984540054) -> tuple
 
 
 def bootstrap(
-    outcomes: Sequence[Outcome],
-    figure: Callable[[Sequence[Outcome]], float | None],
+    outcomes: Sequence[_Drawn],
+    figure: Callable[[Sequence[_Drawn]], float | None],
     *,
     resamples: int = 1000,
     level: float = 0.95,

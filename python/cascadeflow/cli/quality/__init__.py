@@ -1,0 +1,1 @@
+"""`cascadeflow quality`: how well drafts are judged, on labelled answers."""
