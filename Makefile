@@ -50,6 +50,10 @@ demo: dev ## Answer 24 questions in a cascade, with no key
 test: ## Run every test
 	@$(MAKE) --no-print-directory -j2 --output-sync=target test-rust test-python
 
+# Tests start some hundred interpreters: what one has compiled the others read, wherever it is
+# switched off, and the source tree stays clean.
+test-python: export PYTHONDONTWRITEBYTECODE :=
+test-python: export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/bytecode
 test-python: dev
 	# A file stays with one worker, which makes its servers once.
 	$(BIN)/python -m pytest -n auto --dist loadfile --durations=25
