@@ -52,6 +52,8 @@ PRIORS = {
     "format": -3.8,
     "refusal": -3.8,
     "constraints": -3.8,
+    "wrong_language": -3.8,
+    "wrong_units": -3.8,
 }
 RIDGE = 0.5
 PARTS = 5

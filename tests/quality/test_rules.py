@@ -53,6 +53,23 @@ FAULTY = [
     ("constraints", "Return the list as YAML.", "There are apples and pears."),
     ("constraints", "Antworte in einem Satz.", "Das ist wirklich so. Und das auch."),
     ("constraints", "Responde en una palabra.", "La capital del país es Lima."),
+    (
+        "language",
+        "Pourquoi le ciel est-il bleu ?",
+        "The sky is blue because the air scatters the short waves of the light more than the rest.",
+    ),
+    (
+        "language",
+        "Why is the sky blue? Answer in German.",
+        "The sky is blue because the air scatters the short waves of the light more than the rest.",
+    ),
+    (
+        "language",
+        "为什么天空是蓝色的？请解释一下。",
+        "The sky is blue because the air scatters the short waves of the light more than the rest.",
+    ),
+    ("units", "How long is the film?", "The film lasts 2 hours = 100 minutes."),
+    ("units", "How many minutes does the trip take?", "The answer is 12 miles."),
     ("constraints", "请用不超过10字回答。", "这是一个非常非常长的回答，远远超过了限制。"),
 ]
 
@@ -77,6 +94,12 @@ FAULTLESS = [
     ('Describe snow without the word "cold".', "Scolding winds carry white flakes."),
     ('Why do guides tell you to avoid the word "very"?', "Because it is very weak."),
     ('Write a story with the words "fox" and "river".', "Foxes love rivers."),
+    ("How long is the film?", "It lasts 2 hours = 120 minutes."),
+    ("How far is it?", "It is 10 miles = 16 kilometers."),
+    (
+        "Translate into German: the sky is blue, for the air scatters the light.",
+        "Der Himmel ist blau, denn die Luft streut das Licht, und es kommt von überall zu uns.",
+    ),
     ("Fasse es in höchstens 10 Wörtern zusammen.", "Kurz und gut."),
 ]
 

@@ -11,7 +11,7 @@ use super::reasoning::Measures;
 use super::words::Word;
 
 /// How many features there are.
-pub const COUNT: usize = 23;
+pub const COUNT: usize = 25;
 
 /// Their names, in order.
 pub const NAMES: [&str; COUNT] = [
@@ -38,6 +38,8 @@ pub const NAMES: [&str; COUNT] = [
     "format",
     "refusal",
     "constraints",
+    "wrong_language",
+    "wrong_units",
 ];
 
 /// What the features are taken from.
@@ -133,6 +135,8 @@ pub(crate) fn take(sources: &Sources<'_>) -> [f64; COUNT] {
         badness("format"),
         badness("refusal"),
         badness("constraints"),
+        badness("language"),
+        badness("units"),
     ]
 }
 

@@ -16,6 +16,7 @@ pub mod final_answer;
 pub mod format;
 pub mod hedging;
 pub mod json;
+pub mod language;
 pub mod outcome;
 pub(crate) mod phrases;
 pub mod reasoning;
@@ -27,6 +28,7 @@ pub mod topic;
 pub mod truncated;
 pub mod units;
 pub mod weights;
+pub mod without;
 pub mod words;
 
 use std::sync::LazyLock;
@@ -73,7 +75,7 @@ pub struct Judgement {
 }
 
 /// The checks, in order.
-pub const CHECKS: [&str; 13] = [
+pub const CHECKS: [&str; 15] = [
     "empty",
     "truncated",
     "refusal",
@@ -87,6 +89,8 @@ pub const CHECKS: [&str; 13] = [
     "final_answer",
     "numbers",
     "constraints",
+    "language",
+    "units",
 ];
 
 static REPETITION_ASKED: LazyLock<WordSet> = LazyLock::new(|| {
@@ -139,6 +143,14 @@ pub fn judge(draft: &Draft<'_>) -> Judgement {
         findings.final_answer,
         findings.numbers,
         constraints::check(&answer, draft.question, draft.instructions),
+        language::check(
+            &answer,
+            &prose_words,
+            draft.question,
+            &question_words,
+            draft.instructions,
+        ),
+        units::check(&answer, &arithmetic, draft.question, &question_words),
     ];
     let features = features::take(&features::Sources {
         prose_words: &prose_words,

@@ -34,4 +34,6 @@ pub const WEIGHTS: [f64; COUNT] = [
     -3.800, // format, prior
     -3.800, // refusal, prior
     -3.800, // constraints, prior
+    -3.800, // wrong_language, prior
+    -3.800, // wrong_units, prior
 ];

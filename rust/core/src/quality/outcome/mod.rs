@@ -12,6 +12,8 @@ mod quantity;
 mod value;
 
 use super::answer::Answer;
+use super::units::Unit;
+use super::words::words;
 use value::Value;
 
 /// What an answer finally says.
@@ -34,8 +36,46 @@ impl Outcome {
 /// What an answer finally says, if it says so clearly.
 #[must_use]
 pub fn of(text: &str) -> Option<Outcome> {
-    let answer = Answer::new(text);
-    let (text, manner) = locate::locate(&answer)?;
+    of_answer(&Answer::new(text))
+}
+
+/// A number that an answer comes to, with what it counts.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Counted {
+    /// Its words.
+    pub(crate) text: String,
+    /// Its unit, when it is one that converts.
+    pub(crate) unit: Option<Unit>,
+    /// Whether the unit is a sign before the number, such as `$`.
+    pub(crate) signed: bool,
+    /// The word behind the number, when nothing else is there.
+    pub(crate) noun: Option<String>,
+}
+
+/// The number that an answer comes to, if it does.
+pub(crate) fn counted(answer: &Answer<'_>) -> Option<Counted> {
+    let outcome = of_answer(answer)?;
+    let Value::Number(quantity) = outcome.value else {
+        return None;
+    };
+    let found = words(&outcome.text);
+    let text = outcome.text;
+    let noun = match found.as_slice() {
+        [first, .., last] if found.len() <= 3 => text[first.start..]
+            .starts_with(|c: char| c.is_ascii_digit())
+            .then(|| text[last.start..last.end].to_owned()),
+        _ => None,
+    };
+    Some(Counted {
+        signed: text.trim_start().starts_with(['$', '€']),
+        unit: quantity.unit,
+        noun: noun.filter(|noun| noun.chars().all(char::is_alphabetic)),
+        text,
+    })
+}
+
+fn of_answer(answer: &Answer<'_>) -> Option<Outcome> {
+    let (text, manner) = locate::locate(answer)?;
     let value = value::read(&text)?;
     // Behind an argument only a number counts, and at the head only what the head can be.
     let clear = match manner {
