@@ -4,7 +4,8 @@
 
 Relevance: questions with an answer and a near miss, a text on the same subject that does not do
 what was asked (`relevance_training/`); word problems with their solutions, made here; and every
-answer paired with other questions. Grounding: sentences that a document supports or does not
+answer paired with other questions; and short and long answers to all kinds of questions
+(`quality_training/`). Grounding: sentences that a document supports or does not
 (`grounding_training/`); the documents' own sentences; and these with a number altered. All were
 written for this project. Nothing is fitted on LLMBar, GSM8K, HaluEval or QAGS; the cards say what
 was seen of them.
@@ -33,10 +34,12 @@ if TYPE_CHECKING:
     from quality_rows import Flags, Floats
 
 FOLDS = 8
-RIGHT = {"answer", "solution", "supported", "own sentence", "own words"}
+RIGHT = {"answer", "solution", "graded answer", "supported", "own sentence", "own words"}
 """Kinds of pairs that belong together."""
 SWAPS = 4
 PROBLEMS = 120
+MORE_SWAPS = 6
+SMALL_STEP = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,28 @@ def relevance_pairs() -> list[Pair]:
         ]
         found.append(Pair(question, chance.choice(alike), "solution of its like", group))
         found.append(Pair(question, chance.choice(made)[1], "swapped solution", group))
+    found += graded_pairs(len(rows) + len(made))
+    right = [pair for pair in found if pair.right]
+    for pair in right:
+        for other in chance.sample(right, MORE_SWAPS):
+            if other.group != pair.group:
+                found.append(Pair(pair.first, other.second, "swapped at random", pair.group))
+    return found
+
+
+def graded_pairs(first: int) -> list[Pair]:
+    """Right answers, many of them bare results, and answers to other questions of their kind."""
+    chance, rows = random.Random(1), own("quality_training")
+    groups = {name: first + at for at, name in enumerate(dict.fromkeys(r["group"] for r in rows))}
+    found = []
+    for row in rows:
+        group = groups[row["group"]]
+        if row["right"]:
+            found.append(Pair(row["q"], row["a"], "graded answer", group))
+        others = [each for each in rows if each["group"] != row["group"]]
+        alike = [each for each in others if each["kind"] == row["kind"]]
+        for other in (chance.choice(others), chance.choice(alike)):
+            found.append(Pair(row["q"], other["a"], "graded swapped", group))
     return found
 
 
@@ -165,11 +190,11 @@ def altered(sentence: str, chance: random.Random) -> str:
 
 
 def fit(
-    inputs: Floats, right: Flags, weights: Floats, ridge: float, signs: Floats
+    inputs: Floats, right: Flags, weights: Floats, ridge: float | Floats, signs: Floats
 ) -> tuple[Floats, float]:
     """Ridge logistic regression by Newton's method, with signs that weights must have.
 
-    A sign of 0 is any, NaN leaves the input out.
+    The ridge is one for all, or one for each input. A sign of 0 is any, NaN leaves the input out.
     What comes out with the wrong sign is left out, and the rest is fitted anew.
     """
     weights = weights / weights.sum()
@@ -177,14 +202,16 @@ def fit(
     kept = (inputs.std(0) > 1e-6) & ~np.isnan(signs)
     while True:
         scaled = np.column_stack([(inputs - centre)[:, kept] / spread[kept], np.ones(len(inputs))])
-        penalty = np.full(scaled.shape[1], ridge)
-        penalty[-1] = 0.0
+        penalty = np.append(np.broadcast_to(ridge, len(kept))[kept], 0.0)
         found = np.zeros(scaled.shape[1])
         for _ in range(60):
             shares = 1 / (1 + np.exp(-np.clip(scaled @ found, -30, 30)))
             slope = scaled.T @ (weights * (shares - right)) + penalty * found
             curve = (scaled.T * (weights * shares * (1 - shares))) @ scaled + np.diag(penalty)
-            found -= np.linalg.solve(curve + 1e-9 * np.eye(len(found)), slope)
+            step = np.linalg.solve(curve + 1e-9 * np.eye(len(found)), slope)
+            found -= step
+            if np.abs(step).max() < SMALL_STEP:
+                break
         wrong = found[:-1] * signs[kept]
         if (wrong >= 0).all():
             plain = np.zeros(len(kept))
@@ -194,7 +221,7 @@ def fit(
 
 
 def held_out(
-    inputs: Floats, pairs: list[Pair], weights: Floats, ridge: float, signs: Floats
+    inputs: Floats, pairs: list[Pair], weights: Floats, ridge: float | Floats, signs: Floats
 ) -> Floats:
     right = np.array([pair.right for pair in pairs])
     folds = np.array([pair.group % FOLDS for pair in pairs])
@@ -235,20 +262,16 @@ def balanced(pairs: list[Pair], shares: dict[str, float]) -> Floats:
     return np.array([shares[kind] / kinds.count(kind) for kind in kinds]) * len(pairs)
 
 
-def write(path: Path, head: dict[str, object]) -> None:
+def write(path: Path, head: bytes) -> None:
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(head) + "\n", encoding="utf-8")
+    path.write_bytes(head)
     print(f"{path.stat().st_size:,} bytes in {path.name}")
 
 
-RELEVANCE_SHARES = {
-    "answer": 0.35, "near miss": 0.1, "swapped": 0.25, "solution": 0.15,
-    "solution of its like": 0.08, "swapped solution": 0.07,
-}  # fmt: skip
 RELEVANCE_SIGNS = {
     "has numbers to share": 0, "has names to share": 0, "question's length": 0,
-    "answer's length": 0, "number asked and lacking": -1, "code on one side only": -1,
-    "other script": -1,
+    "answer's length": 0, relevance.IN_WORDS: 0, "number asked and lacking": -1,
+    "code on one side only": -1, "other script": -1,
 }  # fmt: skip
 """What may weigh against an answer; all else speaks for it or not at all."""
 
@@ -291,22 +314,54 @@ class Task:
         return {"weights": weights, "bias": round(bias, 4)}
 
 
-def relevance_head(embedder: CachedEmbedder) -> dict[str, object]:
+def relevance_head(embedder: CachedEmbedder) -> bytes:
+    """The weights of what has a name, and of the layered vectors' products, fitted together."""
     pairs, names = relevance_pairs(), relevance.INPUTS
 
-    async def read() -> Floats:
-        return np.array([
+    async def read() -> tuple[Floats, Floats]:
+        rows = [
             await relevance.relevance_inputs(pair.first, pair.second, RequestVectors(embedder))
             for pair in pairs
-        ])  # fmt: skip
+        ]
+        products = np.array([np.multiply(row.asked, row.said) for row in rows], np.float32)
+        return np.array([row.named for row in rows]), products
 
+    named, products = asyncio.run(read())
+    right = np.array([pair.right for pair in pairs])
+    weights = np.where(right, 0.5 / right.mean(), 0.5 / (1 - right.mean()))
+    # What may not speak as it does is left out by itself first: with the products it takes minutes.
     signs = np.array([RELEVANCE_SIGNS.get(name, 1) for name in names])
-    weights = balanced(pairs, RELEVANCE_SHARES)
-    task = Task("relevance", pairs, asyncio.run(read()), names, weights, signs)
-    return {"format": relevance.FORMAT, "model": MINILM, **task.fitted()}
+    alone, _ = fit(named, right, weights, 1e-3, signs)
+    inputs = np.column_stack([named, products])
+    signs = np.concatenate([np.where(alone == 0, np.nan, 0), np.zeros(products.shape[1])])
+    few = np.arange(inputs.shape[1]) < len(names)
+    ridges = [np.where(few, 1e-3, heavy) for heavy in (0.03, 0.06, 0.12, 0.24)]
+
+    def loss(ridge: Floats) -> float:
+        scores = held_out(inputs, pairs, weights, ridge, signs)
+        return float((weights * np.logaddexp(0, np.where(right, -scores, scores))).sum())
+
+    ridge = min(ridges, key=loss)
+    report(
+        f"relevance, ridge {ridge[0]} and {ridge[-1]}",
+        pairs,
+        held_out(inputs, pairs, weights, ridge, signs),
+    )
+    found, bias = fit(inputs, right, weights, ridge, signs)
+    numbers = found[len(names) :].astype("<f2")
+    given = zip(names, found[: len(names)].round(4).tolist(), strict=True)
+    header = {
+        "format": relevance.FORMAT,
+        "model": MINILM,
+        "weights": {name: weight for name, weight in given if weight},
+        "bias": round(bias, 4),
+        "products": len(numbers),
+    }
+    print(f"  {header}")
+    return json.dumps(header).encode() + b"\n" + numbers.tobytes()
 
 
-def grounding_head(embedder: CachedEmbedder) -> dict[str, object]:
+def grounding_head(embedder: CachedEmbedder) -> bytes:
     width = len(grounding.INPUTS)
 
     async def read(pair: Pair) -> list[float]:
@@ -330,7 +385,8 @@ def grounding_head(embedder: CachedEmbedder) -> dict[str, object]:
         read_of = inputs[:, : len(names)]
         task = Task(f"grounding, {name}", pairs, read_of, names, weights, signs)
         heads[name] = task.fitted()
-    return {"format": grounding.FORMAT, "model": MINILM, **heads}
+    head = {"format": grounding.FORMAT, "model": MINILM, **heads}
+    return json.dumps(head).encode() + b"\n"
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The quality room of the Rust side; `cascadeflow._native` has these names."""
 
+from collections.abc import Sequence
 from typing import Literal, Self, TypeAlias, final
 
 _Verdict: TypeAlias = Literal["passed", "failed", "not_applicable"]
@@ -15,6 +16,7 @@ def judge_answer(
     schema: JsonSchema | None = None,
     calls_tools: bool = False,
     has_reasoning: bool = False,
+    without: Sequence[str] = (),
 ) -> tuple[float, bool, list[tuple[str, _Verdict, float, str]], list[float]]:
     """Judges an answer by its text.
 

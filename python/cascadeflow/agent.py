@@ -21,10 +21,12 @@ from cascadeflow.agent_setup import (
     one_of,
     quality_of,
     read_models,
+    ready,
     recall_of,
     tiers_of,
     till_of,
     tracker_of,
+    warm,
     warn_of_patterns,
 )
 from cascadeflow.clock import SystemClock
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
         Mapping,
         Sequence,
     )
-    from types import TracebackType
 
     from cascadeflow.agent_batch import BatchProgress, BatchResult, Question
     from cascadeflow.agent_listeners import Listener
@@ -136,7 +137,7 @@ class CascadeAgent:
             quality_config: how drafts are judged; or `quality_mode`, which takes a preset.
             enable_cascade: `False` makes no drafts: the dearest model answers.
             verbose: write a line per step to standard error; never prompts or answers.
-            quality_mode: `fast`: rules over the text; `strict`: second opinions by models too.
+            quality_mode: `fast`: text rules; `balanced`: local models too; `strict`: others' too.
             order: `price` drafts with the cheapest model and verifies with the dearest; `given`
                 drafts with the first and verifies with the last.
             draft_up_to: the hardest level of request that is drafted; harder ones go to the
@@ -220,7 +221,7 @@ class CascadeAgent:
             breaker=breaker,
             clock=self._clock,
         )
-        self._engine = Engine(
+        engine = Engine(
             completer=self._completer,
             validator=judge,
             quality=quality_of(quality_config, quality_mode),
@@ -242,6 +243,7 @@ class CascadeAgent:
             hedge_after=hedge_seconds(hedge_after),
             trials=trials,
         )
+        self._engine = ready(engine)
 
     @classmethod
     def from_env(
@@ -357,7 +359,7 @@ class CascadeAgent:
             domain: what it is about (`code`, `legal` … or one of your own), which is then not
                 found out; for routing, and for tiers that answer some only.
             quality_mode: how its draft is judged, in the place of the tier's and the agent's.
-            quality_config: the same in full; one of the two.
+            quality_config: the same in full; one of both.
             user_id: whose request it is. This and the next four say whose budgets pay for it; they
                 come from the server's own knowledge, never from the client, and are not sent.
             user_tier: the user's tier; not where a `tier_resolver` says it.
@@ -564,6 +566,14 @@ class CascadeAgent:
             model_names={model.id: model.name for model in self._known},
         )
 
+    async def warm_up(self) -> None:
+        """Opens the models on this machine that requests will need, instead of at the first one.
+
+        Raises:
+            ConfigurationError: a file is not what it should be; it says what to do.
+        """
+        await warm(self._engine)
+
     async def aclose(self) -> None:
         """Closes the connections of the running event loop; the agent may be used again.
 
@@ -580,21 +590,11 @@ class CascadeAgent:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()

@@ -9,10 +9,12 @@ from cascadeflow.agent_setup import (
     asked_quality,
     domain_of,
     loop_of,
+    models_at_hand,
     schema_of,
     seconds,
     spender_of,
 )
+from cascadeflow.config import QualityConfig
 from cascadeflow.domains.complexity import Assessor
 from cascadeflow.money import from_usd
 from cascadeflow.pipeline.request import normalise
@@ -21,7 +23,7 @@ from cascadeflow.pipeline.run import Run
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from cascadeflow.config import QualityConfig, QualityMode
+    from cascadeflow.config import QualityMode
     from cascadeflow.domains.registry import RouteChoice
     from cascadeflow.money import Amount
     from cascadeflow.pipeline.engine import Engine
@@ -111,6 +113,8 @@ def open_run(
 
     domain = domain_of(domain, engine.tiers, engine.domains)
     quality = asked_quality(quality_config, quality_mode, engine.tiers)
+    if isinstance(quality, QualityConfig):
+        models_at_hand(engine.validator, quality)
     spender = spender_of(user_id, user_tier, team, key_id, tags)
     trial: Trial | None = None
     request_id: str | None = None

@@ -15,6 +15,7 @@ from cascadeflow.models.config import ModelConfig
 from cascadeflow.models.prices import require_price
 from cascadeflow.providers.registry import get_provider
 from cascadeflow.quality.calibration import calibration_of
+from cascadeflow.quality.validator import CascadeValidator
 from cascadeflow.types import DOMAINS, ResponseFormat, Tool
 
 if TYPE_CHECKING:
@@ -56,11 +57,13 @@ __all__ = [
     "domain_of",
     "hedge_seconds",
     "loop_of",
+    "models_at_hand",
     "must_have",
     "notifier_of",
     "one_of",
     "quality_of",
     "read_models",
+    "ready",
     "recall_of",
     "schema_of",
     "seconds",
@@ -68,6 +71,7 @@ __all__ = [
     "tiers_of",
     "till_of",
     "tracker_of",
+    "warm",
     "warn_of_patterns",
 ]
 
@@ -272,6 +276,45 @@ def asked_quality(
     if mode == "strict" and config is None and tiers is not None:
         return "strict"  # whether it may be is its tier's to say, before anything else is looked at
     return quality_of(config, mode)
+
+
+def models_at_hand(validator: object, config: QualityConfig | None) -> None:
+    """Finds the models that the built-in checks need on this machine, before anything is asked.
+
+    Raises:
+        ConfigurationError: one is not there; it says what to do.
+    """
+    if config is not None and isinstance(validator, CascadeValidator):
+        validator.local_checks(config)
+
+
+def ready(engine: Engine) -> Engine:
+    """Looks for what any of an agent's requests may need; gives the engine.
+
+    Raises:
+        ConfigurationError: a model of the built-in checks is not there; it says what to do.
+    """
+    configs: list[QualityConfig | None] = [engine.quality]
+    if engine.tiers is not None:
+        configs += [tier.quality for tier in engine.tiers.tiers.values()]
+    if engine.domains is not None:
+        configs += [domain.quality for domain in engine.domains.detector.registry.values()]
+    if engine.trials is not None:
+        configs += engine.trials.qualities
+    for config in configs:
+        models_at_hand(engine.validator, config)
+    return engine
+
+
+async def warm(engine: Engine) -> None:
+    """Opens the models that judge drafts, and that say what requests are about."""
+    validator, routing = engine.validator, engine.domains
+    if isinstance(validator, CascadeValidator):
+        checks = validator.local_checks(engine.quality)
+        if checks is not None:
+            await checks.warm_up()
+    if routing is not None:
+        await routing.detector.warm_up()
 
 
 def domain_of(domain: Any, tiers: Tiers | None, routing: DomainRouting | None) -> str | None:
@@ -503,6 +546,7 @@ def completer_of(
 
 async def close_engine(engine: Engine) -> None:
     """Closes connections, and writes down what was learned and seen."""
+    await engine.late.aclose()
     await engine.completer.aclose()
     if engine.drafting is not None:
         await asyncio.to_thread(engine.drafting.save)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from cascadeflow.types import PeriodKind
 
 __all__ = [
+    "LOCAL_CHECKS",
+    "TEXT_CHECKS",
     "BreakerPolicy",
     "BudgetConfig",
     "CacheScope",
@@ -39,6 +41,9 @@ _QUALITY_NUMBERS: Final = {
     "clear_below": 1.0,
     "sample_temperature": 2.0,
     "check_timeout": 600.0,
+    "relevance_threshold": 1.0,
+    "grounding_threshold": 1.0,
+    "toxicity_threshold": 1.0,
 }
 """The numbers of a `QualityConfig`, and the most that each may be."""
 
@@ -52,6 +57,27 @@ class _Usual(float):
 
 
 _THRESHOLD: Final = _Usual(0.80)
+
+LOCAL_CHECKS: Final = ("relevance", "grounding", "toxicity")
+"""The checks by models on this machine."""
+
+TEXT_CHECKS: Final = (
+    "truncated",
+    "refusal",
+    "echo",
+    "format",
+    "topic",
+    "hedging",
+    "self_correction",
+    "repetition",
+    "arithmetic",
+    "final_answer",
+    "numbers",
+    "constraints",
+    "language",
+    "units",
+)
+"""The checks by rules over the text that can be off; that there is a text at all cannot."""
 
 _LARGEST_WINDOW: Final = 1_000
 """Tries that a circuit breaker remembers for a model, at most."""
@@ -73,6 +99,22 @@ def _words(what: str, value: Any) -> None:
     """Refuses what is neither text nor `None`."""
     if value is not None and not (isinstance(value, str) and value.strip()):
         raise ConfigurationError(f"{what} must be text, not {value!r}")
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    """Takes the names of checks that are off, once each."""
+    known = (*TEXT_CHECKS, *LOCAL_CHECKS)
+    if isinstance(given, str) or not isinstance(given, (tuple, list, set, frozenset)):
+        raise ConfigurationError(
+            f"QualityConfig.without takes names of checks, such as ('toxicity',), not {given!r}"
+        )
+    unknown = sorted({str(each) for each in given if each not in known})
+    if unknown:
+        raise ConfigurationError(
+            f"QualityConfig.without: there is no check {', '.join(unknown)} that can be off; there "
+            f"are {', '.join(known)}"
+        )
+    return tuple(name for name in known if name in given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,9 +292,13 @@ class BreakerPolicy:
 class QualityConfig:
     """How a draft is judged, and how sure the judgement must be.
 
-    `fast` judges by rules over the text. `strict` also asks models for a second opinion, the
-    cheapest way first, until the decision is clear; what that costs is held like any call.
+    `fast` judges by rules over the text. `balanced` also runs models on this machine: is the answer
+    one to the question, do the documents that were given support it, is it toxic. `strict` then
+    asks other models for a second opinion, the cheapest way first, until the decision is clear;
+    what that costs is held like any call.
 
+    >>> QualityConfig.balanced(toxicity_threshold=0.5, without=("grounding",)).without
+    ('grounding',)
     >>> QualityConfig.strict(samples=3, judge=False).samples
     3
 
@@ -291,6 +337,13 @@ class QualityConfig:
     rubric: str | None = None
     check_timeout: float = 30.0
     calibration: str | None = None
+    relevance_threshold: float = 0.05
+    grounding_threshold: float = 0.25
+    toxicity_threshold: float = 0.7
+    toxicity_model: str | None = None
+    grounding_model: str | None = None
+    without: tuple[str, ...] = ()
+    async_validation: bool = False
 
     def __post_init__(self) -> None:
         for name, most in _QUALITY_NUMBERS.items():
@@ -318,17 +371,32 @@ class QualityConfig:
                     f"QualityConfig.{name} must be True, False or a model's name, not {who!r}"
                 )
         _words("QualityConfig.rubric", self.rubric)
-        _words("QualityConfig.calibration", self.calibration)
+        self._check_models()
+        object.__setattr__(self, "without", _names(self.without))
         if self.check_timeout <= 0:
             raise ConfigurationError("QualityConfig.check_timeout must be more than 0 seconds")
-        if self.mode not in ("fast", "strict"):
+        if self.mode not in ("fast", "balanced", "strict"):
             raise ConfigurationError(
-                f"quality mode {self.mode!r} is not part of this version: use fast or strict"
+                f"there is no quality mode {self.mode!r}: use fast, balanced or strict"
+            )
+        if self.mode == "strict" and self.async_validation:
+            raise ConfigurationError(
+                "second opinions are paid for from their request's money, which is settled with "
+                "its answer: use async_validation with mode fast or balanced"
             )
         if self.mode == "strict" and not (self.cross_check or self.samples or self.judge):
             raise ConfigurationError(
                 "quality mode strict with cross_check, samples and judge all off asks for no "
                 "second opinion: leave one on, or use QualityConfig.fast()"
+            )
+
+    def _check_models(self) -> None:
+        for name in ("calibration", "toxicity_model", "grounding_model"):
+            _words(f"QualityConfig.{name}", getattr(self, name))
+        if not isinstance(self.async_validation, bool):
+            raise ConfigurationError(
+                "QualityConfig.async_validation must be True or False, not "
+                f"{self.async_validation!r}"
             )
 
     @property
@@ -345,9 +413,25 @@ class QualityConfig:
         """
         return replace(cls(mode="fast"), **overrides)
 
+    @property
+    def local_checks(self) -> tuple[str, ...]:
+        """The checks by models on this machine that are to run."""
+        if self.mode == "fast":
+            return ()
+        return tuple(name for name in LOCAL_CHECKS if name not in self.without)
+
+    @classmethod
+    def balanced(cls, **overrides: Any) -> Self:
+        """Text rules, and models on this machine: relevance, grounding, toxicity.
+
+        >>> QualityConfig.balanced(toxicity_threshold=0.70).local_checks
+        ('relevance', 'grounding', 'toxicity')
+        """
+        return replace(cls(mode="balanced"), **overrides)
+
     @classmethod
     def strict(cls, **overrides: Any) -> Self:
-        """Text rules, then second opinions by models: a cross-check, samples, a judge.
+        """What `balanced` does, then second opinions by models: a cross-check, samples, a judge.
 
         >>> QualityConfig.strict(cross_check="gemini-2.5-flash-lite").cross_check
         'gemini-2.5-flash-lite'

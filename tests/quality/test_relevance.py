@@ -140,20 +140,42 @@ def test_measures_of_a_text_with_itself_are_full() -> None:
 
 
 def test_a_head_that_weighs_what_is_not_counted_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "head.json"
-    head = json.loads(HEAD.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(head | {"weights": {"charm": 1.0}}))
+    path = tmp_path / "head.bin"
+    line, _, numbers = HEAD.read_bytes().partition(b"\n")
+    head = json.loads(line)
+
+    def write(changed: dict[str, object], numbers: bytes) -> None:
+        path.write_bytes(json.dumps(head | changed).encode() + b"\n" + numbers)
+
+    write({"weights": {"charm": 1.0}}, numbers)
     with pytest.raises(ConfigurationError, match="damaged"):
         read_relevance_head(path)
-    path.write_text(json.dumps(head | {"weights": {"other script": float("nan")}}))
+    write({"weights": {"other script": float("nan")}}, numbers)
     with pytest.raises(ConfigurationError, match="not finite"):
+        read_relevance_head(path)
+    write({}, b"\x00\x7e" + numbers[2:])
+    with pytest.raises(ConfigurationError, match="not finite"):
+        read_relevance_head(path)
+    write({}, numbers[:-2])
+    with pytest.raises(ConfigurationError, match="too few"):
         read_relevance_head(path)
 
 
 def test_a_head_of_ones_own_is_used(tmp_path: Path) -> None:
     path = tmp_path / "head.json"
-    path.write_text(json.dumps({"format": 1, "model": "mine", "weights": {}, "bias": 0.0}) + "\n")
-    vectors = RequestVectors(local.Stranger("mine"))
+    stranger = local.Stranger("mine")
+    head = {"format": 2, "model": "mine", "weights": {}, "bias": 0.0, "products": 0}
+    path.write_text(json.dumps(head) + "\n")
+    with pytest.raises(ConfigurationError, match="0 numbers a vector"):
+        asyncio.run(
+            Relevance(read_relevance_head(path)).check(
+                "Why so?", "Because.", RequestVectors(stranger), threshold=0.4
+            )
+        )
+    width = 2 * stranger.dimension
+    head["products"] = width
+    path.write_bytes(json.dumps(head).encode() + b"\n" + bytes(2 * width))
+    vectors = RequestVectors(stranger)
     own = Relevance(read_relevance_head(path))
     assert asyncio.run(own.check("Why so?", "Because.", vectors, threshold=0.4)).score == 0.5
 

@@ -179,11 +179,7 @@ class DomainDetector:
         try:
             layered = await vectors.layered_of(text)
             vector = await vectors.vector_of(text)
-            if self._readers is None:  # some milliseconds, and some for each example
-                try:
-                    await self._aside.run(lambda: self._read_heads(embedder))
-                finally:
-                    self._aside.rest()
+            await self._read_heads_aside(embedder)
         except ConfigurationError as error:
             if self._semantic is True or self._by_example:
                 raise
@@ -221,6 +217,25 @@ class DomainDetector:
         evidence = self.rules.evidence(text)
         layers.append(readers.head.report(layered, [evidence[at] for at in readers.picks], ms=ms))
         return _answer(tuple(layers), also=readers.head.also)
+
+    async def warm_up(self) -> None:
+        """Opens the sentence model and what reads its vectors, instead of at the first request.
+
+        Raises:
+            ConfigurationError: it is needed and cannot be loaded.
+        """
+        embedder = self.embedder()
+        if embedder is None:
+            return
+        await embedder.vectors(["warm"])
+        await self._read_heads_aside(embedder)
+
+    async def _read_heads_aside(self, embedder: Embedder) -> None:
+        if self._readers is None:  # some milliseconds, and some for each example
+            try:
+                await self._aside.run(lambda: self._read_heads(embedder))
+            finally:
+                self._aside.rest()
 
     def detect_by_rules(self, text: str) -> Detection:
         """Says what a request is about by the first layer alone; waits for nothing."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from cascadeflow.pipeline.late import LateJudging
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +50,7 @@ class Engine:
         domains: finds out what requests are about, and routes them by it; `None` does not.
         drafting: whether drafts pay, and learns it; `None` drafts as the router plans.
         trials: the experiments that requests are drawn into; `None` where there are none.
+        late: judges after the answer what `async_validation` leaves for then.
     """
 
     completer: Completer
@@ -64,6 +67,7 @@ class Engine:
     domains: DomainRouting | None = None
     drafting: Drafting | None = None
     trials: Trials | None = None
+    late: LateJudging = field(default_factory=LateJudging)
 
 
 @dataclass(slots=True)

@@ -117,11 +117,15 @@ class CallFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftJudged:
-    """The draft was accepted or rejected."""
+    """The draft was accepted or rejected; `late`: after it had been answered with, for listeners.
+
+    Streams end before a late verdict.
+    """
 
     request_id: str
     model: str
     quality: QualityReport
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -111,7 +111,7 @@ class Trial:
 class Trials:
     """An agent's experiments. A request is in one at most: the first that takes its user."""
 
-    __slots__ = ("_contests", "_router", "models")
+    __slots__ = ("_contests", "_router", "models", "qualities")
 
     def __init__(self, contests: Sequence[Contest], router: Router) -> None:
         """Notes them.
@@ -123,6 +123,7 @@ class Trials:
         self._contests = tuple(contests)
         self._router = router
         self.models = tuple(model for contest in contests for model in contest.models)
+        self.qualities = [arm.quality for each in contests for arm in each.arms.values()]
 
     def draw(self, user_id: str | None, request_id: str, *, judged: bool) -> Trial | None:
         """Draws a request's variant; `None` where it takes no part.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from asyncio import timeout
 from dataclasses import replace
+from functools import partial
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cascadeflow.errors import ProviderTimeoutError
 from cascadeflow.pipeline import events
@@ -16,7 +17,10 @@ from cascadeflow.quality.validator import CascadeValidator
 from cascadeflow.types import GENERAL
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from cascadeflow.models.completion import Completion
+    from cascadeflow.pipeline.decide import Drafting
     from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call
     from cascadeflow.structured import OutputSchema
@@ -53,15 +57,12 @@ async def judge(run: Run, draft: Call) -> QualityReport:
         )
     if run.schema is not None and report.accepted is True:
         report = _read_as(run.schema, draft.reply.completion, report)
-    drafting = run.engine.drafting
-    if drafting is not None and report.accepted is not None and not crashed and learns(run):
-        drafting.judged(
-            domain=run.domain or GENERAL,
-            level=run.plan.complexity,
-            model=draft.model.id,
-            accepted=report.accepted,
-            elsewhere=run.quality == run.engine.quality,
-        )
+    learn = _lesson(run, draft)
+    run.late = None
+    if report.accepted is True and _waits(run):
+        run.late = run.engine.late.begin(run, draft, report, _in_full(run, draft), learn)
+    elif report.accepted is not None and not crashed:
+        learn(report.accepted)
     run.validation_ms = (run.validation_ms or 0.0) + (clock() - began) * 1000
     if run.heard:
         run.tell(
@@ -73,16 +74,56 @@ async def judge(run: Run, draft: Call) -> QualityReport:
 def _judged(run: Run, draft: Call) -> object:
     """What the validator makes of it, or a coroutine that gives that."""
     validator, config = run.engine.validator, run.quality
-    if not isinstance(validator, CascadeValidator) or not asks_models(run):
-        return validator.judge(draft.request, draft.reply.completion, config=config)
+    completion = draft.reply.completion
+    if not isinstance(validator, CascadeValidator):
+        return validator.judge(draft.request, completion, config=config)
+    if config.mode == "fast" or _waits(run):
+        return validator.judge_text(draft.request, completion, config=config)
+    if not asks_models(run):
+        return _in_full(run, draft)()
     from cascadeflow.pipeline.opinions import RequestAdviser  # noqa: PLC0415 - off costs nothing
 
     return validator.judge_with(
         draft.request,
-        draft.reply.completion,
+        completion,
         config=config,
         adviser=RequestAdviser(run, draft),
+        vectors=run.vectors,
     )
+
+
+def _in_full(run: Run, draft: Call) -> Callable[[], Awaitable[QualityReport]]:
+    """Judges a draft by all that needs no other model."""
+    validator, config, vectors = run.engine.validator, run.quality, run.vectors
+    assert isinstance(validator, CascadeValidator)  # noqa: S101 - for mypy: whose callers look
+    request, completion = draft.request, draft.reply.completion
+    return lambda: validator.judge_with(
+        request, completion, config=config, adviser=None, vectors=vectors
+    )
+
+
+def _waits(run: Run) -> bool:
+    """Whether all but the text is judged after the answer."""
+    return run.quality.async_validation and isinstance(run.engine.validator, CascadeValidator)
+
+
+def _lesson(run: Run, draft: Call) -> Callable[[bool], None]:
+    """Takes a verdict for the router, if it learns of this request."""
+    drafting = run.engine.drafting
+    if drafting is None or not learns(run):
+        return lambda _: None
+    return partial(
+        _taught,
+        drafting,
+        domain=run.domain or GENERAL,
+        level=run.plan.complexity,
+        model=draft.model.id,
+        elsewhere=run.quality == run.engine.quality,
+    )
+
+
+def _taught(drafting: Drafting, accepted: bool, **about: Any) -> None:  # noqa: FBT001 - a verdict
+    drafting.judged(accepted=accepted, **about)
 
 
 def asks_models(run: Run) -> bool:

@@ -117,7 +117,7 @@ class Recall:
                 quality = [str(each) for each in settled(run.quality)]  # what its file says now
             except ConfigurationError:
                 return None  # judging a draft will say what is wrong
-        elif run.quality.mode != "fast":  # where nothing else of it matters
+        elif run.quality.mode != "fast" or run.quality.without:  # where nothing else matters
             quality = [str(run.quality)]
         default = self._default_output if run.enforces else None
         arm = "" if run.trial is None else run.trial.arm.key
@@ -150,6 +150,8 @@ class Recall:
     async def remember(self, run: Run, answer: Call, result: CascadeResult) -> None:
         """Keeps an answer, unless a budget made it a lesser one, or it is not what was asked."""
         rejected = answer.role == "draft" and result.quality.accepted is not True
+        # Whether it is good enough is not known yet, and nobody comes back to it.
+        rejected = rejected or result.late_quality is not None
         rejected = rejected or result.parse_problem is not None
         if run.budget_action != "none" or rejected or not run.use_cache or run.loop is not None:
             return

@@ -96,6 +96,7 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         timing=timing_report(run),
         completion=completion,
         conversation=spoken(run),
+        late_quality=run.late if quality is not None and quality.accepted is True else None,
     )
 
 

@@ -6,6 +6,7 @@ against what a recording transport saw.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from datetime import datetime
@@ -17,6 +18,8 @@ from cascadeflow.money import to_usd
 from cascadeflow.types import EMPTY, Message
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from cascadeflow.budgets.records import AccountStanding, BudgetState
     from cascadeflow.models.completer import Attempt
     from cascadeflow.models.completion import Completion
@@ -374,6 +377,8 @@ class CascadeResult:
             other `extras`, rate-limit headers; `None` from the cache. Not in `to_dict()`.
         conversation: the messages that led to the answer, tools' results among them. Not in
             `to_dict()`.
+        late_quality: with `async_validation`, the verdict that is still to come, for any thread to
+            wait for; see `validated`. Not in `to_dict()`.
     """
 
     content: str
@@ -400,6 +405,13 @@ class CascadeResult:
     response_ids: Mapping[str, str | None] = field(default_factory=dict)
     completion: Completion | None = field(default=None, repr=False, compare=False)
     conversation: tuple[Message, ...] = field(default=(), repr=False, compare=False)
+    late_quality: Future[QualityReport] | None = field(default=None, repr=False, compare=False)
+
+    async def validated(self) -> QualityReport:
+        """Gives how the draft was judged in full; with `async_validation`, once that is known."""
+        if self.late_quality is None:
+            return self.quality
+        return await asyncio.shield(asyncio.wrap_future(self.late_quality))
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -540,7 +552,7 @@ class CascadeResult:
         return plain
 
 
-_WITHHELD = frozenset({"completion", "conversation", "parsed"})
+_WITHHELD = frozenset({"completion", "conversation", "late_quality", "parsed"})
 """What the caller sent and what the provider said in its own words are more than a proof needs;
 `parsed` is written by itself."""
 

@@ -31,6 +31,7 @@ from cascadeflow.types import EMPTY, GENERAL
 if TYPE_CHECKING:
     from asyncio import Future
     from collections.abc import Awaitable, Callable, Generator
+    from concurrent import futures
 
     from cascadeflow.budgets.records import Spender
     from cascadeflow.budgets.reservation import Outcome as Settled
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.result import BudgetAction, CascadeResult, StepReport
     from cascadeflow.pipeline.route import Plan
     from cascadeflow.pipeline.steps import Finished, ToolLoop
+    from cascadeflow.quality.report import QualityReport
     from cascadeflow.structured import OutputSchema
     from cascadeflow.tiers.directory import Membership
     from cascadeflow.tiers.gate import Entry
@@ -133,6 +135,7 @@ class Run:
         self.replan = replan
         self._read = read
         self.detection: Detection | None = None  # what it was found to be about
+        self.late: futures.Future[QualityReport] | None = None  # the verdict after the answer
         self.vectors: RequestVectors | None = None  # of its texts, made once for all who need them
         self.aside: Purse | None = None  # the money held for finding that out
         self.routing_ms: float | None = None  # time that took

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import re
 from functools import cache
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cascadeflow._native import RELEVANCE_MEASURES, relevance_measures
 from cascadeflow.errors import ConfigurationError
@@ -18,10 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "Relevance", "RelevanceHead", "read_relevance_head", "relevance_inputs"]
 
-HEAD: Final = Path(__file__).with_name("data") / "relevance.json"
+HEAD: Final = Path(__file__).with_name("data") / "relevance.bin"
 """The head that is shipped."""
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 _LONG: Final = 8_000
 """Characters from which counting takes over a millisecond, and is done on a thread."""
@@ -32,8 +35,14 @@ COSINES: Final = ("cosine, long answer", "cosine, short answer")
 _WHOLE: Final = 1_000
 """Characters of a question that the sentence model reads as it is."""
 
-INPUTS: Final = (*RELEVANCE_MEASURES, *COSINES)
-"""All that a head may weigh."""
+IN_WORDS: Final = "answer is in words"
+"""How far an answer says something in words, against a bare number or a line of code."""
+
+INPUTS: Final = (*RELEVANCE_MEASURES, *COSINES, IN_WORDS)
+"""All that a head may weigh by name; behind it come the vectors' products, number by number."""
+
+_MANY_WORDS: Final = 8
+_WORD: Final = re.compile(r"[^\W\d_]{3,}")
 
 _LENGTH: Final = RELEVANCE_MEASURES.index("answer's length")
 
@@ -44,11 +53,12 @@ class RelevanceHead:
     Attributes:
         model: the name of the sentence model whose vectors it reads, as `Embedder.name` gives it.
         weights: the weights, by what they weigh.
+        products: the weight of each number of the two layered vectors' product.
     """
 
-    __slots__ = ("model", "weights")
+    __slots__ = ("model", "products", "weights")
 
-    def __init__(self, header: dict[str, Any], _: Numbers) -> None:
+    def __init__(self, header: dict[str, Any], numbers: Numbers) -> None:
         """Use `builtin` or `read_relevance_head`.
 
         Raises:
@@ -56,6 +66,24 @@ class RelevanceHead:
         """
         self.model: Final[str] = header["model"]
         self.weights: Final = LinearHead(header["weights"], float(header["bias"]), of=INPUTS)
+        self.products: Final = numbers.floats(int(header["products"]))
+        if not all(map(math.isfinite, self.products)):
+            raise ValueError("a weight is not finite")
+
+    def logit(self, inputs: RelevanceInputs) -> float:
+        """Gives the log-odds that the answer is one to the question.
+
+        Raises:
+            ConfigurationError: the vectors are of another dimension.
+        """
+        if len(self.products) != len(inputs.asked):
+            raise ConfigurationError(
+                f"relevance reads {len(self.products)} numbers a vector, and this embedder gives "
+                f"{len(inputs.asked)}: it needs `layered`, as SentenceModel has it; or turn "
+                "relevance off"
+            )
+        products = zip(self.products, inputs.asked, inputs.said, strict=True)
+        return self.weights.logit(inputs.named) + sum([w * q * a for w, q, a in products])
 
     @staticmethod
     def builtin() -> RelevanceHead:
@@ -71,7 +99,7 @@ class RelevanceHead:
 
 
 def read_relevance_head(path: Path) -> RelevanceHead:
-    """Reads a head that `benches/fit_relevance.py` wrote: one line of JSON.
+    """Reads a head that `benches/fit_relevance.py` wrote: one line of JSON, then numbers.
 
     Raises:
         ConfigurationError: the file is missing, damaged or of another format.
@@ -132,30 +160,52 @@ class Relevance:
         if not _comparable(question, answer):
             return Finding(score=1.0, failed=False, applicable=False)
         inputs = await relevance_inputs(question, answer, vectors)
-        score = probability(self._head.weights.logit(inputs))
+        score = probability(self._head.logit(inputs))
         failed = score < threshold
-        detail = dict(zip(INPUTS, inputs, strict=True))
+        detail = dict(zip(INPUTS, inputs.named, strict=True))
         reason = ""
         if failed:
-            likeness = inputs[-2] + inputs[-1]
+            likeness = sum(detail[name] for name in COSINES)
             reason = (
                 f"the answer hardly has to do with the question: likeness {likeness:.2f}, "
-                f"{inputs[0]:.0%} of its words come back"
+                f"{inputs.named[0]:.0%} of its words come back"
             )
         return Finding(score=score, failed=failed, reason=reason, detail=detail)
 
 
-async def relevance_inputs(question: str, answer: str, vectors: RequestVectors) -> list[float]:
-    """Gives what a head weighs, in the order of `INPUTS`. It raises as `Relevance.check` does."""
-    asked, said = await asyncio.gather(
-        vectors.vector_of(_read(question)), vectors.vector_of(clipped(answer))
+class RelevanceInputs(NamedTuple):
+    """What a head reads of a question and an answer.
+
+    Attributes:
+        named: the numbers in the order of `INPUTS`.
+        asked: the question's layered vector.
+        said: the answer's.
+    """
+
+    named: list[float]
+    asked: list[float]
+    said: list[float]
+
+
+async def relevance_inputs(question: str, answer: str, vectors: RequestVectors) -> RelevanceInputs:
+    """Gives what a head reads. It raises as `Relevance.check` does."""
+    asked_of, said_of = _read(question), clipped(answer)
+    asked, said, *layered = await asyncio.gather(
+        vectors.vector_of(asked_of),
+        vectors.vector_of(said_of),
+        vectors.layered_of(asked_of),
+        vectors.layered_of(said_of),
     )
     if len(question) + len(answer) > _LONG:
         measures = await asyncio.to_thread(relevance_measures, question, answer)
     else:
         measures = relevance_measures(question, answer)
     cosine, length = asked.cosines(said)[0][0], measures[_LENGTH]
-    return [*measures, cosine * length, cosine * (1.0 - length)]
+    words = sum(1 for _ in islice(_WORD.finditer(answer), _MANY_WORDS)) / _MANY_WORDS
+    return RelevanceInputs(
+        [*measures, cosine * length, cosine * (1.0 - length), words],
+        *[vector.tolist()[0] for vector in layered],
+    )
 
 
 def _read(question: str) -> str:

@@ -92,6 +92,7 @@ def judge_text(
     response_format: ResponseFormat | None = None,
     calls_tools: bool = False,
     has_reasoning: bool = False,
+    without: tuple[str, ...] = (),
 ) -> TextJudgement:
     """Judges an answer by its text, in time linear in the texts.
 
@@ -104,6 +105,7 @@ def judge_text(
         response_format: the form that the protocol was asked for.
         calls_tools: whether the answer calls tools; it then needs no text.
         has_reasoning: whether reasoning was shown apart from the text.
+        without: the names of checks whose findings are not to count.
 
     >>> judge_text("What is 12 * 12?", "12 * 12 = 154").checks[9].reason
     '“12 * 12 = 154” is wrong: it is 144'
@@ -124,6 +126,7 @@ def judge_text(
             schema=schema,
             calls_tools=calls_tools,
             has_reasoning=has_reasoning,
+            without=without,
         )
         return TextJudgement(
             probability=probability,

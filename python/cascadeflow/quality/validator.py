@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from cascadeflow.errors import ConfigurationError
 from cascadeflow.quality.calibration import settled
 from cascadeflow.quality.opinions import Opinions, second_opinions
 from cascadeflow.quality.report import CheckReport, QualityReport
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
     from cascadeflow.config import QualityConfig, QualityMode
     from cascadeflow.models.completion import Completion
+    from cascadeflow.models.embedding import Embedder, RequestVectors
     from cascadeflow.quality.calibration import Calibration
+    from cascadeflow.quality.local import LocalChecks, LocalFindings
     from cascadeflow.quality.opinions import Adviser
     from cascadeflow.types import ChatRequest
 
@@ -68,18 +71,65 @@ class RuleValidator:
         whatever the threshold.
         """
         config, calibration = settled(config) if config.mode == "fast" else (config, None)
-        return _report(_read(request, completion, calibration), config, mode="fast")
+        text = _read(request, completion, calibration, without=config.without)
+        return _report(text, config, mode="fast")
 
 
 class CascadeValidator:
-    """The built-in judge: text rules, and in mode `strict` second opinions by models."""
+    """The built-in judge: text rules; models on this machine; second opinions by other models.
 
-    __slots__ = ()
+    Mode `fast` takes the first, `balanced` the first two, `strict` all three. What one of them
+    condemns is not shown to the next.
+    """
+
+    __slots__ = ("_embedder", "_local")
+
+    def __init__(self, embedder: Embedder | None = None) -> None:
+        """Prepares the judge; no model is opened.
+
+        Args:
+            embedder: makes the vectors for the checks by local models; by default
+                all-MiniLM-L6-v2 as it is found on this machine. The shipped heads read no others.
+        """
+        self._embedder = embedder
+        self._local: dict[tuple[object, ...], LocalChecks] = {}
+
+    def local_checks(self, config: QualityConfig) -> LocalChecks | None:
+        """Finds the models that a configuration needs; `None` where it needs none.
+
+        Raises:
+            ConfigurationError: one is not there; it says what to do.
+        """
+        wanted = config.local_checks
+        if not wanted:
+            return None
+        key = (wanted, config.toxicity_model, config.grounding_model)
+        found = self._local.get(key)
+        if found is None:
+            from cascadeflow.quality.local import LocalChecks  # noqa: PLC0415 - off costs nothing
+
+            try:
+                found = self._local[key] = LocalChecks(config, self._embedder)
+            except ConfigurationError as error:
+                raise ConfigurationError(
+                    f"quality mode {config.mode} checks {', '.join(wanted)} by models on this "
+                    f"machine: {error}. Or turn checks off: QualityConfig.{config.mode}("
+                    f"without={wanted!r})"
+                ) from error
+        return found
+
+    def judge_text(
+        self, request: ChatRequest, completion: Completion, *, config: QualityConfig
+    ) -> QualityReport:
+        """Judges by the text alone, at once, whatever the mode."""
+        config, calibration = settled(config)
+        text = _read(request, completion, calibration, without=config.without)
+        return _report(text, config, mode="fast")
 
     async def judge(
         self, request: ChatRequest, completion: Completion, *, config: QualityConfig
     ) -> QualityReport:
-        """Judges by text alone, where nobody can be asked; mode `strict` then accepts nothing."""
+        """Judges without asking other models; mode `strict` then accepts nothing."""
         return await self.judge_with(request, completion, config=config, adviser=None)
 
     async def judge_with(
@@ -89,6 +139,7 @@ class CascadeValidator:
         *,
         config: QualityConfig,
         adviser: Adviser | None,
+        vectors: RequestVectors | None = None,
     ) -> QualityReport:
         """Judges whether a completion is good enough for the request.
 
@@ -97,30 +148,38 @@ class CascadeValidator:
             completion: what it answered.
             config: the mode, and the threshold.
             adviser: asks models for second opinions; `None` where nobody can be asked.
+            vectors: the request's vectors, where others make them too.
+
+        Raises:
+            ConfigurationError: a model that the mode needs is not on this machine.
         """
         config, calibration = settled(config)
-        text = _read(request, completion, calibration)
-        if config.mode == "fast" or text.unfit or text.judgement.rejected:
+        text = _read(request, completion, calibration, without=config.without)
+        if text.unfit or text.judgement.rejected:
             return _report(text, config, mode=config.mode)
-        if completion.tool_calls:
-            # Two models that call a tool differently may both be right; the call itself is checked.
-            return _report(text, config, mode=config.mode)
+        local = None
+        checks = self.local_checks(config)
+        if checks is not None:
+            local = await checks.run(request, completion, config=config, vectors=vectors)
+        # Two models that call a tool differently may both be right; the call itself is checked.
+        condemned = local is not None and (local.failed or local.missing)
+        if config.mode != "strict" or condemned or completion.tool_calls:
+            return _report(text, config, mode=config.mode, local=local)
         if adviser is None:
             missing = CheckReport(
                 name="opinions", verdict="error", score=0.0, reason="nobody can be asked here"
             )
-            return _report(
-                text, config, mode=config.mode, opinions=Opinions(0.0, (missing,), heard=False)
+            opinions = Opinions(0.0, (missing,), heard=False)
+        else:
+            opinions = await second_opinions(
+                text.judgement.probability * (1.0 if local is None else local.share),
+                request,
+                completion,
+                config=config,
+                adviser=adviser,
+                calibration=calibration,
             )
-        opinions = await second_opinions(
-            text.judgement.probability,
-            request,
-            completion,
-            config=config,
-            adviser=adviser,
-            calibration=calibration,
-        )
-        return _report(text, config, mode=config.mode, opinions=opinions)
+        return _report(text, config, mode=config.mode, local=local, opinions=opinions)
 
 
 class _Read(NamedTuple):
@@ -137,7 +196,13 @@ class _Read(NamedTuple):
     unfit: bool
 
 
-def _read(request: ChatRequest, completion: Completion, calibration: Calibration | None) -> _Read:
+def _read(
+    request: ChatRequest,
+    completion: Completion,
+    calibration: Calibration | None,
+    *,
+    without: tuple[str, ...],
+) -> _Read:
     text = judge_text(
         request.last_user_text,
         completion.text,
@@ -149,6 +214,7 @@ def _read(request: ChatRequest, completion: Completion, calibration: Calibration
         response_format=request.response_format,
         calls_tools=bool(completion.tool_calls),
         has_reasoning=bool(completion.reasoning),
+        without=without,
     )
     if calibration is not None:
         text = calibration.judged(text)
@@ -164,25 +230,35 @@ def _read(request: ChatRequest, completion: Completion, calibration: Calibration
 
 
 def _report(
-    text: _Read, config: QualityConfig, *, mode: QualityMode, opinions: Opinions | None = None
+    text: _Read,
+    config: QualityConfig,
+    *,
+    mode: QualityMode,
+    local: LocalFindings | None = None,
+    opinions: Opinions | None = None,
 ) -> QualityReport:
     score, checks = text.judgement.probability, text.checks
-    heard = True
+    stopped = ""  # why no threshold counts
+    if local is not None:
+        score, checks = score * local.share, (*checks, *local.checks)
+        if local.failed or local.missing:
+            stopped = "no threshold makes up for that"
     if opinions is not None:
         score, checks = opinions.probability, (*checks, *opinions.checks)
-        heard = opinions.heard
+        if not opinions.heard:
+            stopped = "no second opinion could be had"
     if text.unfit:
-        score = min(score, REJECTED)
+        score, stopped = min(score, REJECTED), "no threshold makes up for that"
     reaches = score >= config.threshold
-    accepted = reaches and heard and not text.unfit
-    why = [f"{check.name}: {check.reason}" for check in checks if check.verdict == "failed"]
-    if opinions is not None and not heard:
-        why += [f"{each.name}: {each.reason}" for each in opinions.checks]
+    accepted = reaches and not stopped
+    # A second opinion that could not be had matters only where there was no other.
+    told = ("failed", "error") if stopped else ("failed",)
+    why = [f"{check.name}: {check.reason}" for check in checks if check.verdict in told]
     if not why and not accepted:
         why = list(text.judgement.doubts())
     sides = f"{score:.2f} {'reaches' if reaches else 'is below'} {config.threshold:.2f}"
-    if reaches and not accepted:
-        sides = "no threshold makes up for that" if heard else "no second opinion could be had"
+    if reaches and stopped:
+        sides = stopped
     return QualityReport(
         mode=mode,
         score=score,

@@ -46,7 +46,8 @@ fn verdict(verdict: Verdict) -> &'static str {
 #[pyfunction]
 #[pyo3(signature = (
     question, answer, *, instructions = "", finish_reason = "unknown", refusal = None,
-    response_format = None, schema = None, calls_tools = false, has_reasoning = false
+    response_format = None, schema = None, calls_tools = false, has_reasoning = false,
+    without = Vec::new()
 ))]
 #[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
 fn judge_answer(
@@ -60,6 +61,7 @@ fn judge_answer(
     schema: Option<&Bound<'_, JsonSchema>>,
     calls_tools: bool,
     has_reasoning: bool,
+    without: Vec<String>,
 ) -> PyResult<(f64, bool, Vec<Listed>, Vec<f64>)> {
     let format = match (response_format, schema) {
         (None, None) => ResponseFormat::Text,
@@ -84,6 +86,12 @@ fn judge_answer(
         py.detach(|| judge(&draft))
     } else {
         judge(&draft)
+    };
+    let judgement = if without.is_empty() {
+        judgement
+    } else {
+        let names: Vec<&str> = without.iter().map(String::as_str).collect();
+        judgement.without(&names)
     };
     let checks = judgement
         .checks

@@ -1,0 +1,116 @@
+"""Judging after the answer: what `QualityConfig(async_validation=True)` leaves for later.
+
+The answer goes out on what its text says; models on this machine judge it beside whatever comes
+next, and their verdict is reported. It changes nothing of the answer, teaches the router, and is
+never lost in silence: what could not be judged is reported as not accepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from cascadeflow.pipeline import events
+from cascadeflow.quality.report import CheckReport, QualityReport
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cascadeflow.pipeline.run import Run
+    from cascadeflow.pipeline.settle import Call
+
+__all__ = ["MOST_WAITING", "LateJudging"]
+
+_logger: Final = logging.getLogger(__name__)
+
+MOST_WAITING: Final = 1_000
+"""Verdicts under way at once in an agent. Beyond, drafts come faster than this machine can judge
+them: they are reported as not judged, instead of piling up."""
+
+
+class LateJudging:
+    """The verdicts of an agent that are still to come."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    def begin(
+        self,
+        run: Run,
+        draft: Call,
+        early: QualityReport,
+        judged: Callable[[], Awaitable[QualityReport]],
+        learn: Callable[[bool], None],
+    ) -> Future[QualityReport]:
+        """Begins to judge a draft that was accepted for now.
+
+        Args:
+            run: its request.
+            draft: the draft.
+            early: what its text said.
+            judged: judges it in full.
+            learn: takes the verdict for the router.
+
+        Returns:
+            The verdict to come, for any thread to wait for; it never raises.
+        """
+        future: Future[QualityReport] = Future()
+        future.set_running_or_notify_cancel()  # who stops waiting for it does not stop it
+
+        def give(report: QualityReport) -> None:
+            if future.done():
+                return
+            future.set_result(report)
+            if run.engine.notify is not None:
+                run.engine.notify(
+                    events.DraftJudged(
+                        request_id=run.request_id,
+                        model=draft.model.id,
+                        quality=report,
+                        late=True,
+                    )
+                )
+
+        async def work() -> None:
+            try:
+                report = await judged()
+            except asyncio.CancelledError:
+                give(_not_judged(early, "it was cancelled, as its event loop ended"))
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever a check raises: reported
+                _logger.warning("a late verdict failed: %s", type(error).__name__)
+                report = _not_judged(early, f"the validator raised {type(error).__name__}")
+            else:
+                learn(report.accepted is True)
+            give(report)
+
+        if len(self._waiting) >= MOST_WAITING:
+            give(_not_judged(early, f"{MOST_WAITING} drafts were waiting to be judged"))
+            return future
+        task = asyncio.create_task(work())
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+        # A task that is cancelled before its first step runs nothing of it.
+        task.add_done_callback(
+            lambda _: give(_not_judged(early, "it was cancelled, as its event loop ended"))
+        )
+        return future
+
+    async def aclose(self) -> None:
+        """Waits for the verdicts that are under way on this event loop."""
+        loop = asyncio.get_running_loop()
+        mine = [task for task in self._waiting if task.get_loop() is loop]
+        if mine:
+            await asyncio.gather(*mine, return_exceptions=True)
+
+
+def _not_judged(early: QualityReport, why: str) -> QualityReport:
+    """The report of a draft of which more than its text was to be known, and is not."""
+    reason = f"it could not be judged: {why}"
+    check = CheckReport(name="validator", verdict="error", score=0.0, reason=reason)
+    return replace(early, accepted=False, reason=reason, checks=(*early.checks, check))

@@ -1,0 +1,233 @@
+"""The checks by models on this machine: relevance, grounding, toxicity, side by side.
+
+Each gives a probability, and what it says is weighed against how often drafts have its fault at
+all. A draft is good enough if its text is, *and* it is an answer to the question, *and* its
+documents support it: the three probabilities are multiplied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Literal, cast
+
+from cascadeflow.errors import CascadeFlowError
+from cascadeflow.models.embedding import RequestVectors, SentenceModel
+from cascadeflow.models.local_models import pulled_graph
+from cascadeflow.models.text_classifier import ClassifierModel
+from cascadeflow.quality.documents import documents_of
+from cascadeflow.quality.grounding import Grounding
+from cascadeflow.quality.relevance import Relevance
+from cascadeflow.quality.report import CheckReport
+from cascadeflow.quality.toxicity import Toxicity
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cascadeflow.config import QualityConfig
+    from cascadeflow.models.completion import Completion
+    from cascadeflow.models.embedding import Embedder
+    from cascadeflow.quality.findings import Finding
+    from cascadeflow.types import ChatRequest
+
+__all__ = ["LocalChecks", "LocalFindings", "holds"]
+
+OFF_QUESTION: Final = 0.02
+"""The share of drafts that answer another question, set by hand: small models seldom do."""
+
+UNSUPPORTED: Final = 0.10
+"""The share of drafts with a sentence that their documents do not support, set by hand."""
+
+
+def holds(score: float, share: float) -> float:
+    """The probability that a draft is free of a fault, by a check and by how common the fault is.
+
+    Args:
+        score: the check's probability that it is, where the fault is as likely as not.
+        share: the share of drafts that have the fault.
+
+    >>> round(holds(0.5, 0.02), 2), round(holds(0.05, 0.02), 2)
+    (0.98, 0.72)
+    """
+    free, faulty = score * (1 - share), (1 - score) * share
+    return free / (free + faulty) if free > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFindings:
+    """What the checks came to.
+
+    Attributes:
+        checks: a report of each of the three, whether it ran or not.
+        share: by what the probability that the draft is good enough is multiplied.
+        failed: whether one of them rejects the draft: whatever the threshold.
+        missing: whether one that was to run could not: what is not known is not accepted.
+    """
+
+    checks: tuple[CheckReport, ...]
+    share: float
+    failed: bool
+    missing: bool
+
+
+class LocalChecks:
+    """The models that one configuration needs; they are opened when they are first used."""
+
+    __slots__ = ("_embedder", "_grounding", "_relevance", "_toxicity", "_warmed")
+
+    def __init__(self, config: QualityConfig, embedder: Embedder | None = None) -> None:
+        """Finds the models.
+
+        Args:
+            config: which checks are to run, and the models of the user's own.
+            embedder: makes the vectors; by default all-MiniLM-L6-v2 as it is found here.
+
+        Raises:
+            ConfigurationError: a model is not there, or is not what it should be; it says what to
+                do.
+        """
+        wanted = config.local_checks
+        own_toxicity = _classifier(config.toxicity_model) if "toxicity" in wanted else None
+        nli = _classifier(config.grounding_model) if "grounding" in wanted else None
+        self._relevance: Final = Relevance() if "relevance" in wanted else None
+        self._grounding: Final = Grounding(nli=nli) if "grounding" in wanted else None
+        self._toxicity: Final = Toxicity(classifier=own_toxicity) if "toxicity" in wanted else None
+        needed = (
+            self._relevance is not None
+            or (self._grounding is not None and nli is None)
+            or (self._toxicity is not None and own_toxicity is None)
+        )
+        if embedder is None and needed:
+            embedder = SentenceModel.find()
+        self._embedder: Final = embedder
+        opened = (embedder if needed else None, nli, own_toxicity)
+        self._warmed: Final = [each for each in opened if each is not None]
+
+    async def warm_up(self) -> None:
+        """Opens the models now instead of at the first draft, without blocking the event loop.
+
+        Raises:
+            ConfigurationError: a file is not what it should be; it says what to do.
+        """
+        for model in self._warmed:
+            if isinstance(model, (SentenceModel, ClassifierModel)):
+                await model.warm_up()
+            else:
+                await model.vectors([])
+
+    async def run(
+        self,
+        request: ChatRequest,
+        completion: Completion,
+        *,
+        config: QualityConfig,
+        vectors: RequestVectors | None = None,
+    ) -> LocalFindings:
+        """Runs the checks that are on, side by side. One that fails to run is reported as `error`.
+
+        Args:
+            request: what the drafting model was asked.
+            completion: what it answered.
+            config: their thresholds, and how long one may take.
+            vectors: the request's, where others make them too; of another model than these checks
+                were given, they are passed over.
+        """
+        mine = self._embedder
+        if mine is not None and (vectors is None or vectors.name != mine.name):
+            vectors = RequestVectors(mine)
+        answer = completion.text
+        checks: list[Awaitable[CheckReport]] = []
+
+        def add(name: str, run: Callable[[RequestVectors], Awaitable[Finding]] | None) -> None:
+            checks.append(_reported(name, run, vectors, config.check_timeout))
+
+        relevance, grounding, toxicity = self._relevance, self._grounding, self._toxicity
+        # What is said beside a tool call is no answer yet.
+        add(
+            "relevance",
+            None
+            if relevance is None or completion.tool_calls
+            else lambda vectors: relevance.check(
+                request.last_user_text, answer, vectors, threshold=config.relevance_threshold
+            ),
+        )
+        add(
+            "grounding",
+            None
+            if grounding is None or completion.tool_calls
+            else lambda vectors: grounding.check(
+                documents_of(request.messages),
+                answer,
+                vectors,
+                threshold=config.grounding_threshold,
+            ),
+        )
+        add(
+            "toxicity",
+            None
+            if toxicity is None
+            else lambda vectors: toxicity.check(
+                answer, vectors, threshold=config.toxicity_threshold
+            ),
+        )
+        found = tuple(await asyncio.gather(*checks))
+        share = 1.0
+        for check, common in zip(found, (OFF_QUESTION, UNSUPPORTED), strict=False):
+            if check.verdict in ("passed", "failed"):
+                share *= holds(check.score, common)
+        return LocalFindings(
+            checks=found,
+            share=share,
+            failed=any(check.verdict == "failed" for check in found),
+            missing=any(check.verdict == "error" for check in found),
+        )
+
+
+async def _reported(
+    name: str,
+    run: Callable[[RequestVectors], Awaitable[Finding]] | None,
+    vectors: RequestVectors | None,
+    seconds: float,
+) -> CheckReport:
+    """One check's report, whatever it does."""
+    if run is None:
+        return CheckReport(name=name, verdict="not_applicable", score=1.0)
+    began = perf_counter()
+    try:
+        async with asyncio.timeout(seconds):
+            found = await run(cast("RequestVectors", vectors))  # there where they are needed
+    except TimeoutError:
+        return _failed_to_run(name, f"it took longer than {seconds:g} s", began)
+    except CascadeFlowError as error:
+        return _failed_to_run(name, str(error)[:200], began)
+    except Exception as error:  # noqa: BLE001 - whatever an embedder of the user's own raises
+        # Its class alone: the message may quote the text.
+        return _failed_to_run(name, f"it raised {type(error).__name__}", began)
+    verdict: Literal["passed", "failed", "not_applicable"] = "failed" if found.failed else "passed"
+    return CheckReport(
+        name=name,
+        verdict=verdict if found.applicable else "not_applicable",
+        score=found.score,
+        reason=found.reason,
+        ms=_since(began),
+    )
+
+
+def _failed_to_run(name: str, why: str, began: float) -> CheckReport:
+    return CheckReport(
+        name=name, verdict="error", score=0.0, reason=f"it could not run: {why}", ms=_since(began)
+    )
+
+
+def _since(began: float) -> float:
+    return (perf_counter() - began) * 1000
+
+
+def _classifier(named: str | None) -> ClassifierModel | None:
+    """A model of the user's own: by its path where there is such a file, else as it was pulled."""
+    if named is None:
+        return None
+    place = Path(named).expanduser()
+    return ClassifierModel.find(place if place.exists() else pulled_graph(named))
