@@ -61,11 +61,12 @@ class CaseSet:
 def asked(question: str, documents: Sequence[str] = ()) -> tuple[Message, ...]:
     """Gives the request that asks a question, of documents if there are any.
 
-    They stand in tags in the system's message: what documents say decides nothing there about what
-    is asked.
+    They come as the results of a tool: what they say is then no part of what is asked or demanded.
     """
-    user = Message("user", question)
-    if not documents:
-        return (user,)
-    held = "\n\n".join(f"<document>\n{each}\n</document>" for each in documents)
-    return (Message("system", held), user)
+    return (
+        *[
+            Message("tool", each, tool_call_id=f"document-{at}")
+            for at, each in enumerate(documents)
+        ],
+        Message("user", question),
+    )

@@ -59,14 +59,17 @@ class SetReport:
         name: its name.
         kind: what its labels speak of.
         planted: whether its faulty texts were made of the good ones.
+        texts: how many it has.
         measures: by name; empty where the mode has nothing that such labels can be held to.
-        times: milliseconds of each text's judgement, sorted.
+        times: milliseconds of each text's judgement, sorted; none where the mode judges no such
+            labels.
     """
 
     file: str
     name: str
     kind: Kind
     planted: bool
+    texts: int
     measures: Mapping[str, Measure]
     times: tuple[float, ...]
 
@@ -85,7 +88,7 @@ class SetReport:
             "name": self.name,
             "kind": self.kind,
             "planted": self.planted,
-            "texts": len(self.times),
+            "texts": self.texts,
             "measures": {
                 name: {
                     **({} if each.found is None else _values(each.found)),
@@ -135,8 +138,9 @@ def reported(file: str, cases: CaseSet, judged: Mapping[Case, Judged], *, seed: 
         name=cases.name,
         kind=cases.kind,
         planted=cases.planted,
+        texts=len(cases.cases),
         measures=found,
-        times=tuple(sorted(judged[case].ms for case in cases.cases)),
+        times=tuple(sorted(judged[case].ms for case in cases.cases if case in judged)),
     )
 
 

@@ -23,10 +23,8 @@ __all__ = ["print_plot", "print_sets"]
 
 _NAME: Final = 48
 _MOST_PARTS: Final = 40
-_HEADINGS: Final = (
-    "by", "n", "good", "AUC (95 %)", "AUPRC", "F1", "ECE", "accepted",
-    "good if accepted / if not", "stopped of good / faulty", "ms p50 / p99",
-)  # fmt: skip
+_NARROW: Final = 110
+"""Columns below which an interval stands under its figure."""
 
 
 def print_sets(sets: Sequence[SetReport], console: Console) -> None:
@@ -63,24 +61,46 @@ def _print_figures(sets: Sequence[SetReport], console: Console) -> None:
     ]
     if not rows:
         return
-    table = _table("Good from faulty", ("set", *_HEADINGS), console)
+    told = _table(
+        "Good from faulty",
+        ("set", "by", "n", "good", "AUC (95 %)", "AUPRC", "F1", "ECE"),
+        console,
+    )
+    done = _table(
+        "As it is judged",
+        (
+            "set",
+            "by",
+            "accepted",
+            "good if so / if not",
+            "stopped of good / faulty",
+            "ms p50 / p99",
+        ),
+        console,
+    )
     for each, name, found in rows:
-        times = f"{_ms(each, 0.5)} / {_ms(each, 0.99)}"
-        table.add_row(
-            shortened(each.name, _NAME),
+        _add(
+            told,
+            each.name,
             name,
             f"{found.n:,}",
             percent(found.good),
-            _interval(found.auc, found.interval),
+            _interval(found.auc, found.interval, console),
             _figure(found.auprc),
             _figure(found.f1),
             _figure(found.ece),
+        )
+        _add(
+            done,
+            each.name,
+            name,
             percent(found.passed),
             f"{percent(found.good_passed)} / {percent(found.good_failed)}",
             f"{percent(found.false_alarms)} / {percent(found.caught)}",
-            times,
+            f"{_ms(each, 0.5)} / {_ms(each, 0.99)}",
         )
-    console.print(table)
+    console.print(told)
+    console.print(done)
 
 
 def _print_pairs(sets: Sequence[SetReport], console: Console) -> None:
@@ -97,20 +117,16 @@ def _print_pairs(sets: Sequence[SetReport], console: Console) -> None:
     )
     for each, name, measure in found:
         rows = [(each.name, measure.found)]
-        rows += [(f"  {part or '(none)'}", pairs) for part, pairs in measure.parts.items()]
+        rows += [(f"- {part or '(none)'}", pairs) for part, pairs in measure.parts.items()]
         for title, pairs in rows[: _MOST_PARTS + 1]:
             if isinstance(pairs, Pairs):
-                share = _interval(pairs.share, pairs.interval)
-                table.add_row(
-                    shortened(title, _NAME) if title == each.name else f"  {title.strip()}",
-                    name,
-                    f"{pairs.n:,}",
-                    share,
-                    percent(pairs.ties),
-                )
+                share = _interval(pairs.share, pairs.interval, console)
+                _add(table, title, name, f"{pairs.n:,}", share, percent(pairs.ties))
         if measure.mean_of_parts is not None:
-            table.add_row("  mean of the subsets", name, "", _figure(measure.mean_of_parts), "")
+            _add(table, "- mean of the subsets", name, "", _figure(measure.mean_of_parts), "")
     console.print(table)
+    for each, _, measure in found:
+        _print_more(each, len(measure.parts), console)
 
 
 def _print_parts(each: SetReport, console: Console) -> None:
@@ -122,8 +138,9 @@ def _print_parts(each: SetReport, console: Console) -> None:
     table = _table(f"{each.name}, by {name}", headings, console)
     for part, found in list(measure.parts.items())[:_MOST_PARTS]:
         if isinstance(found, Figures):
-            table.add_row(
-                shortened(part, _NAME) or "(none)",
+            _add(
+                table,
+                part or "(none)",
                 f"{found.n:,}",
                 percent(found.good),
                 _figure(found.auc),
@@ -132,9 +149,12 @@ def _print_parts(each: SetReport, console: Console) -> None:
                 f"{percent(found.false_alarms)} / {percent(found.caught)}",
             )
     console.print(table)
-    more = len(measure.parts) - _MOST_PARTS
-    if more > 0:
-        _print(console, f"{more} more parts: --json or --out holds them")
+    _print_more(each, len(measure.parts), console)
+
+
+def _print_more(each: SetReport, parts: int, console: Console) -> None:
+    if parts > _MOST_PARTS:
+        _print(console, f"{each.name}: {parts - _MOST_PARTS} more parts are in --json and --out")
 
 
 def _print_gaps(each: SetReport, console: Console) -> None:
@@ -168,12 +188,25 @@ def _table(title: str, headings: Sequence[str], console: Console) -> Table:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    style = box.ASCII if console.options.ascii_only else box.HEAVY_HEAD
-    table = Table(title=Text(title), box=style, title_justify="left")
+    style = box.ASCII2 if console.options.ascii_only else box.SIMPLE_HEAD
+    table = Table(title=Text(title), box=style, title_justify="left", padding=(0, 1, 0, 0))
     for place, heading in enumerate(headings):
         left = place == 0 or heading == "by"
-        table.add_column(heading, justify="left" if left else "right", overflow="fold")
+        # What is short is kept whole; names give way.
+        table.add_column(
+            heading,
+            justify="left" if left else "right",
+            overflow="fold",
+            min_width=None if place == 0 else min(len(heading), 8),
+            no_wrap=False,
+        )
     return table
+
+
+def _add(table: Table, name: str, *cells: str) -> None:
+    from rich.text import Text  # noqa: PLC0415
+
+    table.add_row(Text(shortened(name, _NAME)), *cells)  # a name may hold brackets
 
 
 def _print(console: Console, words: str) -> None:
@@ -189,7 +222,8 @@ def _figure(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
 
 
-def _interval(value: float | None, interval: tuple[float, float] | None) -> str:
+def _interval(value: float | None, interval: tuple[float, float] | None, console: Console) -> str:
     if value is None or interval is None:
         return _figure(value)
-    return f"{value:.3f} ({interval[0]:.3f}-{interval[1]:.3f})"
+    apart = "\n" if console.width < _NARROW else " "
+    return f"{value:.3f}{apart}({interval[0]:.3f}-{interval[1]:.3f})"
