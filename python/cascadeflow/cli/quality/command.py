@@ -115,10 +115,10 @@ async def _judged(
 ) -> dict[Case, Judged]:
     from rich.progress import Progress  # noqa: PLC0415
 
-    from cascadeflow.cli.quality.scoring import judge_all  # noqa: PLC0415
+    from cascadeflow.cli.quality.scoring import configured, judge_all  # noqa: PLC0415
     from cascadeflow.quality.validator import CascadeValidator  # noqa: PLC0415
 
-    total = len({case for each in sets for case in each.cases})
+    total = len(configured(sets, config))
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("judging", total=total)
         return await judge_all(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from cascadeflow.cli.quality.cases import Case, asked
 from cascadeflow.cli.quality.figures import Scored
+from cascadeflow.config import TEXT_CHECKS
 from cascadeflow.models.completion import Completion
 from cascadeflow.types import ChatRequest
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cascadeflow.quality.report import QualityReport
     from cascadeflow.quality.validator import Validator
 
-__all__ = ["DECISION", "Judged", "Measured", "judge_all", "measured"]
+__all__ = ["DECISION", "Judged", "Measured", "configured", "judge_all", "measured"]
 
 DECISION: Final = "decision"
 """The measure that is the judge's whole probability; the others are single checks."""
@@ -82,24 +83,38 @@ async def judge_all(
     Args:
         sets: the cases.
         validator: who judges.
-        config: the mode, and the thresholds.
+        config: the mode, and the thresholds. A text whose toxicity alone is known is no answer:
+            nothing else of it is judged.
         jobs: how many are judged at once; with more than one, times have others' work in them.
         on_progress: called with how many are done.
     """
-    cases = list(dict.fromkeys(case for each in sets for case in each.cases))
+    cases = configured(sets, config)
+    for each in set(cases.values()):
+        await _judge(_WARM_UP, validator, each)  # opens what it needs: no case's time has it in it
+    waiting = iter(cases.items())
     found: dict[Case, Judged] = {}
-    await _judge(_WARM_UP, validator, config)  # opens what is needed: no case's time has it in it
-    waiting = iter(cases)
 
     async def work() -> None:
-        for case in waiting:
+        for case, how in waiting:
             began = perf_counter()
-            report = await _judge(case, validator, config)
+            report = await _judge(case, validator, how)
             found[case] = Judged(report, (perf_counter() - began) * 1e3)
             on_progress(len(found))
 
     await asyncio.gather(*(work() for _ in range(min(jobs, len(cases)))))
     return found
+
+
+def configured(sets: Iterable[CaseSet], config: QualityConfig) -> dict[Case, QualityConfig]:
+    """Gives every case that can be judged, once, with what it is judged by."""
+    toxicity = replace(config, without=(*TEXT_CHECKS, "relevance", "grounding"))
+    by_kind = dict.fromkeys(_CHECKS, config) | {"toxicity": toxicity}
+    return {
+        case: by_kind[each.kind]
+        for each in sets
+        if each.kind != "toxicity" or toxicity.local_checks
+        for case in each.cases
+    }
 
 
 def measured(cases: CaseSet, judged: Mapping[Case, Judged]) -> dict[str, Measured]:
@@ -108,7 +123,9 @@ def measured(cases: CaseSet, judged: Mapping[Case, Judged]) -> dict[str, Measure
     A check that nothing was found by, on any text, was not part of the mode or has nothing to say
     of such texts: it is left out, unless it could not be run.
     """
-    found = {}
+    found: dict[str, Measured] = {}
+    if any(case not in judged for case in cases.cases):
+        return found
     for name in _CHECKS[cases.kind]:
         taken = _decided(cases, judged) if name == DECISION else _checked(cases, judged, name)
         if taken.errors or taken.not_applicable < len(taken.rows):
