@@ -140,8 +140,9 @@ def test_the_quality_threshold_reaches_the_validator(world: Any) -> None:
     assert answer(w.agent(quality_mode="fast")).quality.mode == "fast"
     with pytest.raises(ConfigurationError, match="not both"):
         w.agent(quality_config=QualityConfig.fast(), quality_mode="fast")
-    with pytest.raises(ConfigurationError, match="balanced"):
-        w.agent(quality_mode="balanced")
+    assert answer(w.agent(quality_mode="balanced")).quality.mode == "balanced"
+    with pytest.raises(ConfigurationError, match="fast, balanced or strict"):
+        w.agent(quality_mode="careful")
     with pytest.raises(ConfigurationError, match="must be a QualityConfig"):
         w.agent(quality_config="fast")
 

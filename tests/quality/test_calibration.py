@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cascadeflow import CascadeAgent
 from cascadeflow._native import quality_weights
-from cascadeflow.config import QualityConfig
+from cascadeflow.config import LOCAL_CHECKS, QualityConfig
 from cascadeflow.errors import ConfigurationError, StoreError
 from cascadeflow.models.completion import Completion
 from cascadeflow.quality import judge_text
@@ -207,7 +207,7 @@ class OneOpinion:
 
 
 def crossed(path: str, adviser: OneOpinion) -> QualityReport:
-    config = QualityConfig.strict(calibration=path, judge=False)
+    config = QualityConfig.strict(calibration=path, judge=False, without=LOCAL_CHECKS)
     request = ChatRequest("a-model", (Message("user", QUESTION),))
     completion = Completion(text=ANSWER, finish_reason="stop")
     return asyncio.run(

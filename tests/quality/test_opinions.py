@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cascadeflow.config import QualityConfig
+from cascadeflow.config import LOCAL_CHECKS, QualityConfig
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.models.completion import Completion
 from cascadeflow.quality.evidence import AGREES, DISAGREES, graded, logit, probability
@@ -85,6 +85,7 @@ def judged(
     **config: Any,
 ) -> QualityReport:
     chat = request or ChatRequest("m", (Message("user", SUM),))
+    config = {"without": LOCAL_CHECKS} | config  # what opinions add, and nothing else
     return asyncio.run(
         CascadeValidator().judge_with(
             chat, draft, config=QualityConfig.strict(**config), adviser=adviser

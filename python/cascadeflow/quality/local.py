@@ -34,11 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalChecks", "LocalFindings", "holds"]
 
-OFF_QUESTION: Final = 0.02
+OFF_QUESTION: Final = 0.03
 """The share of drafts that answer another question, set by hand: small models seldom do."""
 
 UNSUPPORTED: Final = 0.10
 """The share of drafts with a sentence that their documents do not support, set by hand."""
+
+SILENT_FROM: Final = 0.25
+"""From this score on a check has nothing against a draft, and does not count."""
 
 
 def holds(score: float, share: float) -> float:
@@ -48,11 +51,16 @@ def holds(score: float, share: float) -> float:
         score: the check's probability that it is, where the fault is as likely as not.
         share: the share of drafts that have the fault.
 
-    >>> round(holds(0.5, 0.02), 2), round(holds(0.05, 0.02), 2)
-    (0.98, 0.72)
+    >>> holds(0.9, 0.03), round(holds(0.05, 0.03), 2)
+    (1.0, 0.69)
     """
-    free, faulty = score * (1 - share), (1 - score) * share
-    return free / (free + faulty) if free > 0 else 0.0
+
+    def free(score: float) -> float:
+        found, faulty = score * (1 - share), (1 - score) * share
+        return found / (found + faulty) if found > 0 else 0.0
+
+    # What is as it should be is no sign of being right: it does not part good drafts from others.
+    return min(1.0, free(score) / free(SILENT_FROM))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +146,19 @@ class LocalChecks:
         if mine is not None and (vectors is None or vectors.name != mine.name):
             vectors = RequestVectors(mine)
         answer = completion.text
+        documents = documents_of(request.messages)
         checks: list[Awaitable[CheckReport]] = []
 
         def add(name: str, run: Callable[[RequestVectors], Awaitable[Finding]] | None) -> None:
             checks.append(_reported(name, run, vectors, config.check_timeout))
 
         relevance, grounding, toxicity = self._relevance, self._grounding, self._toxicity
-        # What is said beside a tool call is no answer yet.
+        # What is said beside a tool call is no answer yet. An answer taken from documents has
+        # their words, and not those of “summarise this”: whether they support it is the question.
         add(
             "relevance",
             None
-            if relevance is None or completion.tool_calls
+            if relevance is None or completion.tool_calls or (documents and grounding is not None)
             else lambda vectors: relevance.check(
                 request.last_user_text, answer, vectors, threshold=config.relevance_threshold
             ),
@@ -158,7 +168,7 @@ class LocalChecks:
             None
             if grounding is None or completion.tool_calls
             else lambda vectors: grounding.check(
-                documents_of(request.messages),
+                documents,
                 answer,
                 vectors,
                 threshold=config.grounding_threshold,

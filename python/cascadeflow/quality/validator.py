@@ -252,8 +252,12 @@ def _report(
     reaches = score >= config.threshold
     accepted = reaches and not stopped
     # A second opinion that could not be had matters only where there was no other.
-    told = ("failed", "error") if stopped else ("failed",)
-    why = [f"{check.name}: {check.reason}" for check in checks if check.verdict in told]
+    told = ("failed", "error", "not_applicable") if stopped else ("failed",)
+    why = [
+        f"{check.name}: {check.reason}"
+        for check in checks
+        if check.verdict in told and (check.reason or check.verdict == "failed")
+    ]
     if not why and not accepted:
         why = list(text.judgement.doubts())
     sides = f"{score:.2f} {'reaches' if reaches else 'is below'} {config.threshold:.2f}"
