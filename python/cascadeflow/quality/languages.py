@@ -25,7 +25,12 @@ _COMMON: Final = {
     "sv": "och att det är en som på av för med den inte till ett om har de var sig",
     "tr": "ve bir bu için ile da de olarak daha çok olan gibi en ne kadar ama",
 }
-_SETS: Final = {name: frozenset(words.split()) for name, words in _COMMON.items()}
+_HAVE: Final[dict[str, list[str]]] = {}
+"""The languages that have a word among their commonest."""
+for _name, _words in _COMMON.items():
+    for _word in set(_words.split()):
+        _HAVE.setdefault(_word, []).append(_name)
+
 _WORD: Final = re.compile(r"[^\W\d_]+")
 
 _SCRIPTS: Final = (
@@ -40,6 +45,8 @@ _SCRIPTS: Final = (
     ("zh", "\u4e00", "\u9fff"),
 )
 """Languages that their script tells, by its first and last letter; Japanese before Chinese."""
+_IN_SCRIPT: Final = {name: re.compile(f"[{first}-{last}]") for name, first, last in _SCRIPTS}
+_IN_ANY: Final = re.compile(f"[{''.join(f'{first}-{last}' for _, first, last in _SCRIPTS)}]")
 
 
 def guessed_language(text: str) -> str | None:
@@ -52,14 +59,16 @@ def guessed_language(text: str) -> str | None:
     'en'
     """
     text = text[:_READ]
-    letters = sum(character.isalpha() for character in text)
-    for name, first, last in _SCRIPTS:
-        held = sum(first <= character <= last for character in text)
-        if letters and held * (5 if name == "ja" else 2) > letters:
-            return name
-    counts = dict.fromkeys(_SETS, 0)
+    # On the event loop: most texts are told by one search, and only others are counted.
+    if _IN_ANY.search(text) is not None:
+        letters = sum(map(str.isalpha, text))
+        for name, script in _IN_SCRIPT.items():
+            held = len(script.findall(text))
+            if letters and held * (5 if name == "ja" else 2) > letters:
+                return name
+    counts = dict.fromkeys(_COMMON, 0)
     for word in _WORD.findall(text.lower()):
-        for name, common in _SETS.items():
-            counts[name] += word in common
+        for name in _HAVE.get(word, ()):
+            counts[name] += 1
     (best, most), (_, second) = sorted(counts.items(), key=lambda pair: -pair[1])[:2]
     return best if most >= _LEAST and most >= 2 * second else None
