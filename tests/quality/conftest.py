@@ -3,11 +3,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.models.test_text_classifier import load, written
 
 from cascadeflow.quality import TextJudgement, judge_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 class Judged:
@@ -34,3 +36,14 @@ def judge() -> Callable[..., Judged]:
         return Judged(judge_text(question, answer, **options))
 
     return run
+
+
+@pytest.fixture
+def classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Writes a tiny classifier of texts, with these labels, that a user may have brought."""
+    monkeypatch.setattr(load("onnx_writer"), "POSITIONS", 256)  # as many as are read of a text
+
+    def write(*labels: str, folder: Path = tmp_path / "own") -> Path:
+        return written(folder, labels=labels)
+
+    return write

@@ -205,16 +205,22 @@ async def _reported(
     if run is None:
         return CheckReport(name=name, verdict="not_applicable", score=1.0)
     began = perf_counter()
+    limit = asyncio.timeout(seconds)
     try:
-        async with asyncio.timeout(seconds):
+        async with limit:
             found = await run(cast("RequestVectors", vectors))  # there where they are needed
-    except TimeoutError:
-        return _failed_to_run(name, f"it took longer than {seconds:g} s", began)
     except CascadeFlowError as error:
         return _failed_to_run(name, str(error)[:200], began)
-    except Exception as error:  # noqa: BLE001 - whatever an embedder of the user's own raises
+    except (Exception, asyncio.CancelledError) as error:  # whatever a model of the user's own does
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # it is the request that is cancelled, and not what a model does for it
+        if limit.expired():
+            return _failed_to_run(name, f"it took longer than {seconds:g} s", began)
         # Its class alone: the message may quote the text.
         return _failed_to_run(name, f"it raised {type(error).__name__}", began)
+    if not 0.0 <= found.score <= 1.0:  # NaN lies nowhere, and reaches no threshold that rejects it
+        return _failed_to_run(name, "it gave no probability", began)
     verdict: Literal["passed", "failed", "not_applicable"] = "failed" if found.failed else "passed"
     return CheckReport(
         name=name,
