@@ -3,17 +3,17 @@
     python benches/fit_quality.py            # fit, report
     python benches/fit_quality.py --write    # and write rust/core/src/quality/weights.rs
 
-Fitted on recorded answers of real models with known correctness, all Apache-2.0
+Fitted on the answers that were graded for this project (`quality_training/`, Apache-2.0) by ridge
+logistic regression. A right answer weighs as its question's `p`, the share of small models that get
+it right, a wrong one as the rest: each question then counts once, and as hard as it is. Nothing may
+speak for an answer: a measure whose weight comes out positive is left out. Faults that hardly any
+answer has, or that show for certain, get weights set by hand, `PRIORS`; so does the logit of an
+answer with no fault, `FAULTLESS`: how many drafts are right depends on who drafts. The ridge is the
+one under which questions held out are likeliest.
+
+Reported on recorded answers of real models with known correctness, which no weight has seen
 (`cascade/zeroeval_gsm8k`, `cascade/zeroeval_crux`, `cascade/routellm_gsm8k` under
-`CASCADEFLOW_DATA`). Both tasks weigh the same. Faults that these answers hardly ever have (a
-refusal, an echo, a broken form) get weights set by hand, `PRIORS`; they are held fixed while the
-others are fitted by ridge logistic regression.
-
-The default threshold is the least one, in steps of 0.01, at which the four pairs' cascades keep
-95 % of the dear model's right answers in the mean, by predictions held out by question.
-
-Everything that is reported is held out: by question (five parts) and, apart, by model (each
-model's answers are predicted by weights that never saw that model).
+`CASCADEFLOW_DATA`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import json
 import math
 import os
 import zlib
-from collections import defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from cascadeflow._native import judge_answer, quality_weights
 from cascadeflow.config import QualityConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
 ROOT = Path(__file__).parents[1]
 WEIGHTS = ROOT / "rust" / "core" / "src" / "quality" / "weights.rs"
@@ -41,6 +41,7 @@ WEIGHTS = ROOT / "rust" / "core" / "src" / "quality" / "weights.rs"
 # By hand: a check that fails (a badness of one half and more) rejects an otherwise faultless answer
 # at the default threshold, one that only finds fault does not.
 PRIORS = {
+    "wrong_arithmetic": -4.0,
     "final_unsupported": -3.0,
     "not_last_result": -0.5,
     "impossible_count": -2.0,
@@ -55,7 +56,8 @@ PRIORS = {
     "wrong_language": -3.8,
     "wrong_units": -3.8,
 }
-RIDGE = 0.5
+FAULTLESS = 2.5
+RIDGES = (0.03, 0.1, 0.3, 1.0)
 PARTS = 5
 
 # The cheap model's answer costs this share of the dear one's, as measured over all rows.
@@ -73,13 +75,14 @@ PAIRS = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One recorded answer."""
+    """One answer: recorded, or graded for this project (its group is then its question)."""
 
     task: str
     model: str
     question: str
     features: tuple[float, ...]
     right: bool
+    weight: float = 1.0
 
     @property
     def part(self) -> int:
@@ -87,8 +90,25 @@ class Row:
         return zlib.crc32(self.question.encode()) % PARTS
 
 
-def read() -> list[Row]:
-    """Reads the answers and takes their features."""
+def read_own() -> list[Row]:
+    """Reads the answers that were graded for this project."""
+    given = [
+        json.loads(line)
+        for path in sorted((ROOT / "benches" / "quality_training").glob("*.jsonl"))
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    alike = Counter((row["group"], row["right"]) for row in given)
+    rows = []
+    for row in given:
+        share = row["p"] if row["right"] else 1.0 - row["p"]
+        features = judge_answer(row["q"], row["a"], finish_reason="stop")[3]
+        weight = share / alike[row["group"], row["right"]]
+        rows.append(Row(row["kind"], "", row["group"], tuple(features), row["right"], weight))
+    return rows
+
+
+def read_recorded() -> list[Row]:
+    """Reads the recorded answers and takes their features."""
     folder = Path(os.environ.get("CASCADEFLOW_DATA", ROOT.parent / "shared" / "data")) / "cascade"
 
     def lines(name: str) -> Iterable[dict[str, object]]:
@@ -139,39 +159,42 @@ def sigmoid(value: float) -> float:
 class Fit:
     """An intercept and a weight for each feature."""
 
-    def __init__(self, names: Sequence[str], rows: Sequence[Row]) -> None:
+    def __init__(self, names: Sequence[str], rows: Sequence[Row], ridge: float) -> None:
         """Fits by Newton's method; the features in `PRIORS` keep their weights."""
-        self.names = names
-        free = [at for at, name in enumerate(names) if name not in PRIORS]
         fixed = [(at, PRIORS[name]) for at, name in enumerate(names) if name in PRIORS]
-        per_task: defaultdict[str, int] = defaultdict(int)
-        for row in rows:
-            per_task[row.task] += 1
-        points = [
-            (
-                [1.0, *(row.features[at] for at in free)],
-                sum(row.features[at] * weight for at, weight in fixed),
-                float(row.right),
-                len(rows) / len(per_task) / per_task[row.task],
-            )
-            for row in rows
-        ]
+        free = [at for at, name in enumerate(names) if name not in PRIORS]
+        offsets = [sum(row.features[at] * weight for at, weight in fixed) for row in rows]
+        while True:
+            beta = self._newton(rows, free, offsets, ridge)
+            worst = max(zip(beta[1:], free, strict=True), default=(0.0, 0))
+            if worst[0] <= 0:
+                break
+            free.remove(worst[1])
+        fitted = {names[at]: weight for at, weight in zip(free, beta[1:], strict=True)}
+        self.names = names
+        self.intercept = beta[0]
+        self.weights = [round(fitted.get(name, PRIORS.get(name, 0.0)), 3) for name in names]
+
+    @staticmethod
+    def _newton(
+        rows: Sequence[Row], free: Sequence[int], offsets: Sequence[float], ridge: float
+    ) -> list[float]:
         beta = [0.0] * (len(free) + 1)
-        for _ in range(12):
-            gradient = [0.0, *(-RIDGE * value for value in beta[1:])]
+        inputs = [[1.0, *(row.features[at] for at in free)] for row in rows]
+        for _ in range(30):
+            gradient = [0.0, *(-ridge * value for value in beta[1:])]
             hessian = [
-                [RIDGE * (a == b) * (a > 0) for b in range(len(beta))] for a in range(len(beta))
+                [ridge * (a == b) * (a > 0) for b in range(len(beta))] for a in range(len(beta))
             ]
-            for inputs, offset, target, weight in points:
-                guess = sigmoid(offset + sum(b * x for b, x in zip(beta, inputs, strict=True)))
-                slope = weight * (target - guess)
-                curve = weight * guess * (1.0 - guess)
-                for a, x in enumerate(inputs):
+            for row, line, offset in zip(rows, inputs, offsets, strict=True):
+                guess = sigmoid(offset + sum(b * x for b, x in zip(beta, line, strict=True)))
+                slope = row.weight * (row.right - guess)
+                curve = row.weight * guess * (1.0 - guess)
+                for a, x in enumerate(line):
                     if x:
                         gradient[a] += slope * x
-                        line, scaled = hessian[a], curve * x
                         for b in range(a + 1):
-                            line[b] += scaled * inputs[b]
+                            hessian[a][b] += curve * x * line[b]
             for a in range(len(beta)):
                 for b in range(a):
                     hessian[b][a] = hessian[a][b]
@@ -179,25 +202,27 @@ class Fit:
             beta = [b + s for b, s in zip(beta, step, strict=True)]
             if max(map(abs, step)) < 1e-6:
                 break
-        fitted = dict(zip((names[at] for at in free), beta[1:], strict=True))
-        self.intercept = round(beta[0], 3)
-        self.weights = [round(fitted.get(name, PRIORS.get(name, 0.0)), 3) for name in names]
+        return beta
 
-    def probability(self, row: Row) -> float:
+    def probability(self, row: Row, intercept: float = FAULTLESS) -> float:
         """The probability that the answer is right."""
         terms = zip(self.weights, row.features, strict=True)
-        return sigmoid(self.intercept + sum(w * x for w, x in terms))
+        return sigmoid(intercept + sum(w * x for w, x in terms))
 
 
-def held_out(
-    names: Sequence[str], rows: Sequence[Row], key: Callable[[Row], object]
-) -> list[float]:
-    """Predicts each row by a fit that saw no row with the same key."""
-    fits = {
-        value: Fit(names, [row for row in rows if key(row) != value])
-        for value in {key(row) for row in rows}
-    }
-    return [fits[key(row)].probability(row) for row in rows]
+def held_out(names: Sequence[str], rows: Sequence[Row], ridge: float) -> list[float]:
+    """Predicts each row by a fit that saw no answer to the same question."""
+    fits = [Fit(names, [row for row in rows if row.part != at], ridge) for at in range(PARTS)]
+    return [fits[row.part].probability(row, fits[row.part].intercept) for row in rows]
+
+
+def log_loss(scores: Sequence[float], rows: Sequence[Row]) -> float:
+    """The mean weighted negative log-likelihood."""
+    terms = (
+        -row.weight * math.log(score if row.right else 1.0 - score)
+        for score, row in zip(scores, rows, strict=True)
+    )
+    return sum(terms) / sum(row.weight for row in rows)
 
 
 def auc(scores: Sequence[float], right: Sequence[bool]) -> float:
@@ -256,46 +281,28 @@ def cascade(rows: Sequence[Row], scores: Sequence[float], pair: str, at: float) 
     return Cascade(share, mean[0], mean[1], share - ratio, right / best, by_lot / best)
 
 
-def fitted_threshold(rows: Sequence[Row], scores: Sequence[float], target: float = 0.95) -> float:
-    """The least threshold at which the pairs keep the target in the mean."""
-    for hundredths in range(50, 100):
-        kept = [cascade(rows, scores, pair, hundredths / 100).kept for pair in PAIRS]
-        if sum(kept) / len(kept) >= target:
-            return hundredths / 100
-    return 1.0
-
-
-def report(rows: Sequence[Row], by_question: list[float], by_model: list[float], at: float) -> None:
-    """Prints what the held-out predictions are worth, with acceptance at the threshold `at`."""
-    print(f"\n{'answers of':44} {'right':>6} {'AUC q':>6} {'AUC m':>6} {'ECE q':>6} {'ECE m':>6}")
-    means: defaultdict[str, list[float]] = defaultdict(list)
+def report(rows: Sequence[Row], scores: list[float], at: float) -> None:
+    """Prints what the predictions of recorded answers are worth, with acceptance at `at`."""
+    print(f"\n{'recorded answers of':44} {'right':>6} {'AUC':>6} {'ECE':>6}")
     for task in ("gsm8k", "crux"):
+        found = []
         for model in sorted({row.model for row in rows if row.task == task}):
             mine = [i for i, row in enumerate(rows) if (row.task, row.model) == (task, model)]
-            right = [rows[i].right for i in mine]
-            held = [[scores[i] for i in mine] for scores in (by_question, by_model)]
-            figures = [measure(s, right) for measure in (auc, calibration_error) for s in held]
-            means[task].append(figures[0])
-            label = f"{task} {model}"
-            share = sum(right) / len(right)
-            print(f"{label:44} {share:6.3f} " + " ".join(f"{figure:6.3f}" for figure in figures))
+            right, held = [rows[i].right for i in mine], [scores[i] for i in mine]
+            found.append(auc(held, right))
+            print(f"{f'{task} {model}':44} {sum(right) / len(right):6.3f} {found[-1]:6.3f} "
+                  f"{calibration_error(held, right):6.3f}")  # fmt: skip
         mine = [i for i, row in enumerate(rows) if row.task == task]
         right = [rows[i].right for i in mine]
-        mean = sum(means[task]) / len(means[task])
-        errors = [calibration_error([s[i] for i in mine], right) for s in (by_question, by_model)]
+        error = calibration_error([scores[i] for i in mine], right)
         label = f"{task}, mean AUC within models; ECE pooled"
-        print(f"{label:44} {sum(right) / len(right):6.3f} "
-              f"{mean:6.3f} {'':6} {errors[0]:6.3f} {errors[1]:6.3f}")  # fmt: skip
-    right = [row.right for row in rows]
-    both = (by_question, by_model)
-    figures = [measure(scores, right) for measure in (auc, calibration_error) for scores in both]
-    print(f"{'all, pooled (rewards knowing the model)':44} {sum(right) / len(right):6.3f} "
-          + " ".join(f"{figure:6.3f}" for figure in figures))  # fmt: skip
-    print(f"\nat threshold {at}, held out by question; random: as many escalated by lot")
+        mean = sum(found) / len(found)
+        print(f"{label:44} {sum(right) / len(right):6.3f} {mean:6.3f} {error:6.3f}")
+    print(f"\nat threshold {at}; random: as many escalated by lot")
     heads = "accept  right   rest  saved   kept  random"
     print(f"{'pair':44}  {heads}")
     for pair in PAIRS:
-        c = cascade(rows, by_question, pair, at)
+        c = cascade(rows, scores, pair, at)
         print(f"{pair:44} {c.accepted:7.3f} {c.right_accepted:6.3f} {c.right_refused:6.3f} "
               f"{c.saved:6.3f} {c.kept:6.3f} {c.kept_by_lot:7.3f}")  # fmt: skip
 
@@ -304,20 +311,21 @@ def write(fit: Fit, rows: Sequence[Row]) -> None:
     """Writes the weights where the Rust side reads them."""
     head = f"""//! The weights of the probability, one for each feature.
 //!
-//! Written by `python benches/fit_quality.py --write`; do not edit. Fitted on {len(rows)} recorded
-//! answers to GSM8K and CRUX questions (Apache-2.0); weights marked *prior* are set by hand there,
-//! for faults that those answers hardly ever have. `docs/quality.md` is their card.
+//! Written by `python benches/fit_quality.py --write`; do not edit. Fitted on {len(rows)} answers
+//! that were graded for this project; the intercept and weights marked *prior* are set by hand
+//! there. `docs/quality.md` is their card.
 
 use super::features::COUNT;
 
 /// The logit of an answer of which nothing is known to be wrong.
-pub const INTERCEPT: f64 = {fit.intercept:.3f};
+pub const INTERCEPT: f64 = {FAULTLESS:.3f};
 
 /// What each feature adds to the logit, in the order of [`super::features::NAMES`].
 pub const WEIGHTS: [f64; COUNT] = ["""
     lines = head.splitlines()
     for name, weight in zip(fit.names, fit.weights, strict=True):
-        lines += [f"    {weight:.3f}, // {name}{', prior' if name in PRIORS else ''}"]
+        prior = ", prior" if name in PRIORS else ""
+        lines += [f"    {f'{weight:.3f},':7} // {name}{prior}"]
     WEIGHTS.write_text("\n".join([*lines, "];", ""]))
 
 
@@ -327,20 +335,22 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="write the weights into the Rust side")
     parser.add_argument("--threshold", type=float, default=None, help="report acceptance at this")
     options = parser.parse_args()
-    rows = read()
+    rows = read_own()
     names, committed_intercept, committed = quality_weights()
-    fit = Fit(names, rows)
-    print(f"{len(rows)} answers, {sum(row.right for row in rows)} right")
-    print(f"{'intercept':20} {fit.intercept:7.3f}  (committed {committed_intercept:.3f})")
+    losses = {ridge: log_loss(held_out(names, rows, ridge), rows) for ridge in RIDGES}
+    ridge = min(losses, key=lambda each: losses[each])
+    fit = Fit(names, rows, ridge)
+    told = ", ".join(f"{each}: {loss:.4f}" for each, loss in losses.items())
+    print(f"{len(rows)} answers, {sum(row.right for row in rows)} right; held out, log loss {told}")
+    print(f"ridge {ridge}; intercept {FAULTLESS} (committed {committed_intercept}; "
+          f"of these questions it would be {fit.intercept:.3f})")  # fmt: skip
     for name, weight, old in zip(names, fit.weights, committed, strict=True):
         kind = "prior" if name in PRIORS else "fitted"
         used = sum(row.features[names.index(name)] != 0 for row in rows)
         print(f"{name:20} {weight:7.3f}  (committed {old:.3f})  {kind}, not 0 in {used} answers")
     threshold = QualityConfig().threshold if options.threshold is None else options.threshold
-    by_question = held_out(names, rows, lambda row: row.part)
-    by_model = held_out(names, rows, lambda row: row.model)
-    print(f"fitted threshold     {fitted_threshold(rows, by_question):7.2f}  (default {threshold})")
-    report(rows, by_question, by_model, threshold)
+    recorded = read_recorded()
+    report(recorded, [fit.probability(row) for row in recorded], threshold)
     if options.write:
         write(fit, rows)
         print(f"\nwrote {WEIGHTS.relative_to(ROOT)}; build the extension again")

@@ -47,7 +47,7 @@ def calibration(**changes: Any) -> Calibration:
         target=0.97,
         confidence=0.95,
         promised=True,
-        threshold=0.6,
+        threshold=0.55,
         intercept=-1.0,
         text=0.5,
         weights={NAMES[0]: -0.25},
@@ -83,7 +83,7 @@ def test_the_score_is_the_calibrated_probability_and_the_threshold_the_files(
 ) -> None:
     report = judged(QualityConfig.fast(calibration=written(tmp_path)))
     assert report.score == pytest.approx(probability(-1.0 + 0.5 * logit(PLAIN)))
-    assert report.threshold == 0.6
+    assert report.threshold == 0.55
     assert report.accepted is True
     harder = judged(QualityConfig.fast(calibration=written(tmp_path, threshold=0.9)))
     assert (harder.accepted, harder.threshold) == (False, 0.9)
