@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from tests.models.test_text_classifier import load
 from tests.quality.local_judging import (
     CAPITAL,
     DOCUMENT,
@@ -226,6 +228,20 @@ def test_a_model_of_another_kind_is_refused_before_anything_is_judged(
     for option in ("toxicity_model", "grounding_model"):
         with pytest.raises(ConfigurationError, match="cat, dog"):
             CascadeValidator(Stranger()).local_checks(balanced(**{option: own}))
+
+
+def test_a_model_that_gives_no_number_passes_nothing(classifier: Callable[..., Path]) -> None:
+    own = classifier("entailment", "toxic")
+    writer = load("onnx_writer")
+    graph = writer.Graph().hidden_as()
+    graph.constant("head", np.full((writer.WIDTH, 2), np.nan, dtype=np.float32))
+    graph.node("MatMul", ["first", "head"], "logits")
+    graph.output("logits", ["b", 2]).save(own / "model.onnx")
+    for option, name in (("toxicity_model", "toxicity"), ("grounding_model", "grounding")):
+        report = judged(FERRY, SUPPORTED, Stranger(), threshold=0.0, **{option: str(own)})
+        assert report.accepted is False
+        assert by_name(report)[name].verdict == "error"
+        assert "it gave NaN for text 0" in by_name(report)[name].reason
 
 
 def test_a_model_is_looked_for_once_per_configuration() -> None:

@@ -32,12 +32,12 @@ them: they are reported as not judged, instead of piling up."""
 
 
 class LateJudging:
-    """The verdicts of an agent that are still to come."""
+    """The verdicts of an agent that are still to come; several event loops may wait for theirs."""
 
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: set[asyncio.Task[None]] = set()
+        self._waiting: dict[asyncio.Task[None], Callable[[], None]] = {}
 
     def begin(
         self,
@@ -76,11 +76,14 @@ class LateJudging:
                     )
                 )
 
+        def lost() -> None:
+            give(_not_judged(early, "it was cancelled, as its event loop ended"))
+
         async def work() -> None:
             try:
                 report = await judged()
             except asyncio.CancelledError:
-                give(_not_judged(early, "it was cancelled, as its event loop ended"))
+                lost()
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a check raises: reported
                 _logger.warning("a late verdict failed: %s", type(error).__name__)
@@ -90,23 +93,34 @@ class LateJudging:
             give(report)
 
         if len(self._waiting) >= MOST_WAITING:
-            give(_not_judged(early, f"{MOST_WAITING} drafts were waiting to be judged"))
+            self._give_up_lost()
+        if len(self._waiting) >= MOST_WAITING:
+            full = _not_judged(early, f"{MOST_WAITING} drafts were waiting to be judged")
+            asyncio.get_running_loop().call_soon(give, full)  # after the early verdict was told
             return future
         task = asyncio.create_task(work())
-        self._waiting.add(task)
-        task.add_done_callback(self._waiting.discard)
-        # A task that is cancelled before its first step runs nothing of it.
-        task.add_done_callback(
-            lambda _: give(_not_judged(early, "it was cancelled, as its event loop ended"))
-        )
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._waiting.pop(task, None)
+            lost()  # one that is cancelled before its first step runs nothing of it
+
+        self._waiting[task] = lost
+        task.add_done_callback(ended)
         return future
+
+    def _give_up_lost(self) -> None:
+        """Reports those whose event loop was closed under them: it did not even cancel them."""
+        for task, lost in list(self._waiting.items()):
+            if task.get_loop().is_closed() and self._waiting.pop(task, None) is not None:
+                lost()
 
     async def aclose(self) -> None:
         """Waits for the verdicts that are under way on this event loop."""
+        self._give_up_lost()
         loop = asyncio.get_running_loop()
-        mine = [task for task in self._waiting if task.get_loop() is loop]
+        mine = [task for task in list(self._waiting) if task.get_loop() is loop]
         if mine:
-            await asyncio.gather(*mine, return_exceptions=True)
+            await asyncio.wait(mine)  # who stops waiting for them does not stop them
 
 
 def _not_judged(early: QualityReport, why: str) -> QualityReport:
