@@ -55,6 +55,7 @@ PRIORS = {
     "constraints": -3.8,
     "wrong_language": -3.8,
     "wrong_units": -3.8,
+    "broken_code": -3.8,
 }
 FAULTLESS = 2.5
 RIDGES = (0.03, 0.1, 0.3, 1.0)

@@ -49,7 +49,11 @@ fn verdict(verdict: Verdict) -> &'static str {
     response_format = None, schema = None, calls_tools = false, has_reasoning = false,
     without = Vec::new()
 ))]
-#[expect(clippy::too_many_arguments, reason = "keyword-only in Python")]
+#[expect(
+    clippy::too_many_arguments,
+    clippy::needless_pass_by_value,
+    reason = "keyword-only in Python, and what Python hands over is owned"
+)]
 fn judge_answer(
     py: Python<'_>,
     question: &str,
@@ -82,7 +86,9 @@ fn judge_answer(
         calls_tools,
         has_reasoning,
     };
-    let judgement = if question.len() + instructions.len() + answer.len() >= LONG {
+    // Parsing takes longer than the other rules.
+    let parses = answer.len() >= LONG / 16 && answer.contains("```");
+    let judgement = if parses || question.len() + instructions.len() + answer.len() >= LONG {
         py.detach(|| judge(&draft))
     } else {
         judge(&draft)

@@ -11,7 +11,7 @@ use super::reasoning::Measures;
 use super::words::Word;
 
 /// How many features there are.
-pub const COUNT: usize = 25;
+pub const COUNT: usize = 26;
 
 /// Their names, in order.
 pub const NAMES: [&str; COUNT] = [
@@ -40,6 +40,7 @@ pub const NAMES: [&str; COUNT] = [
     "constraints",
     "wrong_language",
     "wrong_units",
+    "broken_code",
 ];
 
 /// What the features are taken from.
@@ -137,6 +138,7 @@ pub(crate) fn take(sources: &Sources<'_>) -> [f64; COUNT] {
         badness("constraints"),
         badness("language"),
         badness("units"),
+        badness("code"),
     ]
 }
 

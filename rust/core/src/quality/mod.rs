@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod arithmetic;
 pub mod check;
+pub mod code;
 pub mod combine;
 pub mod constraints;
 pub mod echo;
@@ -75,7 +76,7 @@ pub struct Judgement {
 }
 
 /// The checks, in order.
-pub const CHECKS: [&str; 15] = [
+pub const CHECKS: [&str; 16] = [
     "empty",
     "truncated",
     "refusal",
@@ -91,6 +92,7 @@ pub const CHECKS: [&str; 15] = [
     "constraints",
     "language",
     "units",
+    "code",
 ];
 
 static REPETITION_ASKED: LazyLock<WordSet> = LazyLock::new(|| {
@@ -151,6 +153,7 @@ pub fn judge(draft: &Draft<'_>) -> Judgement {
             draft.instructions,
         ),
         units::check(&answer, &arithmetic, draft.question, &question_words),
+        code::check(&answer, draft.question, wanted.contains(&Wanted::Code)),
     ];
     let features = features::take(&features::Sources {
         prose_words: &prose_words,

@@ -36,4 +36,5 @@ pub const WEIGHTS: [f64; COUNT] = [
     -3.800, // constraints, prior
     -3.800, // wrong_language, prior
     -3.800, // wrong_units, prior
+    -3.800, // broken_code, prior
 ];

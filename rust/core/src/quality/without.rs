@@ -6,13 +6,14 @@ use super::features::NAMES;
 use super::{CHECKS, Judgement};
 
 /// Checks whose measure has another name.
-const MEASURED_AS: [(&str, &str); 6] = [
+const MEASURED_AS: [(&str, &str); 7] = [
     ("arithmetic", "wrong_arithmetic"),
     ("final_answer", "final_unsupported"),
     ("numbers", "impossible_count"),
     ("topic", "off_topic"),
     ("language", "wrong_language"),
     ("units", "wrong_units"),
+    ("code", "broken_code"),
 ];
 
 /// The check that cannot be off: of nothing, nothing can be judged.
