@@ -19,7 +19,7 @@ from cascadeflow.quality.validator import CascadeValidator
 from cascadeflow.types import DOMAINS, ResponseFormat, Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from datetime import datetime
 
     from cascadeflow.agent_listeners import Listener
@@ -278,13 +278,13 @@ def asked_quality(
     return quality_of(config, mode)
 
 
-def models_at_hand(validator: object, config: QualityConfig | None) -> None:
+def models_at_hand(validator: object, config: QualityConfig) -> None:
     """Finds the models that the built-in checks need on this machine, before anything is asked.
 
     Raises:
         ConfigurationError: one is not there; it says what to do.
     """
-    if config is not None and isinstance(validator, CascadeValidator):
+    if isinstance(validator, CascadeValidator):
         validator.local_checks(config)
 
 
@@ -294,25 +294,32 @@ def ready(engine: Engine) -> Engine:
     Raises:
         ConfigurationError: a model of the built-in checks is not there; it says what to do.
     """
-    configs: list[QualityConfig | None] = [engine.quality]
-    if engine.tiers is not None:
-        configs += [tier.quality for tier in engine.tiers.tiers.values()]
-    if engine.domains is not None:
-        configs += [domain.quality for domain in engine.domains.detector.registry.values()]
-    if engine.trials is not None:
-        configs += engine.trials.qualities
-    for config in configs:
+    for config in _qualities(engine):
         models_at_hand(engine.validator, config)
     return engine
+
+
+def _qualities(engine: Engine) -> Iterator[QualityConfig]:
+    """Every way in which an agent's requests may be judged, but for what a call or a user says."""
+    yield engine.quality
+    found: list[QualityConfig | None] = []
+    if engine.tiers is not None:
+        found += [tier.quality for tier in engine.tiers.tiers.values()]
+    if engine.domains is not None:
+        found += [domain.quality for domain in engine.domains.detector.registry.values()]
+    if engine.trials is not None:
+        found += engine.trials.qualities
+    yield from (config for config in found if config is not None)
 
 
 async def warm(engine: Engine) -> None:
     """Opens the models that judge drafts, and that say what requests are about."""
     validator, routing = engine.validator, engine.domains
     if isinstance(validator, CascadeValidator):
-        checks = validator.local_checks(engine.quality)
-        if checks is not None:
-            await checks.warm_up()
+        for config in _qualities(engine):
+            checks = validator.local_checks(config)
+            if checks is not None:
+                await checks.warm_up()
     if routing is not None:
         await routing.detector.warm_up()
 

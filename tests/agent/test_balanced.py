@@ -268,7 +268,6 @@ def test_warming_up_opens_the_models_and_nothing_where_none_is_needed(
     assert idle.warmed == 0
 
 
-@pytest.mark.xfail(reason="warm_up opens what the agent's own configuration needs, and no more")
 def test_warming_up_opens_what_tiers_domains_and_variants_need(world: Any) -> None:
     configured: list[dict[str, Any]] = [
         {"tier_config": {"free": TierConfig("free", quality_config=REJECTS)}},
@@ -316,7 +315,6 @@ def test_a_rejected_draft_does_not_have_its_question_read_again(world: Any) -> N
     assert sorted(embedder.asked) == ["Lyon.", CAPITAL]
 
 
-@pytest.mark.xfail(reason="grounding quotes the answer's sentences in its reason")
 def test_what_is_written_of_a_verdict_quotes_no_answer(
     world: Any, minilm: SentenceModel, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -377,7 +377,6 @@ def test_second_opinions_cannot_come_after_the_answer() -> None:
         QualityConfig.balanced(async_validation="yes")
 
 
-@pytest.mark.xfail(reason="what needs no model is judged twice, and its answer is not kept")
 @pytest.mark.parametrize(
     "quality",
     [

@@ -77,7 +77,8 @@ def test_what_the_document_says_is_supported(answer: str) -> None:
 def test_what_it_does_not_say_is_quoted(answer: str, quoted: str) -> None:
     found = check([TEXT], answer)
     assert found.failed, found
-    assert quoted in found.reason
+    assert quoted in found.quoted
+    assert quoted not in found.reason
     assert found.detail["unsupported"] >= 1
 
 
@@ -87,7 +88,7 @@ def test_the_worst_sentence_makes_the_score() -> None:
     both = check([TEXT], f"{good} {bad}")
     assert both.score == pytest.approx(alone)
     assert both.detail["sentences"] == 2
-    assert good not in both.reason
+    assert good not in both.quoted
 
 
 def test_any_of_several_documents_may_support_a_sentence() -> None:

@@ -97,7 +97,8 @@ def test_what_the_documents_do_not_say_is_rejected_and_what_they_say_is_not(
     made_up = judged(FERRY, "The captain, Henrik Olsen, was born in Bergen in 1961.", minilm)
     assert made_up.accepted is False
     assert verdicts(made_up)["grounding"] == "failed"
-    assert "Olsen" in made_up.reason
+    assert any("Olsen" in check.quoted for check in made_up.checks)
+    assert "Olsen" not in made_up.reason
 
 
 # What each may stop

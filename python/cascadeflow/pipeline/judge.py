@@ -104,7 +104,12 @@ def _in_full(run: Run, draft: Call) -> Callable[[], Awaitable[QualityReport]]:
 
 def _waits(run: Run) -> bool:
     """Whether all but the text is judged after the answer."""
-    return run.quality.async_validation and isinstance(run.engine.validator, CascadeValidator)
+    config = run.quality
+    return bool(
+        config.async_validation
+        and config.local_checks
+        and isinstance(run.engine.validator, CascadeValidator)
+    )
 
 
 def _lesson(run: Run, draft: Call) -> Callable[[bool], None]:

@@ -20,6 +20,7 @@ class Finding:
         score: 0 (surely bad) to 1 (surely good).
         failed: whether the score is below the threshold that was asked for.
         reason: why, in words; empty when nothing is wrong.
+        quoted: what of the texts is wrong. It is no part of `reason`, and stands in no log.
         applicable: whether there was anything to judge; if not, the score is 1.
         detail: the numbers behind the score, by name.
     """
@@ -27,5 +28,6 @@ class Finding:
     score: float
     failed: bool
     reason: str = ""
+    quoted: str = ""
     applicable: bool = True
     detail: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))

@@ -189,7 +189,12 @@ class Grounding:
         return Finding(
             score=score,
             failed=score < threshold,
-            reason=_in_words([claims[place] for place in unsupported]),
+            reason=(
+                f"{len(unsupported)} of {len(claims)} sentences are not supported by the documents"
+                if unsupported
+                else ""
+            ),
+            quoted=_in_words([claims[place] for place in unsupported]),
             detail={
                 "sentences": float(len(claims)),
                 "unsupported": float(sum(each < threshold for each in scores)),
@@ -250,7 +255,5 @@ def _in_words(unsupported: list[Claim]) -> str:
         shown = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
         missing = f" ({', '.join(claim.missing)} not there)" if claim.missing else ""
         told.append(f"“{shown}”{missing}")
-    if not told:
-        return ""
     more = len(unsupported) - len(told)
-    return f"not supported by the documents: {', '.join(told)}" + (f", {more} more" if more else "")
+    return ", ".join(told) + (f", {more} more" if more else "")

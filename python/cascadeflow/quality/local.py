@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LocalChecks", "LocalFindings", "holds"]
 
-OFF_QUESTION: Final = 0.03
+OFF_QUESTION: Final = 0.05
 """The share of drafts that answer another question, set by hand: small models seldom do."""
 
 UNSUPPORTED: Final = 0.10
@@ -51,8 +51,8 @@ def holds(score: float, share: float) -> float:
         score: the check's probability that it is, where the fault is as likely as not.
         share: the share of drafts that have the fault.
 
-    >>> holds(0.9, 0.03), round(holds(0.05, 0.03), 2)
-    (1.0, 0.69)
+    >>> holds(0.9, 0.05), round(holds(0.05, 0.05), 2)
+    (1.0, 0.58)
     """
 
     def free(score: float) -> float:
@@ -72,12 +72,14 @@ class LocalFindings:
         share: by what the probability that the draft is good enough is multiplied.
         failed: whether one of them rejects the draft: whatever the threshold.
         missing: whether one that was to run could not: what is not known is not accepted.
+        doubts: what makes the share less than 1, in words.
     """
 
     checks: tuple[CheckReport, ...]
     share: float
     failed: bool
     missing: bool
+    doubts: tuple[str, ...] = ()
 
 
 class LocalChecks:
@@ -183,15 +185,17 @@ class LocalChecks:
             ),
         )
         found = tuple(await asyncio.gather(*checks))
-        share = 1.0
+        share, doubts = 1.0, []
         for check, common in zip(found, (OFF_QUESTION, UNSUPPORTED), strict=False):
-            if check.verdict in ("passed", "failed"):
+            if check.verdict in ("passed", "failed") and check.score < SILENT_FROM:
                 share *= holds(check.score, common)
+                doubts.append(f"{check.name} is only {check.score:.2f}")
         return LocalFindings(
             checks=found,
             share=share,
             failed=any(check.verdict == "failed" for check in found),
             missing=any(check.verdict == "error" for check in found),
+            doubts=tuple(doubts),
         )
 
 
@@ -225,6 +229,7 @@ async def _reported(
         verdict=verdict if found.applicable else "not_applicable",
         score=found.score,
         reason=found.reason,
+        quoted=found.quoted,
         ms=_since(began),
     )
 

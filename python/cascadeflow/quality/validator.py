@@ -101,7 +101,7 @@ class CascadeValidator:
             ConfigurationError: one is not there; it says what to do.
         """
         wanted = config.local_checks
-        if not wanted:
+        if config.mode == "fast":
             return None
         key = (wanted, config.toxicity_model, config.grounding_model)
         found = self._local.get(key)
@@ -259,7 +259,7 @@ def _report(
         if check.verdict in told and (check.reason or check.verdict == "failed")
     ]
     if not why and not accepted:
-        why = list(text.judgement.doubts())
+        why = [*text.judgement.doubts(), *(() if local is None else local.doubts)]
     sides = f"{score:.2f} {'reaches' if reaches else 'is below'} {config.threshold:.2f}"
     if reaches and stopped:
         sides = stopped
