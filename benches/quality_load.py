@@ -10,9 +10,7 @@ from cascadeflow import Price
 from cascadeflow.testing import LogNormalLatency, SimulatedModel
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cascadeflow import CascadeAgent
+    from collections.abc import Awaitable, Callable, Sequence
 
 QUESTION = (
     "Why do the leaves of many trees turn yellow and red in autumn, and what does it depend on how "
@@ -84,8 +82,8 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-async def stall(agent: CascadeAgent, rounds: int = 1) -> Lateness:
-    """Asks from 64 tasks at once, and looks how late timers come meanwhile."""
+async def stall(ask: Callable[[int], Awaitable[None]]) -> Lateness:
+    """Asks from 64 tasks at once, each by its number, and looks how late timers come meanwhile."""
     late: list[float] = []
     judging: list[float] = []
     answered = False
@@ -98,12 +96,8 @@ async def stall(agent: CascadeAgent, rounds: int = 1) -> Lateness:
 
     async def one(number: int) -> None:
         nonlocal answered
-        for _ in range(rounds):
-            result = await agent.run(asked(number))
-            assert result.draft_accepted, result.quality
-            answered = True
-            # A validator that could not run would stall nobody.
-            assert all(check.verdict != "error" for check in result.quality.checks)
+        await ask(number)
+        answered = True
 
     watcher = asyncio.create_task(watch())
     begun = time.perf_counter()
@@ -111,4 +105,6 @@ async def stall(agent: CascadeAgent, rounds: int = 1) -> Lateness:
     took = time.perf_counter() - begun
     watcher.cancel()
     every = late + judging
-    return Lateness(percentile(every, 0.99), max(every), max(judging), took, len(every))
+    return Lateness(
+        percentile(every, 0.99), max(every), max(judging, default=0.0), took, len(every)
+    )
