@@ -76,6 +76,7 @@ TEXT_CHECKS: Final = (
     "constraints",
     "language",
     "units",
+    "code",
 )
 """The checks by rules over the text that can be off; that there is a text at all cannot."""
 

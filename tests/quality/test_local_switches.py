@@ -29,14 +29,14 @@ from cascadeflow.models.embedding_files import PATH_VARIABLE
 from cascadeflow.models.local_models import local_model, write_note
 from cascadeflow.models.text_classifier import ClassifierModel
 from cascadeflow.quality import judge_text
-from cascadeflow.quality.validator import CascadeValidator
+from cascadeflow.quality.validator import CascadeValidator, takes_a_while
 from cascadeflow.types import ChatRequest, Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from cascadeflow.quality.report import CheckReport
+    from cascadeflow.quality.report import CheckReport, QualityReport
 
 
 # What is off
@@ -273,3 +273,26 @@ def test_warming_up_opens_what_is_needed_and_says_what_is_damaged(
     assert broken is not None
     with pytest.raises(ConfigurationError, match=r"model\.onnx"):
         asyncio.run(broken.warm_up())
+
+
+def test_a_text_that_takes_a_while_is_judged_alike_and_leaves_the_loop_free() -> None:
+    code = "Here:\n```javascript\n" + ("/[" * 199 + "\n") * 10 + "```\n" + "And so on. " * 40
+    draft = Completion(text=code, finish_reason="stop")
+    request = ChatRequest("m", (Message("user", "Write a pattern in JavaScript."),))
+    config = QualityConfig.fast()
+    assert takes_a_while(request, draft)
+    assert not takes_a_while(request, Completion(text="Short.", finish_reason="stop"))
+
+    async def beside() -> tuple[QualityReport, int]:
+        judging = asyncio.create_task(
+            CascadeValidator().judge_text_aside(request, draft, config=config)
+        )
+        turns = 0
+        while not judging.done():
+            turns += 1
+            await asyncio.sleep(0)
+        return await judging, turns
+
+    report, turns = asyncio.run(beside())
+    assert report == CascadeValidator().judge_text(request, draft, config=config)
+    assert turns > 1

@@ -13,7 +13,7 @@ from cascadeflow.errors import ProviderTimeoutError
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.turns import read_answer
 from cascadeflow.quality.report import CheckReport, QualityReport
-from cascadeflow.quality.validator import CascadeValidator
+from cascadeflow.quality.validator import CascadeValidator, takes_a_while
 from cascadeflow.types import GENERAL
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ def _judged(run: Run, draft: Call) -> object:
     if not isinstance(validator, CascadeValidator):
         return validator.judge(draft.request, completion, config=config)
     if config.mode == "fast" or _waits(run):
+        if takes_a_while(draft.request, completion):
+            return validator.judge_text_aside(draft.request, completion, config=config)
         return validator.judge_text(draft.request, completion, config=config)
     if not asks_models(run):
         return _in_full(run, draft)()

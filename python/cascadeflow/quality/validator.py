@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+import asyncio
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.quality.calibration import settled
@@ -22,7 +23,11 @@ if TYPE_CHECKING:
     from cascadeflow.quality.opinions import Adviser
     from cascadeflow.types import ChatRequest
 
-__all__ = ["CascadeValidator", "RuleValidator", "Validator"]
+__all__ = ["CascadeValidator", "RuleValidator", "Validator", "takes_a_while"]
+
+_LONG: Final = 30_000
+_LONG_WITH_CODE: Final = 1_000
+"""Characters of a text from which reading it may take milliseconds: plain, and with code in it."""
 
 
 class Validator(Protocol):
@@ -126,6 +131,14 @@ class CascadeValidator:
         text = _read(request, completion, calibration, without=config.without)
         return _report(text, config, mode="fast")
 
+    async def judge_text_aside(
+        self, request: ChatRequest, completion: Completion, *, config: QualityConfig
+    ) -> QualityReport:
+        """Does what `judge_text` does; a text that takes a while is read on a thread."""
+        if not takes_a_while(request, completion):
+            return self.judge_text(request, completion, config=config)
+        return await asyncio.to_thread(self.judge_text, request, completion, config=config)
+
     async def judge(
         self, request: ChatRequest, completion: Completion, *, config: QualityConfig
     ) -> QualityReport:
@@ -154,7 +167,12 @@ class CascadeValidator:
             ConfigurationError: a model that the mode needs is not on this machine.
         """
         config, calibration = settled(config)
-        text = _read(request, completion, calibration, without=config.without)
+        if takes_a_while(request, completion):
+            text = await asyncio.to_thread(
+                _read, request, completion, calibration, without=config.without
+            )
+        else:
+            text = _read(request, completion, calibration, without=config.without)
         if text.unfit or text.judgement.rejected:
             return _report(text, config, mode=config.mode)
         local = None
@@ -180,6 +198,19 @@ class CascadeValidator:
                 calibration=calibration,
             )
         return _report(text, config, mode=config.mode, local=local, opinions=opinions)
+
+
+def takes_a_while(request: ChatRequest, completion: Completion) -> bool:
+    """Whether reading the texts may take milliseconds, in which an event loop would stand still.
+
+    A megabyte takes a tenth of a second, and so may code that was written to be hard to parse.
+    """
+    length = len(completion.text)
+    return (
+        length > _LONG
+        or (length > _LONG_WITH_CODE and "```" in completion.text)
+        or len(request.last_user_text) > _LONG
+    )
 
 
 class _Read(NamedTuple):

@@ -17,6 +17,10 @@ pub(super) enum Parsed {
     Unknown,
 }
 
+/// Bytes of a line. Where one is longer nothing is parsed: a thousand beginnings of a regular
+/// expression in a line are each read to its end.
+const MAX_LINE: usize = 400;
+
 fn grammar(language: Language) -> Option<tree_sitter::Language> {
     Some(match language {
         Language::JavaScript => tree_sitter_javascript::LANGUAGE.into(),
@@ -31,6 +35,9 @@ pub(super) fn parse(language: Language, text: &str) -> Parsed {
     let Some(grammar) = grammar(language) else {
         return Parsed::Unknown;
     };
+    if text.lines().any(|line| line.len() > MAX_LINE) {
+        return Parsed::Unknown;
+    }
     let mut parser = Parser::new();
     if parser.set_language(&grammar).is_err() {
         return Parsed::Unknown;

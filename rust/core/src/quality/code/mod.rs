@@ -23,9 +23,9 @@ use std::sync::LazyLock;
 const NAME: &str = "code";
 
 /// A longer block is not parsed: what opens a thousand strings takes time by the square.
-const MAX_BLOCK: usize = 8 * 1024;
+const MAX_BLOCK: usize = 4 * 1024;
 /// Nor is what stands behind so many bytes of blocks.
-const MAX_ALL: usize = 32 * 1024;
+const MAX_ALL: usize = 8 * 1024;
 /// A longer block that does not parse as it stands is not tried as a piece, nor called broken.
 const MAX_PIECE: usize = 4 * 1024;
 
