@@ -243,7 +243,7 @@ class CascadeAgent:
             hedge_after=hedge_seconds(hedge_after),
             trials=trials,
         )
-        self._engine = ready(engine)
+        self._engine = ready(engine, self._known)
 
     @classmethod
     def from_env(

@@ -288,15 +288,28 @@ def models_at_hand(validator: object, config: QualityConfig) -> None:
         validator.local_checks(config)
 
 
-def ready(engine: Engine) -> Engine:
+def ready(engine: Engine, models: Sequence[ModelConfig]) -> Engine:
     """Looks for what any of an agent's requests may need; gives the engine.
 
     Raises:
-        ConfigurationError: a model of the built-in checks is not there; it says what to do.
+        ConfigurationError: a model of the built-in checks is not on this machine, or one that is to
+            give second opinions is none of the agent's; it says what to do.
     """
     for config in _qualities(engine):
         models_at_hand(engine.validator, config)
+        if config.mode == "strict":
+            _named_models(config, models)
     return engine
+
+
+def _named_models(config: QualityConfig, models: Sequence[ModelConfig]) -> None:
+    """Refuses to ask models that an agent has not: each draft would find that out anew."""
+    for option, wanted in (("cross_check", config.cross_check), ("judge", config.judge)):
+        if isinstance(wanted, str) and not any(wanted in (each.id, each.name) for each in models):
+            raise ConfigurationError(
+                f"QualityConfig.{option} names {wanted!r}, which is none of the agent's models: "
+                f"there are {', '.join(each.id for each in models)}"
+            )
 
 
 def _qualities(engine: Engine) -> Iterator[QualityConfig]:

@@ -23,10 +23,12 @@ from tests.agent.opinions_site import (
 from cascadeflow import (
     AllModelsFailedError,
     CascadeAgent,
+    ConfigurationError,
     ImagePart,
     Message,
     QualityConfig,
     TextPart,
+    TierConfig,
 )
 from cascadeflow.testing import ManualClock
 
@@ -164,9 +166,19 @@ def test_a_name_that_the_request_may_not_use_is_an_error_of_the_check(
     world: Any, role: str
 ) -> None:
     site = three(world, small=[WRONG])
-    result = ask(site.agent(quality_config=STRICT(**{role: "gpt-9"})))
+    result = ask(site.agent(), quality_config=STRICT(**{role: "gpt-9"}))
     assert verdicts(result)[role] == "error"
     assert "no model of the request is called 'gpt-9'" in why(result, role)
+
+
+@pytest.mark.parametrize("role", ["cross_check", "judge"])
+def test_a_name_that_the_agent_does_not_know_is_refused_at_once(world: Any, role: str) -> None:
+    site = three(world)
+    with pytest.raises(ConfigurationError, match=rf"{role} names 'gpt-9'.*middle"):
+        site.agent(quality_config=STRICT(**{role: "gpt-9"}))
+    tier = TierConfig("free", quality_config=STRICT(**{role: "gpt-9"}))
+    with pytest.raises(ConfigurationError, match="gpt-9"):
+        site.agent(tier_config={"free": tier})
 
 
 def test_the_drafter_is_no_second_opinion_on_itself(world: Any) -> None:
