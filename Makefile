@@ -64,7 +64,7 @@ test-rust:
 	@# Every order in which the ledger's and the limiter's atomic steps can fall, in small cases: built
 	@# apart, since all of the crate's atomics are loom's then.
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom \
-	  cargo test --quiet --locked --release -p cascadeflow-core --test ledger_loom --test limits_loom
+	  cargo test --quiet --locked --profile loom -p cascadeflow-core --test ledger_loom --test limits_loom
 
 lint: dev ## Formatting, clippy, ruff
 	cargo fmt --all --check

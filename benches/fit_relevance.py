@@ -132,8 +132,8 @@ def graded_pairs(first: int) -> list[Pair]:
             found.append(Pair(row["q"], row["a"], "graded answer", group))
         others = [each for each in rows if each["group"] != row["group"]]
         alike = [each for each in others if each["kind"] == row["kind"]]
-        for other in (chance.choice(others), chance.choice(alike)):
-            found.append(Pair(row["q"], other["a"], "graded swapped", group))
+        swapped = (chance.choice(others), chance.choice(alike))
+        found += [Pair(row["q"], other["a"], "graded swapped", group) for other in swapped]
     return found
 
 

@@ -378,7 +378,7 @@ class QualityConfig:
             raise ConfigurationError("QualityConfig.check_timeout must be more than 0 seconds")
         if self.mode not in ("fast", "balanced", "strict"):
             raise ConfigurationError(
-                f"there is no quality mode {self.mode!r}: use fast, balanced or strict"
+                f"quality mode {self.mode!r} does not exist: use fast, balanced or strict"
             )
         if self.mode == "strict" and self.async_validation:
             raise ConfigurationError(

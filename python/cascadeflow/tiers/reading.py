@@ -141,7 +141,7 @@ def _plain(value: Any) -> Any:
             }
         case RateLimits() | QualityConfig():
             found = {each.name: getattr(value, each.name) for each in fields(value)}
-            return {name: given for name, given in found.items() if given is not None}
+            return {name: _plain(given) for name, given in found.items() if given is not None}
         case frozenset():
             return sorted(value)
         case tuple():
