@@ -304,7 +304,8 @@ def ready(engine: Engine, models: Sequence[ModelConfig]) -> Engine:
 
 def _named_models(config: QualityConfig, models: Sequence[ModelConfig]) -> None:
     """Refuses to ask models that an agent has not: each draft would find that out anew."""
-    for option, wanted in (("cross_check", config.cross_check), ("judge", config.judge)):
+    named = [("cross_check", each) for each in config.cross_checks]
+    for option, wanted in (*named, ("judge", config.judge)):
         if isinstance(wanted, str) and not any(wanted in (each.id, each.name) for each in models):
             raise ConfigurationError(
                 f"QualityConfig.{option} names {wanted!r}, which is none of the agent's models: "

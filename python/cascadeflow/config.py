@@ -118,6 +118,23 @@ def _names(given: Any) -> tuple[str, ...]:
     return tuple(name for name in known if name in given)
 
 
+def _several(given: Any) -> bool | str | tuple[str, ...]:
+    """Takes who is to cross-check: anybody, nobody, a model, or several models in turn."""
+    if isinstance(given, bool) or (isinstance(given, str) and given):
+        return given
+    names = tuple(given) if isinstance(given, (tuple, list)) else ()
+    if not names or not all(isinstance(each, str) and each for each in names):
+        raise ConfigurationError(
+            "QualityConfig.cross_check must be True, False, a model's name or several names, not "
+            f"{given!r}"
+        )
+    if len(set(names)) < len(names):
+        raise ConfigurationError(
+            f"QualityConfig.cross_check names a model twice: {', '.join(names)}. Each is asked once"
+        )
+    return names[0] if len(names) == 1 else names
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetConfig:
     """What one user, team, tag … may spend, in US dollars. 0 is a limit of zero; `None` is none.
@@ -313,7 +330,8 @@ class QualityConfig:
         clear_below: `strict` asks nobody further once it is below this, and below `threshold`.
         cross_check: whether another model answers the request too, to see whether both agree:
             `True` takes the cheapest of another family than the drafter's that the request may use;
-            or a model's id or name, of the request's models and not the drafter.
+            or a model's id or name, of the request's models and not the drafter; or several, asked
+            one after the other until it is clear.
         samples: how many further answers the drafter is asked for, to see whether it agrees with
             itself; 0 for none.
         sample_temperature: the sampling temperature of those.
@@ -331,7 +349,7 @@ class QualityConfig:
     _: KW_ONLY
     clear_above: float = 0.97
     clear_below: float = 0.50
-    cross_check: bool | str = True
+    cross_check: bool | str | tuple[str, ...] = True
     samples: int = 0
     sample_temperature: float = 0.7
     judge: bool | str = True
@@ -365,12 +383,12 @@ class QualityConfig:
                 f"QualityConfig.clear_below ({self.clear_below}) must not lie above clear_above "
                 f"({self.clear_above})"
             )
-        for name in ("cross_check", "judge"):
-            who: Any = getattr(self, name)
-            if not isinstance(who, (bool, str)) or who == "":
-                raise ConfigurationError(
-                    f"QualityConfig.{name} must be True, False or a model's name, not {who!r}"
-                )
+        object.__setattr__(self, "cross_check", _several(self.cross_check))
+        judge: Any = self.judge
+        if not isinstance(judge, (bool, str)) or judge == "":
+            raise ConfigurationError(
+                f"QualityConfig.judge must be True, False or a model's name, not {judge!r}"
+            )
         _words("QualityConfig.rubric", self.rubric)
         self._check_models()
         object.__setattr__(self, "without", _names(self.without))
@@ -413,6 +431,17 @@ class QualityConfig:
         0.6
         """
         return replace(cls(mode="fast"), **overrides)
+
+    @property
+    def cross_checks(self) -> tuple[bool | str, ...]:
+        """Who answers the request too, in turn; empty where nobody does.
+
+        >>> QualityConfig.strict(cross_check=["gemini-2.5-flash", "mistral-small"]).cross_checks
+        ('gemini-2.5-flash', 'mistral-small')
+        """
+        if isinstance(self.cross_check, tuple):
+            return self.cross_check
+        return (self.cross_check,) if self.cross_check else ()
 
     @property
     def local_checks(self) -> tuple[str, ...]:

@@ -150,7 +150,7 @@ def read(agent: CascadeAgent, query: str = SUM, **options: Any) -> tuple[Any, li
 
 def verdicts(result: Any) -> dict[str, str]:
     """What each second opinion came to."""
-    names = {"cross_check", "self_consistency", "judge", "opinions"}
+    names = {"cross_check", "cross_check_2", "self_consistency", "judge", "opinions"}
     return {each.name: each.verdict for each in result.quality.checks if each.name in names}
 
 

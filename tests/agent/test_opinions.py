@@ -74,6 +74,32 @@ def test_disagreement_alone_escalates_where_nobody_judges(world: Any) -> None:
     assert "comes to another answer" in result.quality.reason
 
 
+def test_of_several_cross_checks_the_next_is_asked_where_the_first_disagrees(world: Any) -> None:
+    quality = STRICT(cross_check=("middle", "large"), judge=False)
+    site = three(world, middle=[WRONG], large=[RIGHT])
+    agent = site.over("small", "middle", "large", "big", quality_config=quality)
+    result = ask(agent)
+    assert site.asked == ["small", "middle", "large"]
+    assert result.routing.model_used == "openai:small"
+    assert verdicts(result) == {"cross_check": "failed", "cross_check_2": "passed"}
+    assert set(result.usage_by_model) == {"openai:small", "openai:middle", "openai:large"}
+    assert result.cost.total == result.cost.draft + result.cost.opinions
+
+    site = three(world, large=[RIGHT])
+    agent = site.over("small", "middle", "large", "big", quality_config=quality)
+    assert ask(agent).routing.model_used == "openai:small"
+    assert site.asked == ["small", "middle"]
+
+
+def test_of_several_cross_checks_one_that_drafted_is_passed_over(world: Any) -> None:
+    site = three(world)
+    result = ask(site.agent(quality_config=STRICT(cross_check=("small", "middle"), judge=False)))
+    assert site.asked == ["small", "middle"]
+    assert verdicts(result) == {"cross_check": "error", "cross_check_2": "passed"}
+    with pytest.raises(ConfigurationError, match="'large', which is none of the agent's models"):
+        site.agent(quality_config=STRICT(cross_check=("middle", "large")))
+
+
 def test_samples_stand_between_the_cross_check_and_the_judge(world: Any) -> None:
     site = three(world, small=[RIGHT, WRONG, WRONG, RIGHT], middle=[WRONG])
     result = ask(site.agent(quality_config=STRICT(samples=3)))

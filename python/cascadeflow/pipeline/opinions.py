@@ -241,11 +241,11 @@ def expect_opinion(
         The call; 0 where nobody can be asked.
     """
     drafter, level = plan.drafters[0], plan.complexity
-    if quality.cross_check:
+    for wanted in quality.cross_checks:
         try:
-            other = _answerer(plan, drafter, quality.cross_check, at=at)
+            other = _answerer(plan, drafter, wanted, at=at)
         except NotAskedError:
-            pass  # the next one is the first
+            continue  # the next one is the first
         else:
             size = input_size(request)
             return expect_call(request, other, level=level, size=size, lengths=lengths, at=at)

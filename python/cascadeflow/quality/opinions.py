@@ -7,6 +7,7 @@ clear. What asking costs is held and booked by whoever hands in the `Adviser`.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
@@ -157,8 +158,8 @@ async def second_opinions(
 def _bounded(config: QualityConfig, crossed: tuple[float, float]) -> QualityConfig:
     """Takes for clear what no opinion that may be asked for can change, however it comes out."""
     best = worst = 0.0
-    if config.cross_check:
-        best, worst = crossed
+    for _ in config.cross_checks:
+        best, worst = best + crossed[0], worst + crossed[1]
     best += config.samples * _SAMPLE_AGREES + (graded(5) if config.judge else 0.0)
     worst += config.samples * _SAMPLE_DIFFERS + (graded(1) if config.judge else 0.0)
     border = logit(config.threshold)
@@ -201,10 +202,10 @@ def _line(
 ) -> list[tuple[str, Callable[[], Awaitable[_Found]]]]:
     """Who may be asked, the cheapest first."""
     line: list[tuple[str, Callable[[], Awaitable[_Found]]]] = []
-    if config.cross_check:
-        line.append(
-            ("cross_check", lambda: _cross_check(request, completion, config, adviser, crossed))
-        )
+    for at, wanted in enumerate(config.cross_checks, 1):
+        name = "cross_check" if at == 1 else f"cross_check_{at}"
+        asked = partial(_cross_check, request, completion, wanted, adviser, crossed)
+        line.append((name, asked))
     if config.samples:
         line.append(("self_consistency", lambda: _samples(request, completion, config, adviser)))
     if config.judge:
@@ -215,11 +216,11 @@ def _line(
 async def _cross_check(
     request: ChatRequest,
     completion: Completion,
-    config: QualityConfig,
+    wanted: bool | str,  # noqa: FBT001 - as configured
     adviser: Adviser,
     crossed: tuple[float, float],
 ) -> _Found:
-    who, other = await adviser.answer(config.cross_check)
+    who, other = await adviser.answer(wanted)
     if not _answers(request, other):
         raise NotAskedError(f"{who} gave no whole answer")
     same = same_final_answer(completion.text, other.text)
