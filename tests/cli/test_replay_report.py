@@ -37,10 +37,12 @@ def report(*, verifier_cost: int = 10) -> ReplayReport:
         ],
         draft="small",
         verifier="large",
-        draft_price="$1 in, $1 out",
-        verifier_price="$10 in, $10 out",
+        cross_check=None,
+        always_cross_check=None,
+        prices={"small": "$1 in, $1 out", "large": "$10 in, $10 out"},
         mode="fast",
         threshold=0.5,
+        rows=5,
         skipped=2,
     )
 

@@ -38,6 +38,13 @@ def replay(
         str | None,
         typer.Option(help="Mode strict: whose recorded answers the drafts are compared with."),
     ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Another log of the same questions, which lends the answers of models that FILE "
+            "lacks. May be given repeatedly."
+        ),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="The least score at which a draft is accepted.")
     ] = None,
@@ -55,7 +62,9 @@ def replay(
     verbose: VerboseOption = False,
 ) -> None:
     """Run recorded answers of real models through the pipeline; say what it saves and keeps."""
-    from cascadeflow.cli.replay.formats import model_names, read_rows, resolve_model  # noqa: PLC0415
+    from cascadeflow.cli.replay.formats import model_names, resolve_model  # noqa: PLC0415
+    from cascadeflow.cli.replay.joining import read_joined  # noqa: PLC0415
+    from cascadeflow.cli.replay.play import always  # noqa: PLC0415
     from cascadeflow.cli.replay.pricing import priced_model  # noqa: PLC0415
     from cascadeflow.cli.replay.report import PLOT_SUFFIXES, ReplayReport, plot_refused  # noqa: PLC0415
 
@@ -72,7 +81,7 @@ def replay(
         for path in files:
             if path.suffix not in PLOT_SUFFIXES:
                 raise plot_refused(path)
-        rows = read_rows(file)
+        rows, logs = read_joined(file, also or ())
         names = model_names(rows)
         drafting, verifying = resolve_model(draft, names), resolve_model(verifier, names)
         if drafting == verifying:
@@ -84,22 +93,27 @@ def replay(
             raise InvalidRequestError(f"--cross-check is {asked[-1][0]}: choose a third model")
         now = datetime.now(UTC)
         models = [priced_model(name, price, at=now) for name, price in asked]
-        if len(models) > 2:  # noqa: PLR2004 - draft, verifier, and the third
-            quality = dataclasses.replace(quality, cross_check=models[2].name, judge=False)
+        third = models[2] if cross_check is not None else None
+        if third is not None:
+            quality = dataclasses.replace(quality, cross_check=third.name, judge=False)
         usable = [row for row in rows if all(name in row.answers for name, _ in asked)]
         if not usable:
             raise InvalidRequestError(
                 f"no row holds answers of all of {', '.join(name for name, _ in asked)}"
             )
+        usable, skipped = usable[:limit], len(rows) - len(usable)
         report = ReplayReport(
-            outcomes=_played(usable[:limit], models, quality=quality, console=output.console),
+            outcomes=_played(usable, models, quality=quality, console=output.console),
             draft=drafting,
             verifier=verifying,
-            draft_price=models[0].words,
-            verifier_price=models[1].words,
+            cross_check=None if third is None else third.name,
+            always_cross_check=None if third is None else always(usable, third, verifier=models[1]),
+            prices={model.name: model.words for model in models},
             mode=quality.mode,
             threshold=quality.threshold,
-            skipped=len(rows) - len(usable),
+            rows=len(rows),
+            skipped=skipped,
+            logs=logs,
         )
         report.print_table(output.console)
         if plot and "terminal" in plot:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from cascadeflow.cli.replay.statistics import Outcome
+from cascadeflow.cli.replay.statistics import Baseline, Outcome, saved_fraction
 from cascadeflow.errors import InvalidRequestError
+from cascadeflow.models.usage import Usage
 from cascadeflow.money import from_usd
 
 if TYPE_CHECKING:
@@ -18,10 +19,39 @@ if TYPE_CHECKING:
     from cascadeflow.config import QualityConfig
     from cascadeflow.pipeline.result import CascadeResult
 
-__all__ = ["play"]
+__all__ = ["always", "play"]
 
 _CONCURRENCY = 16
 """Requests at once; what comes out does not depend on it."""
+
+
+def always(rows: Sequence[ReplayRow], model: PricedModel, *, verifier: PricedModel) -> Baseline:
+    """What one recorded model scores that answers everything alone, nobody asked beside it.
+
+    Args:
+        rows: questions that both models answered.
+        model: who answers.
+        verifier: whose cost `saved` is a share of.
+
+    Raises:
+        UnknownPriceError: a model's price has no such rate.
+    """
+    costs = [
+        sum(
+            each.price.cost(
+                Usage(
+                    input_tokens=row.answers[each.name].input_tokens,
+                    output_tokens=row.answers[each.name].output_tokens,
+                )
+            )
+            for row in rows
+        )
+        for each in (model, verifier)
+    ]
+    return Baseline(
+        accuracy=sum(row.answers[model.name].correct for row in rows) / len(rows),
+        saved=saved_fraction(*costs),
+    )
 
 
 async def play(

@@ -98,8 +98,8 @@ def priced_model(name: str, wanted: str | None, *, at: datetime) -> PricedModel:
         if found is not None:
             return _priced(name, found, f"{model.id}, {found.source}")
     raise UnknownPriceError(
-        f"the catalogue has no price for {name!r}: state it with --draft-price or "
-        "--verifier-price, as IN,OUT in US dollars per million tokens or as provider:model"
+        f"the catalogue has no price for {name!r}: state it with --draft-price, --verifier-price "
+        "or --cross-check-price, as IN,OUT in US dollars per million tokens or as provider:model"
     )
 
 

@@ -30,10 +30,12 @@ from cascadeflow.cli.replay.statistics import (
 from cascadeflow.errors import InvalidRequestError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
+
+    from cascadeflow.cli.replay.joining import JoinedLog
 
 __all__ = ["PLOT_SUFFIXES", "ReplayReport"]
 
@@ -53,21 +55,27 @@ class ReplayReport:
         outcomes: what became of each question.
         draft: the drafting model, as the file names it.
         verifier: the verifying model, likewise.
-        draft_price: the draft's price in words, with where it came from.
-        verifier_price: the verifier's, likewise.
+        cross_check: the model whose answers the drafts were compared with; `None` for nobody.
+        always_cross_check: what that model scores where it answers everything alone.
+        prices: by model, its price in words, with where it came from.
         mode: which checks judged the drafts.
         threshold: the least score at which a draft was accepted.
-        skipped: rows that lacked an answer of one of the two models.
+        rows: how many rows the log holds.
+        skipped: of these, those that lacked an answer of one of the models.
+        logs: what other logs lent.
     """
 
     outcomes: Sequence[Outcome]
     draft: str
     verifier: str
-    draft_price: str
-    verifier_price: str
+    cross_check: str | None
+    always_cross_check: Baseline | None
+    prices: Mapping[str, str]
     mode: str
     threshold: float
+    rows: int
     skipped: int
+    logs: tuple[JoinedLog, ...] = ()
     points: tuple[CurvePoint, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -86,12 +94,15 @@ class ReplayReport:
     @property
     def baselines(self) -> dict[str, Baseline]:
         """What the cascade is measured against, by name."""
-        return {
+        found = {
             "always_draft": always_draft(self.outcomes),
             "always_verifier": always_verifier(self.outcomes),
             "random": random_at_cost(self.outcomes),
             "perfect": perfect_validator(self.outcomes),
         }
+        if self.always_cross_check is not None:
+            found["always_cross_check"] = self.always_cross_check
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """The stable JSON object; `docs/replay.md` documents each key."""
@@ -111,14 +122,18 @@ class ReplayReport:
             "baselines": {name: asdict(baseline) for name, baseline in self.baselines.items()},
             "draft": self.draft,
             "verifier": self.verifier,
-            "draft_price": self.draft_price,
-            "verifier_price": self.verifier_price,
+            "cross_check": self.cross_check,
+            "draft_price": self.prices[self.draft],
+            "verifier_price": self.prices[self.verifier],
+            "cross_check_price": self.prices[self.cross_check] if self.cross_check else None,
             "mode": self.mode,
             "threshold": self.threshold,
             "skipped": self.skipped,
+            "also": [log.to_dict() for log in self.logs],
             "cost": sum(outcome.cost for outcome in self.outcomes) / _NANODOLLARS,
             "cost_verifier_only": sum(o.verifier_cost for o in self.outcomes) / _NANODOLLARS,
             "cost_draft_only": sum(o.draft_cost for o in self.outcomes) / _NANODOLLARS,
+            "cost_opinions": sum(o.opinions_cost for o in self.outcomes) / _NANODOLLARS,
             "interval_95": self._intervals(),
             "at_95_quality": self._at_quality(),
             "curve": [asdict(point) for point in self.points],
@@ -162,8 +177,10 @@ class ReplayReport:
         for heading in ("accuracy", "quality kept", "saved"):
             table.add_column(heading, justify="right")
         baselines = self.baselines
+        third = self.always_cross_check
         rows = (
             ("always draft", baselines["always_draft"], None),
+            *(() if third is None else (("always cross-check", third, None),)),
             ("always verifier", baselines["always_verifier"], None),
             ("random, at equal cost", baselines["random"], None),
             (f"CascadeFlow, {self.mode}", self.served, "bold"),
@@ -183,7 +200,7 @@ class ReplayReport:
         console.print(
             f"escalated {percent(self.escalated)}; AUC of the score {area}; threshold "
             f"{self.threshold:g}; cost {usd(figures['cost'], places=4)} instead of "
-            f"{usd(figures['cost_verifier_only'], places=4)}"
+            f"{usd(figures['cost_verifier_only'], places=4)}{self._parts(figures)}"
         )
         console.print(
             f"95 % intervals: accuracy {_span(intervals['accuracy'])}, "
@@ -195,15 +212,22 @@ class ReplayReport:
             f"{percent(at_quality['validator_saved'])} (threshold chosen in hindsight), at random "
             f"{percent(at_quality['random_saved'])}"
         )
-        console.print(
-            f"prices: {self.draft} {self.draft_price}; {self.verifier} {self.verifier_price}",
-            style="dim",
-        )
+        prices = "; ".join(f"{name} {words}" for name, words in self.prices.items())
+        console.print(f"prices: {prices}", style="dim")
+        for log in self.logs:
+            console.print(log.words(self.rows), style="dim", markup=False)
         if self.skipped:
             console.print(
-                f"{self.skipped} rows lack an answer of one of the two and were left out",
+                f"{self.skipped} rows lack an answer of one of the models and were left out",
                 style="dim",
             )
+
+    def _parts(self, figures: Mapping[str, Any]) -> str:
+        """Which part of the cost went to the cheap models; what is left went to the verifier."""
+        said = f": {usd(figures['cost_draft_only'], places=4)} for drafts"
+        if self.cross_check is not None:
+            said += f", {usd(figures['cost_opinions'], places=4)} for the cross-check"
+        return said
 
     def print_plot(self, console: Console) -> None:
         """Draws the cost-quality plane in the terminal."""
@@ -228,6 +252,8 @@ class ReplayReport:
             ("perfect validator", "P", "#117733"): self.baselines["perfect"],
             (f"CascadeFlow, {self.mode}", "C", "#0077bb"): self.served,
         }
+        if self.always_cross_check is not None:
+            named["always cross-check", "X", "#997700"] = self.always_cross_check
         marks = [
             Mark(name=name, symbol=symbol, colour=colour, x=at.saved, y=at.accuracy)
             for (name, symbol, colour), at in named.items()

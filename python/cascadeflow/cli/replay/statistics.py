@@ -71,6 +71,11 @@ class Outcome:
         """Whether the answer that was served is right."""
         return self.draft_correct if self.accepted else self.verifier_correct
 
+    @property
+    def opinions_cost(self) -> int:
+        """What second opinions cost: all that is neither the draft's nor the verifier's."""
+        return self.cost - self.draft_cost - (0 if self.accepted else self.verifier_cost)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
@@ -200,8 +205,9 @@ def auc(scores: Sequence[float], labels: Sequence[bool]) -> float | None:
 def curve(outcomes: Sequence[Outcome]) -> tuple[CurvePoint, ...]:
     """Cost and accuracy at each threshold that tells drafts apart, from accept-all to accept-none.
 
-    Drafts without a score are never accepted. It holds the validator's score to each threshold; the
-    cascade's own run can differ from it where the validator accepts by more than its score.
+    Drafts without a score are never accepted. It holds the validator's score to each threshold, and
+    charges the second opinions that were asked for at the cascade's own; the cascade's own run can
+    differ from it where the validator accepts by more than its score.
     """
     total = len(outcomes)
     verifier_cost = sum(outcome.verifier_cost for outcome in outcomes)
@@ -210,7 +216,9 @@ def curve(outcomes: Sequence[Outcome]) -> tuple[CurvePoint, ...]:
         key=lambda outcome: outcome.score or 0.0,
         reverse=True,
     )
-    cost = sum(outcome.draft_cost + outcome.verifier_cost for outcome in outcomes)
+    cost = sum(
+        outcome.draft_cost + outcome.opinions_cost + outcome.verifier_cost for outcome in outcomes
+    )
     right = sum(outcome.verifier_correct for outcome in outcomes)
 
     def point(threshold: float | None, accepted: int) -> CurvePoint:
