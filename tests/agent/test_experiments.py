@@ -430,7 +430,7 @@ def test_an_experiment_that_raises_costs_no_answer(
     world: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(Experiment):
-        def observe(self, *_: Any) -> None:
+        def observe(self, *_: Any, **__: Any) -> None:
             raise RuntimeError("a prompt")
 
     class Refusing(MemoryExperiments):

@@ -168,10 +168,18 @@ class Experiment:
         config = self._by_name[name] if counted else self.control
         return Assignment(self.name, config.name, config, unit, user_id is None, counted)
 
-    def observe(self, assignment: Assignment, outcome: Mapping[str, float]) -> None:
-        """Takes what came of a request: values by metric. What is not known is left out."""
+    def observe(
+        self, assignment: Assignment, outcome: Mapping[str, float], *, later: bool = False
+    ) -> None:
+        """Takes what came of a request: values by metric. What is not known is left out.
+
+        Args:
+            assignment: its part in the experiment, as `choose` gave it.
+            outcome: the values; of each metric one a request.
+            later: whether the request was told of before, and these became known since.
+        """
         if assignment.counted:
-            self._note(assignment, outcome, exposed=True)
+            self._note(assignment, outcome, exposed=not later)
 
     def record(
         self,

@@ -64,7 +64,8 @@ class Metric:
             (milliseconds from call to answer, a stream's reader not counted), `accepted` and
             `escalated` (whether the answer is an accepted draft; whether a draft was rejected and
             the verifier asked), `quality` (the draft's probability of being good enough, where one
-            was judged) and `error` (whether it got no answer). Any other name is your own:
+            was judged), `error` (whether it got no answer) and `unjudged` (whether its late
+            verdict never came; only of answers that were to have one). Any other name is your own:
             `Experiment.record` reports it.
         better: whether `lower` or `higher` values are better.
         kind: `share` lies in 0..1 (yes and no are 1 and 0); `amount` is any number.
@@ -117,6 +118,7 @@ METRICS: Final[Mapping[str, Metric]] = {
         Metric(name="escalated", better="lower", kind="share"),
         Metric(name="quality", better="higher", kind="share"),
         Metric(name="error", better="lower", kind="share"),
+        Metric(name="unjudged", better="lower", kind="share"),
     )
 }
 """What the package measures of every request, by name."""
@@ -387,5 +389,13 @@ class VariantSource(Protocol):
     def choose(self, user_id: str | None, request_id: str) -> Assignment | None:
         """Says which variant a request is in; `None` where it is in none."""
 
-    def observe(self, assignment: Assignment, outcome: Mapping[str, float]) -> None:
-        """Takes what came of a request: values by metric. What is not known is left out."""
+    def observe(
+        self, assignment: Assignment, outcome: Mapping[str, float], *, later: bool = False
+    ) -> None:
+        """Takes what came of a request: values by metric. What is not known is left out.
+
+        Args:
+            assignment: its part in the experiment.
+            outcome: the values; of each metric one a request.
+            later: whether the request was told of before, and these became known since.
+        """

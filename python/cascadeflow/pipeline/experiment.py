@@ -8,7 +8,8 @@ for the whole experiment and not for the variant that was drawn, so the variants
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from cascadeflow.errors import (
@@ -19,6 +20,7 @@ from cascadeflow.errors import (
     ToolAbort,
 )
 from cascadeflow.money import NANODOLLARS_PER_USD
+from cascadeflow.pipeline.verdicts import VerdictLine, verdict_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,12 +56,14 @@ class Arm:
         quality: how its drafts are judged; `None` is as without it.
         weighed: whether a draft is left out that is expected not to pay.
         key: tells its cached answers apart where models of the same name are asked differently.
+        verdicts: what its drafts were judged to be, on the way to the experiment.
     """
 
     router: Router
     quality: QualityConfig | None = None
     weighed: bool = True
     key: str = ""
+    verdicts: VerdictLine = field(default_factory=VerdictLine, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +156,8 @@ class Trials:
     def flush(self) -> None:
         """Has what was seen written; what cannot be is kept, and said in the log."""
         for contest in self._contests:
+            for arm in contest.arms.values():
+                arm.verdicts.release()
             flush = getattr(contest.source, "flush", None)
             if flush is None:
                 continue
@@ -176,18 +182,18 @@ def reconsider(run: Run, trial: Trial, tier: TierConfig) -> None:
 
 
 def observe_result(trial: Trial, result: CascadeResult) -> None:
-    """Tells an experiment what came of a request that was answered."""
+    """Tells an experiment what came of a request that was answered, and its verdict once it is."""
     timing = result.timing
     outcome = {"error": 0.0, "latency_ms": max(0.0, timing.total_ms - timing.reader_ms)}
     if result.cost.total is not None:
         outcome["cost"] = float(result.cost.total)
-    if result.routing.route != "cache":  # nothing was drafted, and nothing judged
-        outcome["accepted"] = 1.0 if result.quality.accepted else 0.0
+    verdict = verdict_values(result.quality.accepted, result.quality.score)
+    if result.routing.route == "cache":  # nothing was drafted, and nothing judged
+        del verdict["accepted"]
+    else:
         outcome["escalated"] = 1.0 if result.routing.escalated else 0.0
-    score = result.quality.score
-    if score is not None and 0 <= score <= 1:
-        outcome["quality"] = score
-    _tell(trial, outcome)
+    tell = partial(_tell, trial)
+    trial.arm.verdicts.observe(tell, outcome, verdict, result.late_quality)
 
 
 def observe_failure(
@@ -208,12 +214,12 @@ def observe_failure(
     known = [cost for cost in (*costs, *broken) if cost is not None]
     if len(known) == len(costs) + len(broken):
         outcome["cost"] = sum(known) / NANODOLLARS_PER_USD
-    _tell(trial, outcome)
+    _tell(trial, outcome, later=False)
 
 
-def _tell(trial: Trial, outcome: Mapping[str, float]) -> None:
+def _tell(trial: Trial, outcome: Mapping[str, float], *, later: bool) -> None:
     try:
-        trial.contest.source.observe(trial.assignment, outcome)
+        trial.contest.source.observe(trial.assignment, outcome, later=later)
     except Exception as error:  # noqa: BLE001 - the answer is there and paid for
         _logger.warning(
             "experiment %s raised %s on an observation, which is not counted",

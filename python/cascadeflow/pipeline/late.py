@@ -22,13 +22,23 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call
 
-__all__ = ["MOST_WAITING", "LateJudging"]
+__all__ = ["MOST_WAITING", "LateJudging", "LateVerdict"]
 
 _logger: Final = logging.getLogger(__name__)
 
 MOST_WAITING: Final = 1_000
 """Verdicts under way at once in an agent. Beyond, drafts come faster than this machine can judge
 them: they are reported as not judged, instead of piling up."""
+
+
+class LateVerdict(Future[QualityReport]):
+    """A verdict that is still to come, for any thread to wait for; it never raises.
+
+    Attributes:
+        came: whether the draft was judged, and the report is not one of why it was not.
+    """
+
+    came: bool = False
 
 
 class LateJudging:
@@ -46,7 +56,7 @@ class LateJudging:
         early: QualityReport,
         judged: Callable[[], Awaitable[QualityReport]],
         learn: Callable[[bool], None],
-    ) -> Future[QualityReport]:
+    ) -> LateVerdict:
         """Begins to judge a draft that was accepted for now.
 
         Args:
@@ -59,12 +69,13 @@ class LateJudging:
         Returns:
             The verdict to come, for any thread to wait for; it never raises.
         """
-        future: Future[QualityReport] = Future()
+        future = LateVerdict()
         future.set_running_or_notify_cancel()  # who stops waiting for it does not stop it
 
-        def give(report: QualityReport) -> None:
+        def give(report: QualityReport, *, came: bool = False) -> None:
             if future.done():
                 return
+            future.came = came
             future.set_result(report)
             if run.engine.notify is not None:
                 run.engine.notify(
@@ -80,6 +91,7 @@ class LateJudging:
             give(_not_judged(early, "it was cancelled, as its event loop ended"))
 
         async def work() -> None:
+            came = False
             try:
                 report = await judged()
             except asyncio.CancelledError:
@@ -89,8 +101,9 @@ class LateJudging:
                 _logger.warning("a late verdict failed: %s", type(error).__name__)
                 report = _not_judged(early, f"the validator raised {type(error).__name__}")
             else:
+                came = True
                 learn(report.accepted is True)
-            give(report)
+            give(report, came=came)
 
         if len(self._waiting) >= MOST_WAITING:
             self._give_up_lost()
