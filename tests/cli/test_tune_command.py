@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from math import comb
@@ -17,10 +18,10 @@ from hypothesis import strategies as st
 from cascadeflow.cli.replay.formats import read_rows
 from cascadeflow.cli.replay.play import play
 from cascadeflow.cli.replay.pricing import priced_model
-from cascadeflow.cli.tune.logged import logged_drafts
+from cascadeflow.cli.tune.logged import LogJudge
 from cascadeflow.cli.tune.promise import Tally, keeps, level_of, questions_needed
 from cascadeflow.cli.tune.tuning import LoggedDraft, Scored, choose, decided, weigh
-from cascadeflow.config import QualityConfig
+from cascadeflow.config import LOCAL_CHECKS, QualityConfig
 from cascadeflow.quality.calibration import Calibration, Expected
 from cascadeflow.quality.evidence import logit, probability
 from cascadeflow.quality.fitting import JudgedDraft, Weights
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 
 SMALL, LARGE, THIRD = "gpt-4o-mini-2024-07-18", "claude-3-5-sonnet-20241022", "gemini-1.5-flash"
 PAIR = ("--draft", SMALL, "--verifier", LARGE)
-STRICT = (*PAIR, "--mode", "strict", "--cross-check", THIRD)
+WITHOUT_MODELS = ("--without", "relevance", "--without", "grounding", "--without", "toxicity")
+STRICT = (*PAIR, "--mode", "strict", "--cross-check", THIRD, *WITHOUT_MODELS)
 
 
 def rows_of(count: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -131,13 +133,21 @@ def test_the_pipeline_then_decides_and_bills_what_was_reckoned(mode: str, tmp_pa
     strict = mode == "strict"
     names = (SMALL, THIRD, LARGE) if strict else (SMALL, LARGE)
     models = [priced_model(name, None, at=datetime.now(UTC)) for name in names]
-    drafts = logged_drafts(rows, models[0], models[-1], models[1] if strict else None)
+    config = QualityConfig(
+        mode="strict" if strict else "fast",
+        cross_check=THIRD,
+        judge=False,
+        without=LOCAL_CHECKS if strict else (),
+    )
+    third = models[1] if strict else None
+    drafts = asyncio.run(LogJudge(config).drafts(rows, models[0], models[-1], third))
     weights, _ = weigh(drafts)
     borders = sorted(Scored(draft, weights, strict=strict).accepted_up_to for draft in drafts)
     threshold = round(probability((borders[20] + borders[21]) / 2), 6)
     made = Calibration.of_weights(
         weights,
-        mode=mode,
+        mode=config.mode,
+        without=config.without,
         draft=SMALL,
         verifier=LARGE,
         cross_check=THIRD if strict else None,
@@ -151,12 +161,7 @@ def test_the_pipeline_then_decides_and_bills_what_was_reckoned(mode: str, tmp_pa
         saved=_figure(),
     )
     made.write(tmp_path / "quality.json")
-    config = QualityConfig(
-        mode="strict" if strict else "fast",
-        cross_check=THIRD,
-        judge=False,
-        calibration=str(tmp_path / "quality.json"),
-    )
+    config = replace(config, calibration=str(tmp_path / "quality.json"))
     ordered = [models[0], models[-1], *models[1:-1]]  # as play takes them
     played = asyncio.run(play(rows, ordered, quality=config, on_progress=lambda _: None))
     reckoned = decided([Scored(draft, weights, strict=strict) for draft in drafts], threshold)
@@ -175,6 +180,7 @@ def _figure() -> Expected:
         ((*PAIR, "--mode", "strict"), "belong together"),
         ((*PAIR, "--cross-check", THIRD), "belong together"),
         ((*PAIR, "--mode", "strict", "--cross-check", SMALL), "must be different"),
+        ((*PAIR, "--without", "astrology"), "there is no check astrology"),
         ((*PAIR, "--target", "1"), "--target must lie in"),
         ((*PAIR, "--confidence", "0.2"), "--confidence must lie in"),
         ((*PAIR, "--plot", "x.png"), ".svg, .csv, .json"),

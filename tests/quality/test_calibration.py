@@ -133,7 +133,10 @@ def test_what_cannot_be_used_is_said_when_the_agent_is_built(tmp_path: Path) -> 
     ("change", "words"),
     [
         ({"cascadeflow": "something else"}, "is no calibration of cascadeflow"),
-        ({"format": 2}, "is of format 2, and this version reads 1"),
+        ({"format": 3}, "is of format 3, and this version reads 2 and those before"),
+        ({"format": 1, "mode": "balanced"}, "mode 'balanced'"),
+        ({"without": ["astrology"]}, "no check astrology"),
+        ({"weights": {"relevance": -1.0}}, "no measure relevance"),
         ({"threshold": 1.5}, "1.5 does not lie in 0..1"),
         ({"threshold": "high"}, "'high' is no number"),
         ({"threshold": None}, "no number"),
@@ -233,7 +236,9 @@ def test_a_cross_check_moves_what_was_fitted_and_is_asked_where_it_can_decide(
     tmp_path: Path, threshold: float, says: str | None, asked: int, *, accepted: bool,
     log_odds: float,
 ) -> None:  # fmt: skip
-    path = written(tmp_path, mode="strict", cross_check="third", threshold=threshold)
+    path = written(
+        tmp_path, mode="strict", without=LOCAL_CHECKS, cross_check="third", threshold=threshold
+    )
     adviser = OneOpinion(says)
     report = crossed(path, adviser)
     assert (adviser.asked, report.accepted) == (asked, accepted)

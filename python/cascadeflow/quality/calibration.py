@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from cascadeflow._native import quality_weights
+from cascadeflow.config import LOCAL_CHECKS, TEXT_CHECKS, QualityMode
 from cascadeflow.errors import ConfigurationError, StoreError
 from cascadeflow.quality.evidence import logit, probability
 from cascadeflow.quality.rules import REJECTED
@@ -25,11 +26,22 @@ if TYPE_CHECKING:
 
     from cascadeflow.config import QualityConfig
     from cascadeflow.quality.fitting import Weights
+    from cascadeflow.quality.local import LocalFindings
     from cascadeflow.quality.rules import TextJudgement
 
-__all__ = ["Calibration", "Expected", "calibration_of", "settled"]
+__all__ = [
+    "Calibration",
+    "Expected",
+    "calibration_of",
+    "checks_off",
+    "local_doubts",
+    "settled",
+]
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+_READ: Final = (1, _FORMAT)
+"""Format 1 knew modes `fast` and `strict`, and nothing of the checks by local models."""
+
 _KIND: Final = "quality calibration"
 _AGAIN: Final = "write it again with `cascadeflow tune LOG --draft … --verifier … --out FILE`"
 _SUREST: Final = 1 - 1e-9
@@ -37,6 +49,9 @@ _SUREST: Final = 1 - 1e-9
 
 _LARGEST: Final = 1_000_000
 """Bytes; a calibration has two thousand."""
+
+_SURE: Final = 0.99
+"""From this score of a local check on there is no doubt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +75,8 @@ class Calibration:
 
     Attributes:
         mode: the mode it was tuned for; it holds for no other.
+        without: the checks that were off; it holds where the same ones are. `None` in a file of
+            format 1, which was tuned with all text rules and without any local model.
         draft: the drafting model.
         verifier: the verifying one.
         cross_check: mode `strict`: who was asked for a second opinion.
@@ -70,9 +87,11 @@ class Calibration:
         promised: whether the log was large enough for the promise; if not, nothing is accepted.
         threshold: the least probability at which a draft is accepted.
         intercept: what every draft has, in log-odds.
-        text: the weight of the shipped rules' log-odds.
-        weights: what each measure of the text adds to them, by its name in `quality_weights()`;
-            those that are not named add nothing.
+        text: the weight of the shipped judgement's log-odds: the rules', and with local checks
+            those of the product that `balanced` makes.
+        weights: what each measure adds to them: of the text by its name in `quality_weights()`, of
+            a local check's doubt (`local_doubts`) by the check's; those that are not named add
+            nothing.
         agrees: what a second opinion that agrees adds.
         disagrees: what one that does not adds.
         quality_kept: the expected share of the verifier's right answers that is kept; it can
@@ -80,7 +99,8 @@ class Calibration:
         saved: the expected share of the cost of asking the verifier alone that is saved.
     """
 
-    mode: Literal["fast", "strict"]
+    mode: QualityMode
+    without: tuple[str, ...] | None = ()
     draft: str
     verifier: str
     cross_check: str | None = None
@@ -103,8 +123,14 @@ class Calibration:
 
     @classmethod
     def of_weights(cls, weights: Weights, **fields: Any) -> Self:
-        """Makes one of fitted weights; the other fields are as above."""
-        own = zip(_names(), weights.features, strict=True)
+        """Makes one of fitted weights; the other fields are as above.
+
+        Args:
+            weights: of the text's measures alone, or with those of the local checks' doubts behind.
+            **fields: the others.
+        """
+        # Without local checks the last ones are not there.
+        own = zip(_measures(), weights.features, strict=False)
         return cls(
             intercept=round(weights.intercept, 4),
             text=round(weights.text, 4),
@@ -114,14 +140,23 @@ class Calibration:
             **fields,
         )
 
-    def judged(self, judgement: TextJudgement) -> TextJudgement:
-        """Gives a judgement of a text with the calibrated probability."""
-        found = dict(zip(_names(), judgement.features, strict=True))
-        log_odds = self.intercept + self.text * logit(judgement.probability)
+    def probability_of(self, text: TextJudgement, local: LocalFindings | None = None) -> float:
+        """The calibrated probability that a draft is good enough, but for second opinions.
+
+        Args:
+            text: what the shipped rules say of it.
+            local: what the checks by local models say; `None` where they did not run: nothing then
+                speaks against the draft.
+        """
+        shipped, share = text.probability, 1.0 if local is None else local.share
+        if self.without is not None:  # tuned on the product
+            shipped, share = shipped * share, 1.0
+        found = dict(zip(_names(), text.features, strict=True))
+        found.update(zip(LOCAL_CHECKS, local_doubts(local), strict=True))
+        log_odds = self.intercept + self.text * logit(shipped)
         log_odds += math.fsum([weight * found[name] for name, weight in self.weights.items()])
-        sure = probability(log_odds)
-        most = REJECTED if judgement.rejected else _SUREST
-        return replace(judgement, probability=min(sure, most))
+        sure = probability(log_odds) * share
+        return min(sure, REJECTED if text.rejected else _SUREST)
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -148,10 +183,10 @@ class Calibration:
             ) from error
         if not isinstance(values, dict) or values.get("cascadeflow") != _KIND:
             raise ConfigurationError(f"{path} is no calibration of cascadeflow: {_AGAIN}")
-        if values.get("format") != _FORMAT:
+        if values.get("format") not in _READ:
             raise ConfigurationError(
                 f"the calibration {path} is of format {values.get('format')!r:.20}, and this "
-                f"version reads {_FORMAT}: {_AGAIN}"
+                f"version reads {_FORMAT} and those before: {_AGAIN}"
             )
         try:
             return cls._made(values)
@@ -168,9 +203,9 @@ class Calibration:
             StoreError: it cannot be written.
         """
         path = Path(path)
-        values = {
+        values: dict[str, Any] = {
             "cascadeflow": _KIND,
-            "format": _FORMAT,
+            "format": 1 if self.without is None else _FORMAT,
             "mode": self.mode,
             "draft": self.draft,
             "verifier": self.verifier,
@@ -191,6 +226,8 @@ class Calibration:
             "agrees": self.agrees,
             "disagrees": self.disagrees,
         }
+        if self.without is not None:
+            values["without"] = list(self.without)
         partial = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
@@ -202,18 +239,25 @@ class Calibration:
 
     @classmethod
     def _made(cls, values: dict[str, Any]) -> Self:
+        mode: Any = values["mode"]
+        first = values["format"] == 1
+        if mode not in (("fast", "strict") if first else get_args(QualityMode)):
+            raise ValueError(f"mode {mode!r:.20}")
+        without = None if first else tuple(map(_text, values["without"]))
+        unknown = sorted(set(without or ()) - {*TEXT_CHECKS, *LOCAL_CHECKS})
+        if unknown:
+            raise ValueError(f"this version has no check {', '.join(unknown)}")
         weights = {_text(name): _number(weight) for name, weight in values["weights"].items()}
-        unknown = sorted(set(weights) - set(_names()))
+        local = mode != "fast" and not first
+        unknown = sorted(set(weights) - set(_measures() if local else _names()))
         if unknown:
             raise ValueError(f"this version has no measure {', '.join(unknown)}")
-        mode: Any = values["mode"]
-        if mode not in ("fast", "strict"):
-            raise ValueError(f"mode {mode!r:.20}")
         crossed = values["cross_check"]
         if (mode == "strict") is (crossed is None):
-            raise ValueError("mode strict has a cross_check, and fast has none")
+            raise ValueError("mode strict has a cross_check, and no other has one")
         made = cls(
             mode=mode,
+            without=without,
             draft=_text(values["draft"]),
             verifier=_text(values["verifier"]),
             cross_check=None if crossed is None else _text(crossed),
@@ -240,7 +284,8 @@ def calibration_of(config: QualityConfig) -> Calibration | None:
     """Gives a configuration's calibration; a file is read once, and again when it has changed.
 
     Raises:
-        ConfigurationError: the file cannot be used; or it was tuned for another mode.
+        ConfigurationError: the file cannot be used; or it was tuned for another mode, or with other
+            checks.
     """
     if config.calibration is None:
         return None
@@ -255,7 +300,44 @@ def calibration_of(config: QualityConfig) -> Calibration | None:
             f"{config.mode}: use QualityConfig.{found.mode}(calibration=…), or tune it again with "
             f"`--mode {config.mode}`"
         )
+    mine = checks_off(config)
+    if found.without is not None and set(found.without) != set(mine):
+        again = "".join(f" --without {name}" for name in mine) or " with all checks"
+        raise ConfigurationError(
+            f"the calibration {config.calibration} was tuned with {_in_words(found.without)}, and "
+            f"this configuration has {_in_words(mine)}: say without={found.without!r}, or tune it "
+            f"again{again}"
+        )
     return found
+
+
+def checks_off(config: QualityConfig) -> tuple[str, ...]:
+    """The checks that a configuration turns off, of those that its mode has.
+
+    >>> from cascadeflow.config import QualityConfig
+    >>> checks_off(QualityConfig.fast(without=("topic", "toxicity")))
+    ('topic',)
+    """
+    local = config.mode != "fast"
+    return tuple(name for name in config.without if local or name not in LOCAL_CHECKS)
+
+
+def local_doubts(local: LocalFindings | None) -> tuple[float, ...]:
+    """How doubtful the local checks leave a draft, in the order of `LOCAL_CHECKS`.
+
+    Each is the log-odds against the draft by the check's score, so scaled that 0 stands for a score
+    of 0.99 or more, 1 for 0.5 and 2, the most, for 0.01 or less. What did not run, or has nothing
+    to say, leaves no doubt.
+    """
+    if local is None:
+        return (0.0,) * len(LOCAL_CHECKS)
+    least = logit(_SURE)
+    scores = {
+        check.name: check.score for check in local.checks if check.verdict in ("passed", "failed")
+    }
+    return tuple(
+        min(2.0, max(0.0, 1.0 - logit(scores.get(name, 1.0)) / least)) for name in LOCAL_CHECKS
+    )
 
 
 def settled(config: QualityConfig) -> tuple[QualityConfig, Calibration | None]:
@@ -286,6 +368,14 @@ def _read(path: str, changed: int) -> Calibration:  # noqa: ARG001 - `changed` p
 def _names() -> tuple[str, ...]:
     names, _, _ = quality_weights()
     return tuple(names)
+
+
+def _measures() -> tuple[str, ...]:
+    return (*_names(), *LOCAL_CHECKS)
+
+
+def _in_words(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names)} off" if names else "no check off"
 
 
 def _text(value: Any) -> str:

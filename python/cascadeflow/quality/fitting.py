@@ -1,8 +1,8 @@
 """Fitting a calibration to judged drafts: ridge logistic regression, drawn to what ships.
 
 What is fitted starts from the shipped judgement and moves away from it as far as the rows pay for
-it: the ridge pulls the weight of the text's log-odds to 1, that of every measure to 0 and those of
-a second opinion to the reckoned ones, so that few rows change little, and a fault that no row has
+it: the ridge pulls the weight of its log-odds to 1, that of every measure to 0 and those of a
+second opinion to the reckoned ones, so that few rows change little, and a fault that no row has
 keeps its shipped weight. A. E. Hoerl and R. W. Kennard, Ridge Regression, 1970.
 """
 
@@ -40,8 +40,10 @@ class JudgedDraft:
 
     Attributes:
         group: rows with the same one are of the same question, and never torn apart.
-        log_odds: what the shipped rules say of its text.
-        features: the measures of its text, in the order of `quality_weights`.
+        log_odds: what the shipped judgement says of it: the rules of its text, and where local
+            checks ran, times what they leave of that.
+        features: the measures of its text, in the order of `quality_weights`; where local checks
+            ran, behind them their doubts (`local_doubts`).
         agrees: whether the second opinion agrees; `None` where there was none.
         good: whether it was good enough.
     """
@@ -59,8 +61,8 @@ class Weights:
 
     Attributes:
         intercept: what every draft has.
-        text: the weight of the shipped rules' log-odds; never below 0.
-        features: a weight for each measure of the text, on top of what the rules give it.
+        text: the weight of the shipped judgement's log-odds; never below 0.
+        features: a weight for each measure, on top of what the shipped judgement gives it.
         agrees: what a second opinion that agrees adds; at least 0.
         disagrees: what one that does not adds; at most 0.
     """
@@ -71,19 +73,19 @@ class Weights:
     agrees: float = AGREES
     disagrees: float = DISAGREES
 
-    def text_log_odds(self, log_odds: float, features: Sequence[float]) -> float:
-        """The log-odds by the text alone."""
+    def unaided(self, log_odds: float, features: Sequence[float]) -> float:
+        """The log-odds without a second opinion."""
         parts = zip(self.features, features, strict=True)
         return self.intercept + self.text * log_odds + math.fsum([w * x for w, x in parts])
 
     def log_odds(self, draft: JudgedDraft) -> float:
-        """The log-odds by the text and the second opinion."""
+        """The log-odds, the second opinion included."""
         heard = {None: 0.0, True: self.agrees, False: self.disagrees}[draft.agrees]
-        return self.text_log_odds(draft.log_odds, draft.features) + heard
+        return self.unaided(draft.log_odds, draft.features) + heard
 
 
 def fit(drafts: Sequence[JudgedDraft], *, start: Weights | None = None) -> Weights:
-    """Fits weights to drafts, first the text's, then the second opinion's on top.
+    """Fits weights to drafts, first those of the draft itself, then the second opinion's on top.
 
     Args:
         drafts: at least one.
@@ -103,25 +105,25 @@ def fit(drafts: Sequence[JudgedDraft], *, start: Weights | None = None) -> Weigh
     features = [0.0] * count
     for at, weight in zip(used, beta[2:], strict=True):
         features[at] = weight
-    text = Weights(intercept=beta[0], text=max(0.0, beta[1]), features=tuple(features))
-    by_text = [text.text_log_odds(draft.log_odds, draft.features) for draft in drafts]
+    alone = Weights(intercept=beta[0], text=max(0.0, beta[1]), features=tuple(features))
+    unaided = [alone.unaided(draft.log_odds, draft.features) for draft in drafts]
     agrees, disagrees = (
         _move([(said, draft.good) for said, draft in each], toward=toward)
         for each, toward in (
             (
-                [pair for pair in zip(by_text, drafts, strict=True) if pair[1].agrees is True],
+                [pair for pair in zip(unaided, drafts, strict=True) if pair[1].agrees is True],
                 AGREES,
             ),
             (
-                [pair for pair in zip(by_text, drafts, strict=True) if pair[1].agrees is False],
+                [pair for pair in zip(unaided, drafts, strict=True) if pair[1].agrees is False],
                 DISAGREES,
             ),
         )
     )
     return Weights(
-        intercept=text.intercept,
-        text=text.text,
-        features=text.features,
+        intercept=alone.intercept,
+        text=alone.text,
+        features=alone.features,
         agrees=max(0.0, agrees),
         disagrees=min(0.0, disagrees),
     )
@@ -229,7 +231,7 @@ def _solved(matrix: list[list[float]], vector: Sequence[float]) -> list[float]:
 
 
 def _move(rows: Sequence[tuple[float, bool]], *, toward: float) -> float:
-    """What one verdict adds to the log-odds that the texts give, drawn to the reckoned figure."""
+    """What one verdict adds to the log-odds that the drafts have, drawn to the reckoned figure."""
     if not rows:
         return toward
     return _newton(

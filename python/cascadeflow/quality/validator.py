@@ -76,8 +76,8 @@ class RuleValidator:
         whatever the threshold.
         """
         config, calibration = settled(config) if config.mode == "fast" else (config, None)
-        text = _read(request, completion, calibration, without=config.without)
-        return _report(text, config, mode="fast")
+        text = _read(request, completion, without=config.without)
+        return _report(text, config, calibration, mode="fast")
 
 
 class CascadeValidator:
@@ -128,8 +128,8 @@ class CascadeValidator:
     ) -> QualityReport:
         """Judges by the text alone, at once, whatever the mode."""
         config, calibration = settled(config)
-        text = _read(request, completion, calibration, without=config.without)
-        return _report(text, config, mode="fast")
+        text = _read(request, completion, without=config.without)
+        return _report(text, config, calibration, mode="fast")
 
     async def judge_text_aside(
         self, request: ChatRequest, completion: Completion, *, config: QualityConfig
@@ -168,13 +168,11 @@ class CascadeValidator:
         """
         config, calibration = settled(config)
         if takes_a_while(request, completion):
-            text = await asyncio.to_thread(
-                _read, request, completion, calibration, without=config.without
-            )
+            text = await asyncio.to_thread(_read, request, completion, without=config.without)
         else:
-            text = _read(request, completion, calibration, without=config.without)
+            text = _read(request, completion, without=config.without)
         if text.unfit or text.judgement.rejected:
-            return _report(text, config, mode=config.mode)
+            return _report(text, config, calibration, mode=config.mode)
         local = None
         checks = self.local_checks(config)
         if checks is not None:
@@ -182,7 +180,7 @@ class CascadeValidator:
         # Two models that call a tool differently may both be right; the call itself is checked.
         condemned = local is not None and (local.failed or local.missing)
         if config.mode != "strict" or condemned or completion.tool_calls:
-            return _report(text, config, mode=config.mode, local=local)
+            return _report(text, config, calibration, mode=config.mode, local=local)
         if adviser is None:
             missing = CheckReport(
                 name="opinions", verdict="error", score=0.0, reason="nobody can be asked here"
@@ -190,14 +188,14 @@ class CascadeValidator:
             opinions = Opinions(0.0, (missing,), heard=False)
         else:
             opinions = await second_opinions(
-                text.judgement.probability * (1.0 if local is None else local.share),
+                _probability(text.judgement, local, calibration),
                 request,
                 completion,
                 config=config,
                 adviser=adviser,
                 calibration=calibration,
             )
-        return _report(text, config, mode=config.mode, local=local, opinions=opinions)
+        return _report(text, config, calibration, mode=config.mode, local=local, opinions=opinions)
 
 
 def takes_a_while(request: ChatRequest, completion: Completion) -> bool:
@@ -230,7 +228,6 @@ class _Read(NamedTuple):
 def _read(
     request: ChatRequest,
     completion: Completion,
-    calibration: Calibration | None,
     *,
     without: tuple[str, ...],
 ) -> _Read:
@@ -247,8 +244,6 @@ def _read(
         has_reasoning=bool(completion.reasoning),
         without=without,
     )
-    if calibration is not None:
-        text = calibration.judged(text)
     tool_calls = judge_tool_calls(
         completion.tool_calls, request.tools, required=request.tool_choice
     )
@@ -260,18 +255,28 @@ def _read(
     return _Read(text, (*text.checks, tool_calls), unfit)
 
 
+def _probability(
+    text: TextJudgement, local: LocalFindings | None, calibration: Calibration | None
+) -> float:
+    """The probability that a draft is good enough, but for second opinions."""
+    if calibration is not None:
+        return calibration.probability_of(text, local)
+    return text.probability * (1.0 if local is None else local.share)
+
+
 def _report(
     text: _Read,
     config: QualityConfig,
+    calibration: Calibration | None,
     *,
     mode: QualityMode,
     local: LocalFindings | None = None,
     opinions: Opinions | None = None,
 ) -> QualityReport:
-    score, checks = text.judgement.probability, text.checks
+    score, checks = _probability(text.judgement, local, calibration), text.checks
     stopped = ""  # why no threshold counts
     if local is not None:
-        score, checks = score * local.share, (*checks, *local.checks)
+        checks = (*checks, *local.checks)
         if local.failed or local.missing:
             stopped = "no threshold makes up for that"
     if opinions is not None:

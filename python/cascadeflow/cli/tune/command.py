@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cascadeflow.cli.output import JsonOption, VerboseOption, opened
+from cascadeflow.config import QualityConfig, QualityMode
 from cascadeflow.errors import InvalidRequestError, UnknownPriceError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+    from cascadeflow.cli.replay.formats import ReplayRow
     from cascadeflow.cli.replay.pricing import PricedModel
+    from cascadeflow.cli.tune.logged import LogJudge
+    from cascadeflow.cli.tune.tuning import LoggedDraft
 
 __all__ = ["tune"]
 
@@ -24,12 +33,14 @@ def tune(
     *,
     draft: Annotated[str, typer.Option(help="The drafting model, as the log names it.")],
     verifier: Annotated[str, typer.Option(help="The verifying model, as the log names it.")],
-    mode: Annotated[
-        Literal["fast", "strict"], typer.Option(help="Which checks judge the drafts.")
-    ] = "fast",
+    mode: Annotated[QualityMode, typer.Option(help="Which checks judge the drafts.")] = "fast",
     cross_check: Annotated[
         str | None,
         typer.Option(help="Mode strict: whose recorded answers the drafts are compared with."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A check that is off, such as toxicity. May be given repeatedly."),
     ] = None,
     target: Annotated[
         float, typer.Option(help="The share of the verifier's right answers to keep.")
@@ -51,10 +62,10 @@ def tune(
     """Fit weights and threshold to your own log; state what quality and saving to expect."""
     from cascadeflow.cli.replay.formats import model_names, read_rows, resolve_model  # noqa: PLC0415
     from cascadeflow.cli.replay.report import PLOT_SUFFIXES, plot_refused  # noqa: PLC0415
-    from cascadeflow.cli.tune.logged import logged_drafts  # noqa: PLC0415
+    from cascadeflow.cli.tune.logged import LogJudge  # noqa: PLC0415
     from cascadeflow.cli.tune.report import TuneReport, expected  # noqa: PLC0415
     from cascadeflow.cli.tune.tuning import Scored, choose, weigh  # noqa: PLC0415
-    from cascadeflow.quality.calibration import Calibration  # noqa: PLC0415
+    from cascadeflow.quality.calibration import Calibration, checks_off  # noqa: PLC0415
 
     with opened(as_json=as_json, verbose=verbose) as output:
         strict = mode == "strict"
@@ -69,6 +80,8 @@ def tune(
         for path in files:
             if path.suffix not in PLOT_SUFFIXES:
                 raise plot_refused(path)
+        config = QualityConfig(mode=mode, without=tuple(without or ()))
+        judge = LogJudge(config)
         rows = read_rows(log)
         names = model_names(rows)
         asked = [(draft, draft_price), (verifier, verifier_price)]
@@ -85,7 +98,7 @@ def tune(
             raise InvalidRequestError(
                 f"no row holds answers of all of {', '.join(model.name for model in models)}"
             )
-        drafts = logged_drafts(usable, models[0], models[1], models[2] if strict else None)
+        drafts = _judged(judge, usable, models, console=output.console)
         weights, held = weigh(drafts)
         tuned = choose(
             [Scored(each, own, strict=strict) for each, own in zip(drafts, held, strict=True)],
@@ -96,6 +109,7 @@ def tune(
         made = Calibration.of_weights(
             weights,
             mode=mode,
+            without=checks_off(config),
             draft=models[0].name,
             verifier=models[1].name,
             cross_check=models[2].name if strict else None,
@@ -115,6 +129,7 @@ def tune(
             calibration=made,
             prices={model.name: model.words for model in models},
             skipped=len(rows) - len(usable),
+            not_run=sum(each.not_run for each in drafts),
             out=None if out is None else str(out),
         )
         report.print(output.console)
@@ -124,6 +139,26 @@ def tune(
             report.write_plot(path)
             output.console.print(f"written: {path}", markup=False)
         output.result(report.to_dict())
+
+
+def _judged(
+    judge: LogJudge,
+    rows: Sequence[ReplayRow],
+    models: Sequence[PricedModel],
+    *,
+    console: Console,
+) -> list[LoggedDraft]:
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("judging", total=None)
+        return asyncio.run(
+            judge.drafts(
+                rows,
+                *models,
+                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        )
 
 
 def _between(option: str, share: float) -> None:

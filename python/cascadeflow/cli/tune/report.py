@@ -65,6 +65,7 @@ class TuneReport:
         calibration: what is written.
         prices: each model's price in words, with where it came from.
         skipped: rows that lacked an answer of one of the models.
+        not_run: drafts that a local check could not be run on: they count as rejected.
         out: the file that was written; `None` for none.
     """
 
@@ -72,6 +73,7 @@ class TuneReport:
     calibration: Calibration
     prices: dict[str, str]
     skipped: int
+    not_run: int
     out: str | None
 
     @property
@@ -114,11 +116,13 @@ class TuneReport:
                 for name, each in self.baselines.items()
             },
             "mode": made.mode,
+            "without": made.without,
             "draft": made.draft,
             "verifier": made.verifier,
             "cross_check": made.cross_check,
             "prices": self.prices,
             "skipped": self.skipped,
+            "not_run": self.not_run,
             "weights": {
                 "intercept": made.intercept,
                 "text": made.text,
@@ -167,9 +171,15 @@ class TuneReport:
                 f"{self.skipped} rows lack an answer of one of the models and were left out",
                 style="dim",
             )
-        if self.out is not None:
+        if self.not_run:
             console.print(
-                f'written: {self.out}; use it with QualityConfig.{made.mode}(calibration="…")',
+                f"{self.not_run} drafts that a local check could not be run on count as rejected",
+                style="dim",
+            )
+        if self.out is not None:
+            off = f", without={made.without!r}" if made.without else ""
+            console.print(
+                f'written: {self.out}; use it with QualityConfig.{made.mode}(calibration="…"{off})',
                 markup=False,
             )
 

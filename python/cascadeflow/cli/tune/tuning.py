@@ -38,8 +38,9 @@ class LoggedDraft:
     """One question of the log. Costs are in nanodollars.
 
     Attributes:
-        judged: what its text says and whether it is right.
+        judged: what the text, and where they ran the local checks, say; and whether it is right.
         rejected: whether a check rejects it, whatever its probability.
+        not_run: whether a local check could not run; it is then rejected too.
         verifier_right: whether the verifier's answer is right.
         draft_cost: what the draft cost.
         verifier_cost: what the verifier costs.
@@ -52,6 +53,7 @@ class LoggedDraft:
     draft_cost: int
     verifier_cost: int
     opinion_cost: int = 0
+    not_run: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,21 +99,20 @@ class Scored:
 
     Attributes:
         draft: what it is and cost.
-        text: the log-odds by its text alone.
         accepted_up_to: the highest threshold, in log-odds, at which it is accepted.
         asked_up_to: the highest at which a second opinion could make it accepted, and is asked for.
         settled_up_to: the highest at which it is accepted whatever a second opinion says: from here
             down, none is asked for.
     """
 
-    __slots__ = ("accepted_up_to", "asked_up_to", "draft", "settled_up_to", "text")
+    __slots__ = ("accepted_up_to", "asked_up_to", "draft", "settled_up_to")
 
     def __init__(self, draft: LoggedDraft, weights: Weights, *, strict: bool) -> None:
         """Scores a draft; `strict` says whether a second opinion may be asked for."""
         judged = draft.judged
         self.draft = draft
-        self.text = weights.text_log_odds(judged.log_odds, judged.features)
-        worst = best = -math.inf if draft.rejected else self.text
+        unaided = weights.unaided(judged.log_odds, judged.features)
+        worst = best = -math.inf if draft.rejected else unaided
         if strict:
             worst, best = worst + weights.disagrees, best + weights.agrees
         # Who was not heard counts as against it: it is then accepted only where it would be anyway.
