@@ -22,9 +22,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -32,6 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from peer_environment import install
 from route_rows import Embedded, read
 
 from cascadeflow._native import Vectors
@@ -146,20 +145,6 @@ def theirs(tasks: list[Task], embedded: Embedded, python: Path) -> dict[str, Any
     return answers
 
 
-def install(folder: Path) -> Path:
-    """Makes an environment with semantic-router."""
-    uv = shutil.which("uv")
-    python = folder / "bin" / "python"
-    if uv is not None:
-        subprocess.run([uv, "venv", "-q", "--clear", folder], check=True)
-        command = [uv, "pip", "install", "-q", "--python", str(python), PACKAGE]
-    else:
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        command = [str(python), "-m", "pip", "install", "-q", PACKAGE]
-    subprocess.run(command, check=True)
-    return python
-
-
 def figures(right: list[str | None], answers: list[Answer]) -> dict[str, float]:
     """What is printed, of one task."""
     pairs = list(zip(right, answers, strict=True))
@@ -238,7 +223,7 @@ def main() -> None:
         note(each, "cascadeflow", ours(each, embedded, times.setdefault(each.name, [])))
     if not given.alone:
         with tempfile.TemporaryDirectory() as folder:
-            python = given.python or install(Path(folder))
+            python = given.python or install(Path(folder), PACKAGE)
             answered = theirs(tasks, embedded, python)
         version = answered["version"]
         for each, ways in zip(tasks, answered["tasks"], strict=True):

@@ -21,10 +21,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -34,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from domain_rows import Row, evaluation_rows, vectors
+from peer_environment import install
 
 from cascadeflow.domains.detector import DomainDetector
 from cascadeflow.domains.evaluation import LabelledRow, Prediction, evaluate
@@ -118,21 +117,6 @@ def theirs(rows: Sequence[Row], timed: list[str], python: str | Path, cache: Pat
         command: list[str | Path] = [python, "-I", script, "answer", given, kept, found]
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)  # it logs at every start
         return json.loads(found.read_text(encoding="utf-8"))
-
-
-def install(folder: Path) -> Path:
-    """Makes an environment with it."""
-    uv = shutil.which("uv")
-    python = folder / "bin" / "python"
-    wanted = [f"cascadeflow=={VERSION}", "numpy"]
-    if uv is not None:
-        subprocess.run([uv, "venv", "-q", "--clear", folder], check=True)
-        command = [uv, "pip", "install", "-q", "--python", str(python), *wanted]
-    else:
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        command = [str(python), "-m", "pip", "install", "-q", *wanted]
-    subprocess.run(command, check=True)
-    return python
 
 
 def read(rows: Sequence[Row], said: Iterable[str]) -> list[str]:
@@ -224,7 +208,8 @@ def main() -> None:
     rows = list(chain.from_iterable(splits.values()))
     timed = kilobytes(judged)
     with tempfile.TemporaryDirectory() as folder:
-        told = theirs(rows, timed, given.python or install(Path(folder)), given.vectors)
+        python = given.python or install(Path(folder), f"cascadeflow=={VERSION}", "numpy")
+        told = theirs(rows, timed, python, given.vectors)
     name = f"cascadeflow {told['version']}"
     ways = [
         Way(f"{name}, rules", read(rows, told["rules"]), told["rules_s"]),

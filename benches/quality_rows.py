@@ -110,8 +110,8 @@ class CachedEmbedder:
     def save(self) -> None:
         if self._cache is not None and self._new:
             known = self._known
-            held = {"digests": np.array(list(known)), "vectors": np.stack(list(known.values()))}
-            np.savez(self._cache, **held)
+            digests, rows = np.array(list(known)), np.stack(list(known.values()))
+            np.savez(self._cache, digests=digests, vectors=rows)
             self._new = 0
 
 

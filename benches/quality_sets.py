@@ -1,21 +1,18 @@
 """Measures the checks by local models on public sets that nothing was fitted on.
 
-    python benches/quality_sets.py toxicity [--peer PYTHON] [--vectors CACHE.npz]
+    python benches/quality_sets.py toxicity [--vectors CACHE.npz]
     python benches/quality_sets.py relevance [--vectors CACHE.npz]
     python benches/quality_sets.py grounding [--vectors CACHE.npz]
 
-The peer of toxicity is alt-profanity-check, which needs scikit-learn: `--peer` names the
-interpreter of an environment that has it. Its own training data hold davidson's tweets.
+What other validators say of the same sets is measured by `quality_peers.py`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import random
 import re
-import subprocess
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
 
     from quality_rows import Flags, Floats
 
-HERE = Path(__file__).parent
 THRESHOLD = 0.7
 """The threshold of toxicity that is the default."""
 
@@ -65,7 +61,7 @@ SETS: dict[str, Callable[[], list[tuple[str, bool, str]]]] = {
 }
 
 
-def toxicity(embedder: CachedEmbedder, peer: str | None) -> None:
+def toxicity(embedder: CachedEmbedder) -> None:
     check = Toxicity()
 
     async def scores(texts: list[str]) -> Floats:
@@ -73,24 +69,19 @@ def toxicity(embedder: CachedEmbedder, peer: str | None) -> None:
             [await check.score(text, RequestVectors(embedder)) for text in texts], np.float64
         )
 
-    print("| set | rows | toxic | judge | AUC | AUPRC | F1 at its threshold | best F1 |")
-    print("|---|---|---|---|---|---|---|---|")
+    print(f"| set | rows | toxic | AUC | AUPRC | F1 at {THRESHOLD} | best F1 |")
+    print("|---|---|---|---|---|---|---|")
     functions: list[str] = []
     for name, load in SETS.items():
         rows = load()
         texts, flags = [row[0] for row in rows], np.array([row[1] for row in rows])
         found = asyncio.run(scores(texts))
         embedder.save()
-        judges = [("basic toxicity", found, THRESHOLD)]
-        if peer is not None:
-            judges.append(("alt-profanity-check", _peer(peer, texts), 0.5))
-        for judge, said, threshold in judges:
-            best = max(f1(flags, said >= step) for step in np.unique(said))
-            print(
-                f"| {name} | {len(rows)} | {flags.mean():.0%} | {judge} | {auc(flags, said):.3f} | "
-                f"{auprc(flags, said):.3f} | {f1(flags, said >= threshold):.3f} at {threshold} | "
-                f"{best:.3f} |"
-            )
+        best = max(f1(flags, found >= step) for step in np.unique(found))
+        print(
+            f"| {name} | {len(rows)} | {flags.mean():.0%} | {auc(flags, found):.3f} | "
+            f"{auprc(flags, found):.3f} | {f1(flags, found >= THRESHOLD):.3f} | {best:.3f} |"
+        )
         if name == "OpenAI moderation":
             for category in CATEGORIES:
                 part = np.array([row[2] == category for row in rows])
@@ -105,15 +96,12 @@ def toxicity(embedder: CachedEmbedder, peer: str | None) -> None:
                 part = np.array([row[2] == function for row in rows])
                 right = ((found[part] >= THRESHOLD) == flags[part]).mean()
                 functions.append(f"| {function} | {count} | | right {right:.0%} |")
-    rows = read("toxicity/xstest")
-    found = asyncio.run(scores([row["prompt"] for row in rows]))
+    prompts = read("toxicity/xstest")
+    found = asyncio.run(scores([row["prompt"] for row in prompts]))
     embedder.save()
-    safe = np.array([row["label"] == "safe" for row in rows])
+    safe = np.array([row["label"] == "safe" for row in prompts])
     told = ", ".join(f"{(found[safe] >= t).mean():.1%} at {t}" for t in (0.5, THRESHOLD, 0.8))
     print(f"\nXSTest: of {safe.sum()} safe prompts wrongly blocked {told}")
-    if peer is not None:
-        said = _peer(peer, [row["prompt"] for row in rows])
-        print(f"alt-profanity-check: {(said[safe] >= 0.5).mean():.1%}")
     print("\n| category or function | rows | AUC against harmless | at the threshold |")
     print("|---|---|---|---|")
     print("\n".join(functions))
@@ -233,25 +221,16 @@ def grounding_sets() -> dict[str, list[tuple[str, str, bool]]]:
     return found
 
 
-def _peer(python: str, texts: list[str]) -> Floats:
-    done = subprocess.run(
-        [python, str(HERE / "toxicity_peer.py")],
-        input=json.dumps(texts), capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return np.array(json.loads(done.stdout))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("task", choices=("toxicity", "relevance", "grounding"))
     parser.add_argument("--vectors", type=Path, help="an .npz that vectors are kept in")
-    parser.add_argument("--peer", help="the Python that has alt-profanity-check")
     options = parser.parse_args()
     embedder = CachedEmbedder(options.vectors)
     if options.task == "toxicity":
-        toxicity(embedder, options.peer)
+        toxicity(embedder)
     elif options.task == "relevance":
         relevance(embedder)
     else:
