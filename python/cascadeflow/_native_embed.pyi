@@ -142,7 +142,8 @@ class SentenceEmbedder:
         external_data: files of weights by the name that the graph calls them by, when they lie
             elsewhere than beside the graph. In one folder under those very names they are mapped
             into memory, else read into it, which takes as much memory again.
-        max_tokens: the most tokens read of a text, special tokens included.
+        max_tokens: the most tokens read of a text, special tokens included; as many as the graph's
+            inputs hold, where these are of a fixed length that is less.
         sessions: how many batches may run at once; each session holds the weights. Further callers
             wait in the order in which they came.
         threads: threads a session computes with, the caller's included.

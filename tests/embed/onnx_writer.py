@@ -88,6 +88,14 @@ class Graph:
         self.inputs.append(helper.make_tensor_value_info(name, element, list(shape)))
         return self
 
+    def fixed(self, *, batch: int | None = None, length: int | None = None) -> Graph:
+        """The same graph for texts of one length, or so many at once, as a static export is."""
+        for each in self.inputs:
+            for axis, size in enumerate((batch, length)):
+                if size is not None:
+                    each.type.tensor_type.shape.dim[axis].dim_value = size
+        return self
+
     def constant(self, name: str, values: np.ndarray[Any, Any]) -> None:
         self.weights.append(numpy_helper.from_array(values, name))
 

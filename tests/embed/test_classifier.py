@@ -95,3 +95,16 @@ def test_what_is_neither_a_text_nor_a_pair_is_a_type_error(
     classifier = TextClassifier(model, tokenizer, activation="softmax", max_tokens=32)
     with pytest.raises(TypeError):
         classifier.classify([text])
+
+
+def test_a_graph_of_a_fixed_length_reads_as_one_of_any(
+    writer: Any, model: Path, tokenizer: Path, tmp_path: Path
+) -> None:
+    free = TextClassifier(model, tokenizer, activation="softmax", max_tokens=16)
+    want = np.array(free.classify(TEXTS))
+    for batch, length, asked in ((None, 16, 32), (1, 16, 16), (1, None, 16), (1, 24, 16)):
+        graph = writer.Graph().hidden_as().logits_as(3).fixed(batch=batch, length=length)
+        path = graph.save(tmp_path / f"{batch}-{length}.onnx")
+        classifier = TextClassifier(path, tokenizer, activation="softmax", max_tokens=asked)
+        assert classifier.max_tokens == 16
+        assert np.abs(np.array(classifier.classify(TEXTS)) - want).max() < 1e-5

@@ -81,10 +81,18 @@ def test_a_model_that_reads_no_token_ids_is_refused(
     refused("no input input_ids", graph.save(tmp_path / "other.onnx"), tokenizer)
 
 
-def test_a_model_of_a_fixed_shape_is_refused(writer: Any, tokenizer: Path, tmp_path: Path) -> None:
-    graph = writer.Graph().hidden_as()
-    graph.inputs[0].type.tensor_type.shape.dim[1].dim_value = 16
-    refused("dynamic axes", graph.save(tmp_path / "fixed.onnx"), tokenizer)
+def test_a_model_of_a_fixed_length_that_cannot_be_fed_is_refused(
+    writer: Any, tokenizer: Path, tmp_path: Path
+) -> None:
+    blind = writer.Graph(mask=False).hidden_as().fixed(length=16)
+    refused("fixed length.* dynamic axes", blind.save(tmp_path / "blind.onnx"), tokenizer)
+    several = writer.Graph().hidden_as().fixed(batch=2)
+    refused("dynamic axes", several.save(tmp_path / "several.onnx"), tokenizer)
+    odd = writer.Graph(types=False).hidden_as().fixed(length=16)
+    odd.add_input("token_type_ids", shape=("b", 8))
+    refused("two lengths", odd.save(tmp_path / "odd.onnx"), tokenizer)
+    short = writer.Graph().hidden_as().fixed(length=4)
+    refused("max_tokens=4 leaves no room", short.save(tmp_path / "short.onnx"), tokenizer)
 
 
 def test_an_output_that_does_not_exist_is_refused_with_those_that_do(

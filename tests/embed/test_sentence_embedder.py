@@ -271,3 +271,13 @@ def test_each_part_of_a_layered_vector_has_length_one(model: Path, tokenizer: Pa
 def test_parts_that_cannot_be_equal_are_refused(model: Path, tokenizer: Path, parts: int) -> None:
     with pytest.raises(ConfigurationError, match=r"equal parts|at least 1"):
         SentenceEmbedder(model, tokenizer, max_tokens=32, parts=parts)
+
+
+def test_a_graph_of_a_fixed_length_gives_the_vectors_of_one_of_any(
+    writer: Any, model: Path, tokenizer: Path, tmp_path: Path
+) -> None:
+    path = writer.Graph().hidden_as().fixed(length=16).save(tmp_path / "fixed.onnx")
+    fixed = SentenceEmbedder(path, tokenizer, max_tokens=32)
+    assert fixed.max_tokens == 16
+    free = SentenceEmbedder(model, tokenizer, max_tokens=16)
+    assert np.abs(array(fixed.embed(TEXTS)) - array(free.embed(TEXTS))).max() < 1e-5

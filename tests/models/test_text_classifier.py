@@ -195,14 +195,17 @@ def nobody() -> RequestVectors:
     return RequestVectors(held)
 
 
+LONG = "the cat sat " * 200 + "who pays for tokens? " * 100
+
+
 def test_toxicity_takes_the_named_labels_probability_of_the_worst_piece(tmp_path: Path) -> None:
     model = ClassifierModel.find(written(tmp_path), max_tokens=32)
-    long = "the cat sat " * 200 + "who pays for tokens? " * 100
-    pieces = [long[at : at + 1_000] for at in range(0, len(long), 1_000)]
+    assert model.characters == 118  # as many for 30 tokens as 1,000 are for 254
+    pieces = [LONG[at : at + 118] for at in range(0, len(LONG), 118)]
     want = max(row[1] for row in model.classify(pieces))
     check = Toxicity(classifier=model)
     assert check.name == "toxic"
-    assert asyncio.run(check.score(long, nobody())) == pytest.approx(want, abs=1e-6)
+    assert asyncio.run(check.score(LONG, nobody())) == pytest.approx(want, abs=1e-6)
     other = asyncio.run(Toxicity(classifier=model, label="fine").score("the cat", nobody()))
     assert other == pytest.approx(model.classify(["the cat"])[0][0], abs=1e-6)
     assert 0 <= asyncio.run(check.score("x" * 1_000_000, nobody())) <= 1
@@ -225,3 +228,93 @@ def test_grounding_asks_an_inference_model_about_document_and_sentence(tmp_path:
     assert found.score == pytest.approx(want, abs=1e-6)
     with pytest.raises(ConfigurationError, match="neutral"):
         Grounding(nli=model, entailment="yes")
+
+
+# How much a model reads at once
+
+
+@pytest.mark.parametrize(
+    ("config", "reader", "tokens"),
+    [
+        ({}, None, 256),
+        ({"max_position_embeddings": 512}, None, 256),
+        ({"max_position_embeddings": 40}, None, 40),
+        ({"max_position_embeddings": 512}, {"model_max_length": 48}, 48),
+        ({"max_position_embeddings": 40}, {"model_max_length": 10**30}, 40),
+        ({"max_position_embeddings": 40}, {"model_max_length": 1e30}, 40),
+        ({"max_position_embeddings": 40}, {}, 40),
+        ({"max_position_embeddings": -1}, {"model_max_length": None}, 256),
+        ({"max_position_embeddings": 130, "model_type": "roberta"}, None, 128),
+        ({"max_position_embeddings": 129, "model_type": "roberta", "pad_token_id": 0}, None, 128),
+        ({"max_position_embeddings": 130, "model_type": "bert"}, None, 130),
+    ],
+)
+def test_how_much_a_model_reads_is_what_its_files_say(
+    tmp_path: Path, config: dict[str, Any], reader: dict[str, Any] | None, tokens: int
+) -> None:
+    written(tmp_path, **config)
+    if reader is not None:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(reader))
+    assert ClassifierModel.find(tmp_path).max_tokens == tokens
+    assert ClassifierModel.find(tmp_path, max_tokens=20).max_tokens == 20
+
+
+@pytest.mark.parametrize("text", ["", "[]"])
+def test_a_damaged_description_of_the_tokenizer_is_named(tmp_path: Path, text: str) -> None:
+    written(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"tokenizer_config\.json cannot be read"):
+        ClassifierModel.find(tmp_path)
+
+
+def few(folder: Path, how: str, **options: Any) -> Path:
+    """A model of 64 positions, which its files or its graph tell."""
+    writer = load("onnx_writer")
+    assert writer.POSITIONS == 64
+    if how == "config":
+        return written(folder, max_position_embeddings=64, **options)
+    written(folder, **options)
+    if how == "tokenizer":
+        (folder / "tokenizer_config.json").write_text('{"model_max_length": 64}')
+    else:
+        labels = len(options.get("labels", ("fine", "toxic")))
+        graph = writer.Graph().hidden_as().logits_as(labels).fixed(batch=1, length=64)
+        graph.save(folder / "model.onnx")
+    return folder
+
+
+@pytest.mark.parametrize("how", ["config", "tokenizer", "graph"])
+def test_a_model_of_few_positions_reads_long_texts_in_pieces_that_it_holds(
+    tmp_path: Path, how: str
+) -> None:
+    model = ClassifierModel.find(few(tmp_path, how))
+    found = asyncio.run(Toxicity(classifier=model).score(LONG, nobody()))
+    assert (model.max_tokens, model.characters) == (64, 244)
+    pieces = [LONG[at : at + 244] for at in range(0, len(LONG), 244)]
+    rows = model.classify(pieces)
+    assert found == pytest.approx(max(row[1] for row in rows), abs=1e-6)
+    reader = load("onnx_writer").Tokenizer.from_file(str(model.files.tokenizer))
+    assert 60 < max(len(reader.encode(piece).ids) for piece in pieces) <= 64  # none was cut
+
+
+def test_a_model_of_few_positions_that_says_nothing_is_refused_with_what_to_say(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"256 tokens .*max_position_embeddings"):
+        ClassifierModel.find(written(tmp_path)).warm()
+
+
+@pytest.mark.parametrize("how", ["config", "graph"])
+def test_an_inference_model_of_few_positions_is_asked_of_each_sentence_that_it_holds(
+    tmp_path: Path, how: str
+) -> None:
+    labels = ("contradiction", "entailment", "neutral")
+    model = ClassifierModel.find(few(tmp_path, how, labels=labels))
+    near = [f"The cat sat on the mat {'and on a mat ' * count}today." for count in (2, 6, 7)]
+    answer = "The cat sat on a mat for tokens."
+    check = Grounding(nli=model).check(near, answer, nobody(), threshold=0.5)
+    found = asyncio.run(check)
+    premises = [near[0] + " " + near[1], near[2]]
+    assert len(premises[0]) + len(answer) <= model.characters < sum(map(len, near)) + len(answer)
+    rows = model.classify([(premise, answer) for premise in premises])
+    assert found.score == pytest.approx(max(row[1] for row in rows), abs=1e-6)

@@ -13,21 +13,40 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cascadeflow._native import TextClassifier, load_onnx_runtime
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.models.model_files import onnx_runtime_library
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["ClassifierFiles", "ClassifierModel", "find_classifier_files"]
 
 _MOST_THREADS = 2
 """Threads of a run by default, where there are as many cores."""
 
+MOST_TOKENS: Final = 256
+"""Tokens that are read of a text or pair unless the caller says more: time grows with them."""
+
+CHARACTERS: Final = 1_000
+"""Characters that so many tokens stand for, as a rule, in languages of Latin letters."""
+
+_SPECIAL: Final = 2
+"""Tokens around a text that are none of it."""
+
+_PLACES_AFTER_PADDING: Final = frozenset(
+    {
+        *("camembert", "data2vec-text", "flaubert", "ibert", "longformer", "mpnet", "roberta"),
+        *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+    }
+)
+"""Kinds of models that number the positions of tokens from behind their padding's id on, so that
+512 tokens need 514 positions."""
+
 _GRAPHS = ("model.onnx", "onnx/model.onnx")
+_READER = "tokenizer_config.json"
 _HOW = (
     "A classifier's folder holds model.onnx (or onnx/model.onnx), tokenizer.json and config.json, "
     "as `optimum-cli export onnx --task text-classification` writes them"
@@ -45,19 +64,24 @@ class ClassifierFiles:
         tokenizer: its `tokenizer.json`.
         labels: the labels' names in the order of the model's outputs.
         activation: `softmax` when one label holds, `sigmoid` when any number may.
+        positions: the most tokens of a text that it can read, by what lies beside the graph; `None`
+            where nothing says.
     """
 
     graph: Path
     tokenizer: Path
     labels: tuple[str, ...]
     activation: Activation
+    positions: int | None = None
 
 
 def find_classifier_files(path: str | os.PathLike[str]) -> ClassifierFiles:
     """Finds a classifier's files in a folder, or beside an `.onnx` file.
 
     The labels are `id2label` of its `config.json`; the activation is `sigmoid` where that says
-    `"problem_type": "multi_label_classification"` or names but one label, else `softmax`.
+    `"problem_type": "multi_label_classification"` or names but one label, else `softmax`. How much
+    it reads at most is the least of `max_position_embeddings` there and of `model_max_length` in
+    `tokenizer_config.json`, if that is there.
 
     Raises:
         ConfigurationError: something is missing or cannot be read; it says what to do.
@@ -77,8 +101,19 @@ def find_classifier_files(path: str | os.PathLike[str]) -> ClassifierFiles:
     tokenizer, config = (
         _beside(graph, folders, name) for name in ("tokenizer.json", "config.json")
     )
-    labels, activation = _described(config)
-    return ClassifierFiles(graph=graph, tokenizer=tokenizer, labels=labels, activation=activation)
+    told = _read(config)
+    labels, activation = _described(config, told)
+    limits = [_positions(told)]
+    reader = next((each for each in folders if (each / _READER).is_file()), None)
+    if reader is not None:
+        limits.append(_whole(_read(reader / _READER).get("model_max_length")))
+    return ClassifierFiles(
+        graph=graph,
+        tokenizer=tokenizer,
+        labels=labels,
+        activation=activation,
+        positions=min((limit for limit in limits if limit is not None), default=None),
+    )
 
 
 def _beside(graph: Path, folders: list[Path], name: str) -> Path:
@@ -88,15 +123,37 @@ def _beside(graph: Path, folders: list[Path], name: str) -> Path:
     raise ConfigurationError(f"{graph} has no {name} beside it. {_HOW}")
 
 
-def _described(config: Path) -> tuple[tuple[str, ...], Activation]:
+def _read(path: Path) -> Mapping[str, Any]:
+    """What a file of JSON tells."""
+    try:
+        told: Any = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+    if not isinstance(told, dict):
+        raise ConfigurationError(f"{path} cannot be read: it is no JSON object")
+    return told
+
+
+def _positions(told: Mapping[str, Any]) -> int | None:
+    """The tokens that a `config.json` has positions for; `None` where it does not say."""
+    positions = _whole(told.get("max_position_embeddings"))
+    if positions is None or told.get("model_type") not in _PLACES_AFTER_PADDING:
+        return positions
+    padding = told.get("pad_token_id")
+    return positions - 1 - (padding if type(padding) is int else 1)
+
+
+def _whole(number: Any) -> int | None:
+    """A number that limits something: a tokenizer without a limit says 10 to the power of 30."""
+    return number if type(number) is int and number > 0 else None
+
+
+def _described(config: Path, told: Mapping[str, Any]) -> tuple[tuple[str, ...], Activation]:
     """The labels and the activation that a `config.json` tells."""
     try:
-        told: Any = json.loads(config.read_bytes())
         names = {int(place): str(name) for place, name in told["id2label"].items()}
         kind = told.get("problem_type")
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{config} cannot be read: {error}") from error
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigurationError(
             f"{config} names no labels: `id2label` must map each output's number to its name"
         ) from error
@@ -115,7 +172,8 @@ class ClassifierModel:
 
     Attributes:
         files: where it lies, and what its labels are.
-        max_tokens: the most tokens read of a text or pair; what comes after is not seen.
+        max_tokens: the most tokens read of a text or pair; what comes after is not seen. Fewer once
+            it is open where the graph's own inputs are shorter.
         threads: threads that a run computes with.
         sessions: how many runs there may be at once.
     """
@@ -140,16 +198,17 @@ class ClassifierModel:
         *,
         threads: int | None = None,
         sessions: int = 1,
-        max_tokens: int = 256,
+        max_tokens: int | None = None,
     ) -> ClassifierModel:
-        """Finds a classifier by its folder or `.onnx` file; reads only its `config.json`.
+        """Finds a classifier by its folder or `.onnx` file; reads only what describes it.
 
         Args:
             path: a folder with `model.onnx` (or `onnx/model.onnx`), `tokenizer.json` and
                 `config.json`, or the `.onnx` file, the others beside it.
             threads: threads of one run; by default two, or one where there is but one core.
             sessions: how many runs there may be at once; each holds the weights.
-            max_tokens: the most tokens read of a text or pair.
+            max_tokens: the most tokens read of a text or pair; by default 256, or as many as the
+                model has positions for by its `config.json` and `tokenizer_config.json`.
 
         Raises:
             ConfigurationError: a file is missing, or there is no ONNX Runtime; it says what to do.
@@ -161,6 +220,8 @@ class ClassifierModel:
         for option, number in (("threads", threads), ("sessions", sessions)):
             if number < 1:
                 raise ConfigurationError(f"{option} must be at least 1, not {number}")
+        if max_tokens is None:
+            max_tokens = min(MOST_TOKENS, files.positions or MOST_TOKENS)
         return _registry.model(files, threads, sessions, max_tokens)
 
     @property
@@ -183,6 +244,15 @@ class ClassifierModel:
                 f"{', '.join(self.labels)}; name one of them"
             )
         return found[0]
+
+    @property
+    def characters(self) -> int:
+        """Characters of a text of which it reads, as a rule, all: a thousand for 256 tokens.
+
+        How many tokens they are depends on the language; of what is more, nothing is read.
+        """
+        tokens = min(self.max_tokens, MOST_TOKENS) - _SPECIAL
+        return max(1, CHARACTERS * tokens // (MOST_TOKENS - _SPECIAL))
 
     def warm(self) -> None:
         """Opens the model now instead of at its first use.
@@ -239,6 +309,7 @@ class ClassifierModel:
                         f"{self.files.graph} gives {opened.labels} numbers a text, where its "
                         f"config.json names {len(self.labels)} labels: they belong to two models"
                     )
+                self.max_tokens = opened.max_tokens  # the graph's own inputs may be shorter
                 self._classifier = opened
             return self._classifier
 

@@ -136,7 +136,9 @@ class Grounding:
         Args:
             head: a head of one's own in the place of the shipped one.
             nli: an ONNX classifier of pairs (premise, hypothesis), asked about the sentences that
-                words support least; its probability of entailment is then their score.
+                words support least; its probability of entailment is then their score. The nearest
+                sentences of the documents are one premise, or several where the model cannot read
+                so much at once; then the best of them counts.
             entailment: its label for a hypothesis that follows from the premise.
 
         Raises:
@@ -205,10 +207,29 @@ class Grounding:
     async def _read(self, claims: list[Claim], vectors: RequestVectors) -> list[float]:
         """The scores that models give to sentences."""
         if self._nli is not None:
-            pairs = [(" ".join(claim.nearest), claim.text) for claim in claims]
-            return [row[self._entailment] for row in await self._nli.probabilities(pairs)]
+            await self._nli.warm_up()  # some graphs alone know how much they read at once
+            size = self._nli.characters
+            premises = [_premises(claim, size - len(claim.text)) for claim in claims]
+            pairs = [
+                (premise, claim.text)
+                for claim, each in zip(claims, premises, strict=True)
+                for premise in each
+            ]
+            follows = iter([row[self._entailment] for row in await self._nli.probabilities(pairs)])
+            return [max(next(follows) for _ in each) for each in premises]
         inputs = await asyncio.gather(*[grounding_inputs(claim, vectors) for claim in claims])
         return [probability(self._head.compared.logit(each)) for each in inputs]
+
+
+def _premises(claim: Claim, size: int) -> list[str]:
+    """The sentences nearest to a claim, best first, joined up to so many characters."""
+    premises: list[str] = []
+    for sentence in claim.nearest:
+        if premises and len(premises[-1]) + 1 + len(sentence) <= size:
+            premises[-1] += f" {sentence}"
+        else:
+            premises.append(sentence)
+    return premises or [""]
 
 
 async def claims_of(documents: Sequence[str], answer: str) -> list[Claim]:

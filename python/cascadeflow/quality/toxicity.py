@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Toxicity"]
 
 WHOLE: Final = 1_000
-"""Characters that a classifier reads at once; the sentence model reads about as many (256 tokens)
-of the whole text."""
+"""Characters that the sentence model reads of the whole text, about: 256 tokens."""
 
 PIECE: Final = 300
 """Characters of the pieces of a longer text that are read by themselves: a rude sentence is lost
@@ -31,8 +30,8 @@ it reads whole but one. Each takes it some 10 ms."""
 _LONG: Final = 8_000
 """Characters from which counting takes over a millisecond, and is done on a thread."""
 
-_CLASSIFIED: Final = 8
-"""Pieces of a text that a model of the user's own reads: the first, and the last."""
+_CLASSIFIED: Final = 8_000
+"""Characters of a text that a model of the user's own reads: the first, and the last."""
 
 _LABELS: Final = ("toxic", "toxicity", "hate", "offensive", "hateful", "hate speech", "LABEL_1")
 
@@ -44,8 +43,8 @@ class Toxicity:
     abuse. It often takes talk about hate for hate, and misses what is hateful without a rude word
     (`data/TOXICITY.md` has the figures).
 
-    A classifier of the user's own reads pieces of 1,000 characters, eight at most: the beginning
-    and the end of what is longer.
+    A classifier of the user's own reads pieces of 1,000 characters, and shorter ones where it has
+    fewer than 256 positions; eight thousand at most: the beginning and the end of what is longer.
 
     Attributes:
         name: what judges, for reports.
@@ -101,7 +100,10 @@ class Toxicity:
         if not text.strip():
             return 0.0
         if self._classifier is not None:
-            found = await self._classifier.probabilities(_pieces(text))
+            await self._classifier.warm_up()  # some graphs alone know how much they read at once
+            found = await self._classifier.probabilities(
+                _pieces(text, self._classifier.characters)
+            )
             return max(row[self._label] for row in found)
         head = self._head or ToxicityHead.builtin()
         if vectors.name != head.model:
@@ -147,9 +149,8 @@ async def _read_of(head: ToxicityHead, text: str) -> list[tuple[float, str]]:
     return await asyncio.to_thread(find) if len(text) > _LONG else find()
 
 
-def _pieces(text: str) -> list[str]:
-    """The pieces of a text that a classifier reads."""
-    most = _CLASSIFIED * WHOLE
-    if len(text) > most:
-        text = text[: most // 2] + text[-most // 2 :]
-    return [text[at : at + WHOLE] for at in range(0, len(text), WHOLE)]
+def _pieces(text: str, size: int) -> list[str]:
+    """The pieces of a text that a classifier reads, of so many characters at most."""
+    if len(text) > _CLASSIFIED:
+        text = text[: _CLASSIFIED // 2] + text[-_CLASSIFIED // 2 :]
+    return [text[at : at + size] for at in range(0, len(text), size)]

@@ -25,7 +25,8 @@ pub enum Text<'a> {
 /// How a model is held and fed.
 #[derive(Debug, Clone)]
 pub struct TextModelOptions {
-    /// The most tokens read of a text, special tokens included; the rest is cut off.
+    /// The most tokens read of a text, special tokens included; the rest is cut off. A graph whose
+    /// inputs have a fixed length reads no more than that.
     pub max_tokens: usize,
     /// Sessions, each holding the weights: so many batches run at once.
     pub sessions: NonZeroUsize,
@@ -74,11 +75,21 @@ pub(crate) enum Shape {
 pub(crate) struct TextModel {
     sessions: SessionPool,
     tokenizer: TextTokenizer,
-    takes_mask: bool,
-    takes_types: bool,
+    takes: Takes,
     shape: Shape,
     width: usize,
     max_batch_tokens: usize,
+}
+
+/// What a graph is fed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Takes {
+    mask: bool,
+    types: bool,
+    /// Whether a run is of one text.
+    one_row: bool,
+    /// The tokens of every text, padding included, where they are no other number.
+    columns: Option<usize>,
 }
 
 impl TextModel {
@@ -98,30 +109,33 @@ impl TextModel {
                 "max_batch_tokens must be at least 1".to_owned(),
             ));
         }
-        let tokenizer = TextTokenizer::open(tokenizer, options.max_tokens)?;
+        // What is wrong with it is said before a large model is read.
+        let mut reader = TextTokenizer::open(tokenizer, options.max_tokens)?;
         let path = files.model.clone();
         let refuse = |reason: String| EmbedError::Unusable {
             what: "the model",
             path: path.clone(),
             reason,
         };
-        let (sessions, (takes_mask, takes_types, shape)) = SessionPool::open(
+        let (sessions, (takes, shape)) = SessionPool::open(
             files,
             options.sessions,
             options.threads,
             |inputs, outputs| {
-                let (takes_mask, takes_types) = read_inputs(inputs).map_err(refuse)?;
+                let takes = read_inputs(inputs).map_err(refuse)?;
                 let wanted = options.output.as_deref();
                 let (name, shape) =
                     choose_output(outputs, wanted, prefer, fall_back).map_err(refuse)?;
-                Ok((name, (takes_mask, takes_types, shape)))
+                Ok((name, (takes, shape)))
             },
         )?;
+        if let Some(columns) = takes.columns.filter(|fixed| *fixed < options.max_tokens) {
+            reader = TextTokenizer::open(tokenizer, columns)?;
+        }
         let mut model = Self {
             sessions,
-            tokenizer,
-            takes_mask,
-            takes_types,
+            tokenizer: reader,
+            takes,
             shape,
             width: 0,
             max_batch_tokens: options.max_batch_tokens,
@@ -167,9 +181,14 @@ impl TextModel {
         encoded.sort_by_key(|(_, tokens)| std::cmp::Reverse(tokens.ids.len()));
         let mut rest = encoded.as_slice();
         while let Some((_, longest)) = rest.first() {
-            let rows = (self.max_batch_tokens / longest.ids.len()).max(1);
+            let columns = self.takes.columns.unwrap_or(longest.ids.len());
+            let rows = if self.takes.one_row {
+                1
+            } else {
+                (self.max_batch_tokens / columns).max(1)
+            };
             let (batch, later) = rest.split_at(rows.min(rest.len()));
-            self.run_batch(batch, longest.ids.len(), &mut consume)?;
+            self.run_batch(batch, columns, &mut consume)?;
             rest = later;
         }
         Ok(())
@@ -237,13 +256,13 @@ impl TextModel {
             name: IDS,
             values: ids,
         }];
-        if self.takes_mask {
+        if self.takes.mask {
             inputs.push(Input {
                 name: MASK,
                 values: mask,
             });
         }
-        if self.takes_types {
+        if self.takes.types {
             inputs.push(Input {
                 name: TYPES,
                 values: types,
@@ -252,9 +271,9 @@ impl TextModel {
         inputs
     }
 
-    /// Runs one text of `max_tokens` tokens: the width of what comes back.
+    /// Runs one text that is as long as any: the width of what comes back.
     fn measure(&self) -> Result<usize> {
-        let columns = self.max_tokens();
+        let columns = self.takes.columns.unwrap_or(self.max_tokens());
         let token = self.tokenizer.encode(Text::One("a"))?;
         let id = token.ids.first().copied().unwrap_or(self.tokenizer.pad());
         let (ids, mask, types) = (
@@ -271,7 +290,8 @@ impl TextModel {
         });
         let width = width.map_err(|error| {
             self.refuse(&format!(
-                "it does not run on {columns} tokens (max_tokens): {error}"
+                "it does not run on {columns} tokens (max_tokens; a classifier's config.json may say \
+                 fewer as max_position_embeddings): {error}"
             ))
         })?;
         if width == 0 {
@@ -307,8 +327,8 @@ impl TextModel {
     }
 }
 
-/// Whether the graph takes a mask and token types; an error for what it takes beside.
-fn read_inputs(inputs: &[Port]) -> std::result::Result<(bool, bool), String> {
+/// What the graph takes; an error where it takes something else.
+fn read_inputs(inputs: &[Port]) -> std::result::Result<Takes, String> {
     let takes = |name: &str| inputs.iter().any(|input| input.name == name);
     let listing = || list(inputs);
     if !takes(IDS) {
@@ -317,6 +337,7 @@ fn read_inputs(inputs: &[Port]) -> std::result::Result<(bool, bool), String> {
             listing()
         ));
     }
+    let (mut one_row, mut columns) = (false, None);
     for input in inputs {
         if ![IDS, MASK, TYPES].contains(&input.name.as_str()) {
             return Err(format!(
@@ -324,18 +345,37 @@ fn read_inputs(inputs: &[Port]) -> std::result::Result<(bool, bool), String> {
                 input.describe()
             ));
         }
-        let free = input
-            .shape
-            .as_ref()
-            .is_some_and(|shape| shape.len() == 2 && shape.iter().all(Option::is_none));
-        if input.element != Some(TensorElementType::Int64) || !free {
+        let axes = match input.shape.as_deref() {
+            Some([rows @ (None | Some(1)), length]) => Some((rows.is_some(), *length)),
+            _ => None,
+        };
+        let whole = input.element == Some(TensorElementType::Int64);
+        let Some((one, length)) = axes.filter(|_| whole) else {
             return Err(format!(
-                "its input is {}; it must be int64 with free batch and length: export it with dynamic axes",
+                "its input is {}; it must be int64, of a free batch or one text, and of a length: \
+                 export it with dynamic axes",
                 input.describe()
             ));
+        };
+        if columns.is_some() && length.is_some() && columns != length {
+            return Err(format!("its inputs are of two lengths: {}", listing()));
         }
+        one_row |= one;
+        columns = columns.or(length);
     }
-    Ok((takes(MASK), takes(TYPES)))
+    if columns.is_some() && !takes(MASK) {
+        return Err(format!(
+            "its inputs are of a fixed length and none of them is {MASK}, which tells a text from what \
+             fills it up: export it with dynamic axes; its inputs are {}",
+            listing()
+        ));
+    }
+    Ok(Takes {
+        mask: takes(MASK),
+        types: takes(TYPES),
+        one_row,
+        columns,
+    })
 }
 
 /// The output to read: the one that was asked for; else the first of the preferred names; else the only
