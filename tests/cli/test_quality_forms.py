@@ -99,6 +99,8 @@ def told(given: CaseSet) -> list[tuple[str, str, str, bool]]:
         ),
         ({"prompt": "x", "S": 0, "V": 1, "V2": 1}, "toxicity", [("V", "", "x", False)]),
         ({"prompt": "x", "S": 0, "S3": 0}, "toxicity", [("none", "", "x", True)]),
+        ({"text": "x", "class": "neither"}, "toxicity", [("neither", "", "x", True)]),
+        ({"text": "x", "class": "offensive"}, "toxicity", [("offensive", "", "x", False)]),
         ({"prompt": "x", "label": "safe", "type": "t"}, "toxicity", [("t", "", "x", True)]),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -41,10 +41,17 @@ def evaluate_quality(
         list[Path], typer.Argument(help="Labelled answers: JSON lines, gzipped or not.")
     ],
     *,
+    task: Annotated[
+        Literal["relevance", "toxicity", "grounding", "correctness"] | None,
+        typer.Option(help="What the labels speak of. Default: all that the file tells."),
+    ] = None,
     mode: Annotated[
-        Literal["fast", "balanced"],
-        typer.Option(help="What judges: text rules, or models on this machine too."),
-    ] = "fast",
+        Literal["fast", "balanced"] | None,
+        typer.Option(
+            help="What judges: text rules, or models on this machine too. Default: balanced where "
+            "the task needs it, else fast."
+        ),
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
@@ -73,24 +80,29 @@ def evaluate_quality(
     from cascadeflow.cli.quality.forms import read_sets  # noqa: PLC0415
     from cascadeflow.cli.quality.report import picture, reported  # noqa: PLC0415
     from cascadeflow.cli.quality.tables import print_plot, print_sets  # noqa: PLC0415
+    from cascadeflow.cli.quality.task import in_short, mode_of, of_task, only  # noqa: PLC0415
     from cascadeflow.cli.replay.plot import svg_plot  # noqa: PLC0415
     from cascadeflow.config import QualityConfig  # noqa: PLC0415
 
     with opened(as_json=as_json, verbose=verbose) as output:
-        config = QualityConfig(mode=mode)
-        if threshold is not None:
-            config = QualityConfig(mode=mode, threshold=threshold)
-        sets = [
-            (str(path), each) for path in files for each in read_sets(path, limit=limit, seed=seed)
-        ]
+        overrides: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
+        config = QualityConfig(mode=mode_of(task, mode), **overrides)
+        sets = []
+        for path in files:
+            told = read_sets(path, limit=limit, seed=seed)
+            told = told if task is None else of_task(task, told)
+            sets += [(str(path), each) for each in told]
         judged = asyncio.run(_judged([each for _, each in sets], config, jobs, output.console))
         found = [reported(path, each, judged, seed=seed) for path, each in sets]
+        if task is not None:
+            found = [only(task, each) for each in found]
         print_sets(found, output.console)
         plot = picture(found)
         if plot is not None:
             print_plot(plot, output.console)
         values = {
-            "mode": mode,
+            **({} if task is None else in_short(task, found)),
+            "mode": config.mode,
             "threshold": float(config.threshold),
             "limit": limit,
             "seed": seed,

@@ -58,6 +58,7 @@ class Figures:
         good_failed: the share of the others that is good.
         false_alarms: the share of the good that did not pass.
         caught: the share of the faulty that did not pass.
+        accuracy: the share that is good and passed, or faulty and did not.
     """
 
     n: int
@@ -73,6 +74,7 @@ class Figures:
     good_failed: float | None
     false_alarms: float | None
     caught: float | None
+    accuracy: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,7 @@ def figures(rows: Sequence[Scored], *, by_part: bool = False, seed: int | None =
         good_failed=_share(row.good for row in failed),
         false_alarms=_share(not row.passed for row in good),
         caught=_share(not row.passed for row in faulty),
+        accuracy=sum(row.passed == row.good for row in rows) / len(rows),
     )
 
 

@@ -79,6 +79,7 @@ _FORMS: Final[tuple[_Form, ...]] = (
     ),
     _Form(("document", "claim|summary", "label"), read.claimed, {"": "grounding"}),
     _Form(("text", "toxic"), read.toxic, {"": "toxicity"}),
+    _Form(("text", "class"), read.classed, {"": "toxicity"}),
     _Form(("prompt", "S|H|V|HR|SH|S3|H2|V2"), read.moderated, {"": "toxicity"}),
     _Form(("prompt", "label", "type"), read.safe_or_not, {"": "toxicity"}),
 )

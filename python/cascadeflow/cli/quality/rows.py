@@ -192,6 +192,14 @@ def safe_or_not(row: Row) -> Cases:
     return _toxicity(_text(row, "prompt"), label == "unsafe", _part(row, "type"))
 
 
+def classed(row: Row) -> Cases:
+    """Davidson's tweets: hateful, offensive, or neither."""
+    label = row["class"]
+    if label not in ("hate", "offensive", "neither"):
+        raise ValueError(f"class must be hate, offensive or neither, not {label!r:.40}")
+    return _toxicity(_text(row, "text"), label != "neither", label)
+
+
 def _toxicity(text: str, bad: bool, part: str) -> Cases:
     # Nothing is asked: only the text itself is spoken of.
     nothing = (Message("user", ""),)
