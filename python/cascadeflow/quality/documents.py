@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from cascadeflow.types import Message
 
-__all__ = ["documents_of"]
+__all__ = ["asked_beside", "documents_of"]
 
 SHORTEST: Final = 40
 """Characters from which a marked text, or a tool's result, is a document."""
@@ -30,6 +30,7 @@ _TAGS: Final = (
     "transcript"
 )
 _TAG: Final = re.compile(rf"<({'|'.join(_TAGS.split())})\b[^<>]{{0,200}}>", re.IGNORECASE)
+_MARK: Final = re.compile(rf"</?(?:{'|'.join(_TAGS.split())})\b[^<>]{{0,200}}>", re.IGNORECASE)
 _FENCED: Final = re.compile(
     # Triple quotes that stand further in are Python's, as a rule.
     r'^"""[ \t]*\n?(.*?)"""|^```(?:text|txt|md|markdown)[ \t]*\n(.*?)```',
@@ -94,6 +95,23 @@ def documents_of(messages: Sequence[Message]) -> tuple[str, ...]:
             if len(plain) >= SHORTEST:
                 found.setdefault(plain)
     return tuple(found)
+
+
+def asked_beside(text: str, documents: Sequence[str]) -> str:
+    """Gives what a message asks beside the documents in it.
+
+    That is nothing where it asks for what the text says (“summarise …”): it has no word of an
+    answer to that.
+
+    Args:
+        text: the user's message.
+        documents: what `documents_of` found.
+    """
+    for document in documents:
+        text = text.replace(document, " ")
+    for mark in (_MARK, _HEADED, _ASKED):
+        text = mark.sub(" ", text)
+    return "" if _SPEAKS_OF_A_TEXT.search(_ends(text)) is not None else text
 
 
 def _parts(text: str, *, unmarked: bool) -> Iterator[str]:

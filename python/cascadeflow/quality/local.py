@@ -11,20 +11,20 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from cascadeflow.errors import CascadeFlowError
 from cascadeflow.models.embedding import RequestVectors, SentenceModel
 from cascadeflow.models.local_models import pulled_graph
 from cascadeflow.models.text_classifier import ClassifierModel
-from cascadeflow.quality.documents import documents_of
+from cascadeflow.quality.documents import asked_beside, documents_of
 from cascadeflow.quality.grounding import Grounding
 from cascadeflow.quality.relevance import Relevance
 from cascadeflow.quality.report import CheckReport
 from cascadeflow.quality.toxicity import Toxicity
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from cascadeflow.config import QualityConfig
     from cascadeflow.models.completion import Completion
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from cascadeflow.types import ChatRequest
 
 __all__ = ["LocalChecks", "LocalFindings", "holds"]
+
+_Check: TypeAlias = "Callable[[RequestVectors], Awaitable[Finding]]"
 
 OFF_QUESTION: Final = 0.05
 """The share of drafts that answer another question, set by hand: small models seldom do."""
@@ -149,34 +151,46 @@ class LocalChecks:
             vectors = RequestVectors(mine)
         answer = completion.text
         documents = documents_of(request.messages)
-        checks: list[Awaitable[CheckReport]] = []
-
-        def add(name: str, run: Callable[[RequestVectors], Awaitable[Finding]] | None) -> None:
-            checks.append(_reported(name, run, vectors, config.check_timeout))
-
         relevance, grounding, toxicity = self._relevance, self._grounding, self._toxicity
-        # What is said beside a tool call is no answer yet. An answer taken from documents has
-        # their words, and not those of “summarise this”: whether they support it is the question.
-        add(
-            "relevance",
-            None
-            if relevance is None or completion.tool_calls or (documents and grounding is not None)
-            else lambda vectors: relevance.check(
-                request.last_user_text, answer, vectors, threshold=config.relevance_threshold
-            ),
+
+        def report(name: str, run: _Check | None) -> Coroutine[Any, Any, CheckReport]:
+            return _reported(name, run, vectors, config.check_timeout)
+
+        def to_the_point(question: str) -> Coroutine[Any, Any, CheckReport]:
+            # What is said beside a tool call is no answer yet.
+            return report(
+                "relevance",
+                None
+                if relevance is None or completion.tool_calls
+                else lambda vectors: relevance.check(
+                    question, answer, vectors, threshold=config.relevance_threshold
+                ),
+            )
+
+        async def to_the_point_if_not(supported: Awaitable[CheckReport]) -> CheckReport:
+            if (await supported).verdict != "not_applicable":
+                return await report("relevance", None)
+            return await to_the_point(asked_beside(request.last_user_text, documents))
+
+        supported = asyncio.ensure_future(
+            report(
+                "grounding",
+                None
+                if grounding is None or completion.tool_calls
+                else lambda vectors: grounding.check(
+                    documents, answer, vectors, threshold=config.grounding_threshold
+                ),
+            )
         )
-        add(
-            "grounding",
-            None
-            if grounding is None or completion.tool_calls
-            else lambda vectors: grounding.check(
-                documents,
-                answer,
-                vectors,
-                threshold=config.grounding_threshold,
-            ),
+        # An answer taken from documents has their words, and not those of “summarise this”: whether
+        # they support it is the question. That there is nothing to compare shows before any model
+        # is asked.
+        relevant = (
+            to_the_point_if_not(supported)
+            if documents and grounding is not None
+            else to_the_point(request.last_user_text)
         )
-        add(
+        clean = report(
             "toxicity",
             None
             if toxicity is None
@@ -184,7 +198,7 @@ class LocalChecks:
                 answer, vectors, threshold=config.toxicity_threshold
             ),
         )
-        found = tuple(await asyncio.gather(*checks))
+        found = tuple(await asyncio.gather(relevant, supported, clean))
         share, doubts = 1.0, []
         for check, common in zip(found, (OFF_QUESTION, UNSUPPORTED), strict=False):
             if check.verdict in ("passed", "failed") and check.score < SILENT_FROM:
@@ -201,7 +215,7 @@ class LocalChecks:
 
 async def _reported(
     name: str,
-    run: Callable[[RequestVectors], Awaitable[Finding]] | None,
+    run: _Check | None,
     vectors: RequestVectors | None,
     seconds: float,
 ) -> CheckReport:
