@@ -149,6 +149,27 @@ def test_what_was_joined_is_said(logs: tuple[str, str], call: Call) -> None:
     assert "for the cross-check" in text
 
 
+def test_tuning_takes_a_third_model_of_another_log_too(
+    tmp_path: Path, logs: tuple[str, str], answered: Answered, call: Call
+) -> None:
+    first, other = logs
+    questions = [f"What is {number} + {number}?" for number in range(12)]
+    pair = write(
+        tmp_path / "pair.jsonl",
+        *(routellm(at, each, f"It is {2 * at}.", f"{2 * at}") for at, each in enumerate(questions)),
+    )
+    third = write(
+        tmp_path / "third.jsonl",
+        *(zeroeval(each, **{THIRD: "It is 7."}) for each in reversed(questions)),
+    )
+    options = ("tune", str(pair), "--also", str(third), *STRICT)
+    found = answered(*options)
+    assert (found["n"], found["cross_check"]) == (12, THIRD)
+    assert found["also"][0]["joined"] == 12
+    assert "12 of 12 rows joined" in " ".join(call(*options).stdout.split())
+    assert answered("tune", first, "--also", other, *PAIR)["also"][0]["kept"] == {VERIFIER: 1}
+
+
 def test_without_another_log_nothing_is_lent(logs: tuple[str, str], answered: Answered) -> None:
     found = answered("replay", logs[0], *PAIR)
     assert (found["also"], found["cross_check"], found["cross_check_price"]) == ([], None, None)

@@ -38,6 +38,13 @@ def tune(
         str | None,
         typer.Option(help="Mode strict: whose recorded answers the drafts are compared with."),
     ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Another log of the same questions, which lends the answers of models that LOG "
+            "lacks. May be given repeatedly."
+        ),
+    ] = None,
     without: Annotated[
         list[str] | None,
         typer.Option(help="A check that is off, such as toxicity. May be given repeatedly."),
@@ -60,7 +67,8 @@ def tune(
     verbose: VerboseOption = False,
 ) -> None:
     """Fit weights and threshold to your own log; state what quality and saving to expect."""
-    from cascadeflow.cli.replay.formats import model_names, read_rows, resolve_model  # noqa: PLC0415
+    from cascadeflow.cli.replay.formats import model_names, resolve_model  # noqa: PLC0415
+    from cascadeflow.cli.replay.joining import read_joined  # noqa: PLC0415
     from cascadeflow.cli.replay.report import PLOT_SUFFIXES, plot_refused  # noqa: PLC0415
     from cascadeflow.cli.tune.logged import LogJudge  # noqa: PLC0415
     from cascadeflow.cli.tune.report import TuneReport, expected  # noqa: PLC0415
@@ -82,7 +90,7 @@ def tune(
                 raise plot_refused(path)
         config = QualityConfig(mode=mode, without=tuple(without or ()))
         judge = LogJudge(config)
-        rows = read_rows(log)
+        rows, logs = read_joined(log, also or ())
         names = model_names(rows)
         asked = [(draft, draft_price), (verifier, verifier_price)]
         if cross_check is not None:
@@ -133,12 +141,14 @@ def tune(
             out=None if out is None else str(out),
         )
         report.print(output.console)
+        for each in logs:
+            output.console.print(each.words(len(rows)), style="dim", markup=False)
         if plot and "terminal" in plot:
             report.print_plot(output.console)
         for path in files:
             report.write_plot(path)
             output.console.print(f"written: {path}", markup=False)
-        output.result(report.to_dict())
+        output.result({**report.to_dict(), "also": [each.to_dict() for each in logs]})
 
 
 def _judged(
