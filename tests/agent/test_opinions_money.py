@@ -543,7 +543,7 @@ def test_a_thousand_at_once_on_a_small_budget_stay_within_it(world: Any, bill: A
 
 
 def test_when_nobody_answers_after_opinions_nothing_stays_held(world: Any, bill: Any) -> None:
-    site = three(world, [graded(1)], small=[WRONG], middle=[PROSE, 500], big=[500])
+    site = three(world, [graded(1)], small=[WRONG], middle=[500], big=[500])
     with money() as tracker:
         with pytest.raises(AllModelsFailedError, match="the draft was rejected"):
             ask(site.agent(cost_tracker=tracker))

@@ -16,7 +16,7 @@ from cascadeflow.models.completion import TextDelta, ToolCallDelta, UsageUpdate
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.cascade import Ask
 from cascadeflow.pipeline.hedge import ask
-from cascadeflow.pipeline.judge import judge
+from cascadeflow.pipeline.judge import heard_before, judge
 from cascadeflow.pipeline.report import close, finish
 
 if TYPE_CHECKING:
@@ -158,7 +158,11 @@ class _Pieces:
             quality = await judge(self._run, command.draft)
             self._replaced_because = quality.reason
             self._outcome = quality
-        elif command.role == "draft" and not self._show_draft and self._run.hedges:
+            return
+        self._outcome = await heard_before(self._run, command)
+        if self._outcome is not None:
+            return  # it is shown whole
+        if command.role == "draft" and not self._show_draft and self._run.hedges:
             # Nobody sees its pieces, so it may be asked for twice, and comes whole.
             self._start(ask(self._run, command), self._drafted)
         else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cascadeflow.errors import OvertakenError, ProviderError
 from cascadeflow.pipeline.cascade import Ask
+from cascadeflow.pipeline.judge import heard_before
 from cascadeflow.types import Attempt
 
 if TYPE_CHECKING:
@@ -40,6 +41,9 @@ _Asked: TypeAlias = "dict[asyncio.Future[Reply | None], _Side]"
 
 async def ask(run: Run, command: Ask) -> Call | None:
     """Asks a model; `None` when it did not answer, or the budget did not pay for it."""
+    heard = await heard_before(run, command)
+    if heard is not None:
+        return heard
     asking = await run.begin(command)
     if asking is None:
         return None

@@ -9,10 +9,12 @@ from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 
+from cascadeflow.config import QualityConfig
 from cascadeflow.errors import ProviderTimeoutError
 from cascadeflow.pipeline import events
 from cascadeflow.pipeline.turns import read_answer
 from cascadeflow.quality.report import CheckReport, QualityReport
+from cascadeflow.quality.rules import REJECTED
 from cascadeflow.quality.validator import CascadeValidator, takes_a_while
 from cascadeflow.types import GENERAL
 
@@ -20,14 +22,19 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from cascadeflow.models.completion import Completion
+    from cascadeflow.pipeline.cascade import Ask
     from cascadeflow.pipeline.decide import Drafting
     from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call
     from cascadeflow.structured import OutputSchema
 
-__all__ = ["asks_models", "judge", "learns"]
+__all__ = ["asks_models", "heard_before", "judge", "learns"]
 
 _logger: Final = logging.getLogger(__name__)
+
+
+_ANSWERS: Final = QualityConfig.fast(threshold=2 * REJECTED)
+"""By this a text is rejected for what no other virtue makes up for, and for nothing else."""
 
 
 async def judge(run: Run, draft: Call) -> QualityReport:
@@ -131,6 +138,33 @@ def _lesson(run: Run, draft: Call) -> Callable[[bool], None]:
 
 def _taught(drafting: Drafting, accepted: bool, **about: Any) -> None:  # noqa: FBT001 - a verdict
     drafting.judged(accepted=accepted, **about)
+
+
+async def heard_before(run: Run, command: Ask) -> Call | None:
+    """Gives what a verifier has answered already, when it was asked the very same as a cross-check.
+
+    It is asked anew if anything would be put to it in other words or with other settings, and if
+    its answer was none: it declined, was cut off, or wrote what cannot be read as what was asked.
+    """
+    if command.role != "verifier" or not asks_models(run):
+        return None
+    for call in run.calls:
+        if call.role != "cross_check" or call.model != command.model:
+            continue
+        wanted = replace(run.chat_for(command.model), stream=False)
+        if call.request != wanted:
+            continue
+        validator, completion = run.engine.validator, call.reply.completion
+        assert isinstance(validator, CascadeValidator)  # noqa: S101 - `asks_models` says so
+        if takes_a_while(wanted, completion):
+            report = await validator.judge_text_aside(wanted, completion, config=_ANSWERS)
+        else:
+            report = validator.judge_text(wanted, completion, config=_ANSWERS)
+        if run.schema is not None and report.accepted is True:
+            report = _read_as(run.schema, completion, report)
+        if report.accepted is True:
+            return call
+    return None
 
 
 def asks_models(run: Run) -> bool:

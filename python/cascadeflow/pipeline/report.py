@@ -92,7 +92,7 @@ def close(run: Run, ending: Ending) -> CascadeResult:
         usage=usage,
         usage_by_model=usage_by_model,
         attempts=attempts_of(run),
-        response_ids=_response_ids(calls),
+        response_ids=_response_ids(calls, answer),
         timing=timing_report(run),
         completion=completion,
         conversation=spoken(run),
@@ -100,9 +100,9 @@ def close(run: Run, ending: Ending) -> CascadeResult:
     )
 
 
-def _response_ids(calls: list[Call]) -> dict[str, str | None]:
+def _response_ids(calls: list[Call], answer: Call) -> dict[str, str | None]:
     """The id of each model's last answer, or of what else it was asked where it gave none."""
-    beside_first = sorted(calls, key=lambda call: call.role not in BESIDE)
+    beside_first = sorted(calls, key=lambda call: call.role not in BESIDE or call is answer)
     return {call.model.id: call.reply.completion.response_id for call in beside_first}
 
 
@@ -158,6 +158,7 @@ def _routing(run: Run, failures: list[Failure], answer: Call, *, escalated: bool
         verifier_model=plan.verifier_model,
         model_used=answer.model.id,
         provider_used=answer.model.provider,
+        answered_as=answer.role,
         escalated=escalated,
         fallbacks=tuple([f.model.id for f in failures if _passed_over(f)]),
         **about(run),

@@ -56,7 +56,8 @@ class CostReport:
     Attributes:
         total: everything that was billed; `None` when a price or a usage is unknown.
         draft: the drafter's part; `None` when none ran or its cost is unknown.
-        verifier: the verifier's part, likewise; on the direct route, the one model's.
+        verifier: the verifier's part, likewise; on the direct route, the one model's. What it
+            answered as a cross-check, and is given as its answer, is part of `opinions`.
         classifier: the part of the model that said what the request is about, likewise.
         opinions: the part of the models that gave second opinions on the draft, likewise.
         other: what failed or replaced attempts are known to have cost.
@@ -106,6 +107,7 @@ class RoutingReport:
         verifier_model: the model that was planned to verify, or to answer directly.
         model_used: the model whose answer is the content.
         provider_used: its provider.
+        answered_as: what it was asked as: `draft`, `verifier`, `direct` or `cross_check`.
         escalated: whether the draft was rejected and the verifier asked.
         fallbacks: models that failed and were passed over, in order.
         domain: what the request is about: what the caller said, or what was found; `None` where
@@ -129,6 +131,7 @@ class RoutingReport:
     model_used: str
     provider_used: str
     escalated: bool
+    answered_as: str | None = None
     fallbacks: tuple[str, ...] = ()
     domain: str | None = None
     domain_layer: str | None = None

@@ -214,7 +214,10 @@ def _verifier_alone(
     text into other tokens and may answer at other length: nobody knows without asking it.
     """
     for call in turn.tried:
-        if isinstance(call, Call) and call.role in _ANSWERS and call.model.id == verifier.id:
+        if not isinstance(call, Call) or call.model.id != verifier.id:
+            continue
+        # A second opinion may have become the answer.
+        if call.role in _ANSWERS or (call.role in _OPINIONS and call is turn.answer):
             return call.cost.nanodollars, "measured"
     return price_alone(verifier, turn.answer.reply.completion.usage, at), "estimated"
 
