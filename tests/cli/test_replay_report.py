@@ -37,7 +37,7 @@ def report(*, verifier_cost: int = 10) -> ReplayReport:
         ],
         draft="small",
         verifier="large",
-        cross_check=None,
+        cross_checks=(),
         always_cross_check=None,
         prices={"small": "$1 in, $1 out", "large": "$10 in, $10 out"},
         mode="fast",

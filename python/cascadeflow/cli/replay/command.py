@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,8 +36,11 @@ def replay(
     verifier: Annotated[str, typer.Option(help="The verifying model, as the file names it.")],
     mode: Annotated[QualityMode, typer.Option(help="Which checks judge the drafts.")] = "fast",
     cross_check: Annotated[
-        str | None,
-        typer.Option(help="Mode strict: whose recorded answers the drafts are compared with."),
+        list[str] | None,
+        typer.Option(
+            help="Mode strict: whose recorded answers the drafts are compared with. May be given "
+            "repeatedly: the next is asked where the one before settles nothing."
+        ),
     ] = None,
     also: Annotated[
         list[Path] | None,
@@ -48,12 +52,25 @@ def replay(
     threshold: Annotated[
         float | None, typer.Option(help="The least score at which a draft is accepted.")
     ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            "--target-quality",
+            min=0.0,
+            max=1.0,
+            help="Choose the threshold that saves most and keeps this share of the verifier's "
+            "quality.",
+        ),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="Only the first so many questions.")
     ] = None,
     draft_price: Annotated[str | None, typer.Option(help=_PRICE_HELP)] = None,
     verifier_price: Annotated[str | None, typer.Option(help=_PRICE_HELP)] = None,
-    cross_check_price: Annotated[str | None, typer.Option(help=_PRICE_HELP)] = None,
+    cross_check_price: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{_PRICE_HELP} For each --cross-check in their order."),
+    ] = None,
     plot: Annotated[
         list[str] | None,
         typer.Option(help="`terminal`, or a file: .svg, .csv or .json. May be given repeatedly."),
@@ -67,16 +84,10 @@ def replay(
     from cascadeflow.cli.replay.play import always  # noqa: PLC0415
     from cascadeflow.cli.replay.pricing import priced_model  # noqa: PLC0415
     from cascadeflow.cli.replay.report import PLOT_SUFFIXES, ReplayReport, plot_refused  # noqa: PLC0415
+    from cascadeflow.cli.replay.target import target_quality  # noqa: PLC0415
 
     with opened(as_json=as_json, verbose=verbose) as output:
-        if (mode == "strict") is not (cross_check is not None):
-            raise InvalidRequestError(
-                "--mode strict and --cross-check MODEL belong together: of recorded answers there "
-                "is no other second opinion"
-            )
-        quality = QualityConfig(mode=mode)
-        if threshold is not None:
-            quality = dataclasses.replace(quality, threshold=threshold)
+        third_names, quality = cross_check or [], _quality(mode, threshold, target, cross_check)
         files = [Path(each) for each in plot or () if each != "terminal"]
         for path in files:
             if path.suffix not in PLOT_SUFFIXES:
@@ -87,33 +98,44 @@ def replay(
         if drafting == verifying:
             raise InvalidRequestError(f"--draft and --verifier are both {drafting}: choose two")
         asked = [(drafting, draft_price), (verifying, verifier_price)]
-        if cross_check is not None:
-            asked.append((resolve_model(cross_check, names), cross_check_price))
-        if len({name for name, _ in asked}) < len(asked):
-            raise InvalidRequestError(f"--cross-check is {asked[-1][0]}: choose a third model")
+        prices = cross_check_price or []
+        asked += zip_longest([resolve_model(each, names) for each in third_names], prices)
+        if len({name for name, _ in asked}) < len(asked) or None in {name for name, _ in asked}:
+            raise InvalidRequestError(
+                "--draft, --verifier and each --cross-check must be different models, and there is "
+                f"a --cross-check for each --cross-check-price: {_listed(asked)}"
+            )
         now = datetime.now(UTC)
         models = [priced_model(name, price, at=now) for name, price in asked]
-        third = models[2] if cross_check is not None else None
-        if third is not None:
-            quality = dataclasses.replace(quality, cross_check=third.name, judge=False)
+        thirds = models[2:]
+        if thirds:
+            named = tuple(each.name for each in thirds)
+            quality = dataclasses.replace(quality, cross_check=named, judge=False)
         usable = [row for row in rows if all(name in row.answers for name, _ in asked)]
         if not usable:
             raise InvalidRequestError(
                 f"no row holds answers of all of {', '.join(name for name, _ in asked)}"
             )
         usable, skipped = usable[:limit], len(rows) - len(usable)
+        outcomes = _played(usable, models, quality=quality, console=output.console)
+        wanted = None
+        if target is not None:
+            wanted = target_quality(outcomes, target)
+            quality = dataclasses.replace(quality, threshold=wanted.threshold)
+            outcomes = _played(usable, models, quality=quality, console=output.console)
         report = ReplayReport(
-            outcomes=_played(usable, models, quality=quality, console=output.console),
+            outcomes=outcomes,
             draft=drafting,
             verifier=verifying,
-            cross_check=None if third is None else third.name,
-            always_cross_check=None if third is None else always(usable, third, verifier=models[1]),
+            cross_checks=tuple(each.name for each in thirds),
+            always_cross_check=always(usable, thirds[0], verifier=models[1]) if thirds else None,
             prices={model.name: model.words for model in models},
             mode=quality.mode,
             threshold=quality.threshold,
             rows=len(rows),
             skipped=skipped,
             logs=logs,
+            target=wanted,
         )
         report.print_table(output.console)
         if plot and "terminal" in plot:
@@ -122,6 +144,30 @@ def replay(
             report.write_plot(path)
             output.console.print(f"written: {path}")
         output.result(report.to_dict())
+
+
+def _quality(
+    mode: QualityMode,
+    threshold: float | None,
+    target: float | None,
+    cross_check: Sequence[str] | None,
+) -> QualityConfig:
+    """How drafts are judged, before the cross-checks are looked up."""
+    if (mode == "strict") is not bool(cross_check):
+        raise InvalidRequestError(
+            "--mode strict and --cross-check MODEL belong together: of recorded answers there "
+            "is no other second opinion"
+        )
+    if threshold is not None and target is not None:
+        raise InvalidRequestError(
+            "--target-quality chooses the threshold: give it, or --threshold, and not both"
+        )
+    quality = QualityConfig(mode=mode)
+    return quality if threshold is None else dataclasses.replace(quality, threshold=threshold)
+
+
+def _listed(asked: Sequence[tuple[str | None, str | None]]) -> str:
+    return ", ".join(name or f"a price of {price} alone" for name, price in asked)
 
 
 def _played(

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cascadeflow.cli.replay.joining import JoinedLog
+    from cascadeflow.cli.replay.target import TargetQuality
 
 __all__ = ["PLOT_SUFFIXES", "ReplayReport"]
 
@@ -55,20 +56,21 @@ class ReplayReport:
         outcomes: what became of each question.
         draft: the drafting model, as the file names it.
         verifier: the verifying model, likewise.
-        cross_check: the model whose answers the drafts were compared with; `None` for nobody.
-        always_cross_check: what that model scores where it answers everything alone.
+        cross_checks: the models whose answers the drafts were compared with, in their order.
+        always_cross_check: what the first of them scores where it answers everything alone.
         prices: by model, its price in words, with where it came from.
         mode: which checks judged the drafts.
         threshold: the least score at which a draft was accepted.
         rows: how many rows the log holds.
         skipped: of these, those that lacked an answer of one of the models.
         logs: what other logs lent.
+        target: the quality that the threshold was chosen for; `None` where it was not.
     """
 
     outcomes: Sequence[Outcome]
     draft: str
     verifier: str
-    cross_check: str | None
+    cross_checks: tuple[str, ...]
     always_cross_check: Baseline | None
     prices: Mapping[str, str]
     mode: str
@@ -76,6 +78,7 @@ class ReplayReport:
     rows: int
     skipped: int
     logs: tuple[JoinedLog, ...] = ()
+    target: TargetQuality | None = None
     points: tuple[CurvePoint, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,12 +125,15 @@ class ReplayReport:
             "baselines": {name: asdict(baseline) for name, baseline in self.baselines.items()},
             "draft": self.draft,
             "verifier": self.verifier,
-            "cross_check": self.cross_check,
+            "cross_check": self.cross_checks[0] if self.cross_checks else None,
+            "cross_checks": list(self.cross_checks),
             "draft_price": self.prices[self.draft],
             "verifier_price": self.prices[self.verifier],
-            "cross_check_price": self.prices[self.cross_check] if self.cross_check else None,
+            "cross_check_price": self.prices[self.cross_checks[0]] if self.cross_checks else None,
+            "cross_check_prices": [self.prices[each] for each in self.cross_checks],
             "mode": self.mode,
             "threshold": self.threshold,
+            "target_quality": None if self.target is None else self.target.to_dict(),
             "skipped": self.skipped,
             "also": [log.to_dict() for log in self.logs],
             "cost": sum(outcome.cost for outcome in self.outcomes) / _NANODOLLARS,
@@ -212,6 +218,12 @@ class ReplayReport:
             f"{percent(at_quality['validator_saved'])} (threshold chosen in hindsight), at random "
             f"{percent(at_quality['random_saved'])}"
         )
+        if self.target is not None:
+            console.print(
+                f"threshold chosen on these questions to keep {percent(self.target.target)}; "
+                "chosen on four fifths for each other fifth: quality kept "
+                f"{percent(self.target.quality_kept)}, saved {percent(self.target.saved)}"
+            )
         prices = "; ".join(f"{name} {words}" for name, words in self.prices.items())
         console.print(f"prices: {prices}", style="dim")
         for log in self.logs:
@@ -225,8 +237,9 @@ class ReplayReport:
     def _parts(self, figures: Mapping[str, Any]) -> str:
         """Which part of the cost went to the cheap models; what is left went to the verifier."""
         said = f": {usd(figures['cost_draft_only'], places=4)} for drafts"
-        if self.cross_check is not None:
-            said += f", {usd(figures['cost_opinions'], places=4)} for the cross-check"
+        if self.cross_checks:
+            what = "cross-check" if len(self.cross_checks) == 1 else "cross-checks"
+            said += f", {usd(figures['cost_opinions'], places=4)} for the {what}"
         return said
 
     def print_plot(self, console: Console) -> None:
