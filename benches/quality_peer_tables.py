@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 from cascadeflow.cli.quality.figures import Figures, Pairs, figures, pairs, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cascadeflow.cli.quality.cases import CaseSet, Kind
     from cascadeflow.cli.quality.figures import Scored
 
+    Cell = Callable[[Figures | Pairs | None], str]
+
 TITLES: Mapping[Kind, str] = {
     "answers": "Right from wrong, AUC (95 %)",
     "pairs": "Pairs in order, the better one scores higher (95 %)",
-    "grounding": "Supported or not",
-    "toxicity": "Toxic or not",
+    "grounding": "Supported or not, AUC (95 %) / AUPRC / F1 / good ones stopped",
+    "toxicity": "Toxic or not, AUC (95 %) / AUPRC / F1 / good ones stopped",
 }
 
 DASH = "\N{EN DASH}"
@@ -109,10 +111,8 @@ def tables(results: Sequence[Result]) -> str:
         if kind == "pairs":
             for each in of_kind:
                 lines += _pairs_table(each)
-        elif kind == "answers":
-            lines += _wide_table(of_kind)
         else:
-            lines += _long_table(TITLES[kind], of_kind)
+            lines += _sets_table(TITLES[kind], of_kind, _auc if kind == "answers" else _found)
     for each in results:
         if each.right and each.kind == "toxicity":
             lines += _right_table(each)
@@ -123,11 +123,11 @@ def tables(results: Sequence[Result]) -> str:
     return "\n".join(lines).strip()
 
 
-def _wide_table(results: Sequence[Result]) -> list[str]:
-    judges = _judges(results)
-    lines = _head(TITLES["answers"], ("set", "n", "wrong", *judges))
+def _sets_table(title: str, results: Sequence[Result], cell: Cell) -> list[str]:
+    judges = list(dict.fromkeys(judge for each in results for judge in each.found))
+    lines = _head(title, ("set", "n", "faulty", *judges))
     for each in results:
-        cells = [_auc(each.found.get(judge)) for judge in judges]
+        cells = [cell(each.found.get(judge)) for judge in judges]
         lines.append(_row(each.name, f"{each.n:,}", f"{each.faulty:.0%}", *cells))
     return lines
 
@@ -150,28 +150,6 @@ def _pairs_table(result: Result) -> list[str]:
     return lines
 
 
-def _long_table(title: str, results: Sequence[Result]) -> list[str]:
-    lines = _head(
-        title, ("set", "n", "faulty", "by", "AUC (95 %)", "AUPRC", "F1", "good ones stopped")
-    )
-    for each in results:
-        first = [each.name, f"{each.n:,}", f"{each.faulty:.0%}"]
-        for judge, found in each.found.items():
-            if isinstance(found, Figures):
-                lines.append(
-                    _row(
-                        *first,
-                        judge,
-                        _auc(found),
-                        _figure(found.auprc),
-                        _figure(found.f1),
-                        _percent(found.false_alarms),
-                    )
-                )
-                first = ["", "", ""]
-    return lines
-
-
 def _right_table(result: Result) -> list[str]:
     judges = list(result.found)
     lines = _head(f"{result.name}, judged rightly", ("part", "n", *judges))
@@ -180,10 +158,6 @@ def _right_table(result: Result) -> list[str]:
             _row(part or "(none)", f"{held['n']:.0f}", *[_percent(held.get(one)) for one in judges])
         )
     return lines
-
-
-def _judges(results: Iterable[Result]) -> list[str]:
-    return list(dict.fromkeys(judge for each in results for judge in each.found))
 
 
 def _head(title: str, names: Sequence[str]) -> list[str]:
@@ -202,6 +176,13 @@ def _auc(found: Figures | Pairs | None) -> str:
     if not isinstance(found, Figures) or found.auc is None:
         return DASH
     return _with_interval(found.auc, found.interval)
+
+
+def _found(found: Figures | Pairs | None) -> str:
+    if not isinstance(found, Figures):
+        return DASH
+    rest = (_figure(found.auprc), _figure(found.f1), _percent(found.false_alarms))
+    return " / ".join((_auc(found), *rest))
 
 
 def _share(found: Figures | Pairs | None) -> str:

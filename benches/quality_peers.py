@@ -133,6 +133,7 @@ def ours(sets: Sequence[CaseSet], embedder: CachedEmbedder) -> dict[str, Said]:
             for measure, taken in measured(each, judged).items():
                 if (measure == DECISION) == bool(name):
                     found[each.name][name or measure] = list(taken.rows)
+        embedder.save()
         tell(f"judged by {name or 'the checks alone'}")
     return found
 

@@ -65,7 +65,7 @@ def test_every_judge_stands_in_the_row_of_its_set_and_a_dash_where_it_was_not_as
         tables.reckoned(two, {"peer": scored(two, 0.1, 0.9, 0.5, 0.5)}),
     ]
     told = tables.tables(results).splitlines()
-    assert told[2] == "| set | n | wrong | ours | peer |"
+    assert told[2] == "| set | n | faulty | ours | peer |"
     assert told[4].startswith("| a set | 4 | 50% | 1.000 (1.00")
     assert told[4].endswith(f"| {tables.DASH} |")
     assert told[5].startswith(f"| another | 4 | 50% | {tables.DASH} | 0.500 (")
@@ -111,7 +111,8 @@ def test_a_function_of_one_label_is_shown_by_what_was_judged_rightly(tables: Any
     result = tables.reckoned(texts, {"ours": scored(texts, 0.2, 0.6, 0.9, 0.4)})
     assert result.right == {"slur_h": {"n": 2, "ours": 0.5}, "quote_nh": {"n": 2, "ours": 0.5}}
     told = tables.tables([result])
-    assert "| a set | 4 | 50% | ours | 0.750 (" in told
+    assert "| a set | 4 | 50% | 0.750 (" in told
+    assert " / 0.833 / 0.500 / 50.0% |" in told  # one of two slurs stopped, and one of two others
     assert "| quote_nh | 2 | 50.0% |" in told
     assert "| slur_h | 2 | 50.0% |" in told
 
