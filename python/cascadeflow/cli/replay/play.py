@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cascadeflow.cli.replay.statistics import Baseline, Outcome, saved_fraction
@@ -23,6 +24,13 @@ __all__ = ["always", "play"]
 
 _CONCURRENCY = 16
 """Requests at once; what comes out does not depend on it."""
+
+_PATIENCE = 600.0
+"""The seconds that a check may take, the most that a configuration can give it.
+
+So many requests at once share the models on this machine, and where it is busy with other things
+too, checks would run out of a live request's time: the figures would tell of the machine.
+"""
 
 
 def always(rows: Sequence[ReplayRow], model: PricedModel, *, verifier: PricedModel) -> Baseline:
@@ -69,7 +77,7 @@ async def play(
         rows: questions that all models answered.
         models: the drafting model, the verifying one, and in mode `strict` the one whose answers
             the drafts are compared with.
-        quality: how drafts are judged.
+        quality: how drafts are judged; their checks get all the time that they take.
         on_progress: called with how many of the `2 * len(rows)` requests have ended.
 
     Raises:
@@ -80,6 +88,7 @@ async def play(
     def report(done: int) -> None:
         on_progress(2 * len(outcomes) + done)
 
+    quality = replace(quality, check_timeout=_PATIENCE)
     for part in _without_repeats(rows):
         outcomes += await _play(part, models, quality=quality, on_progress=report)
     return outcomes
