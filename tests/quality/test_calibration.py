@@ -308,3 +308,14 @@ def test_held_out_weights_saw_no_draft_of_their_own_part() -> None:
         alone = fit([row for row in rows if int(row.group) % 3 != index])
         assert held[index].text == pytest.approx(alone.text, abs=1e-3)
         assert held[index] is held[index + 3]
+
+
+@pytest.mark.parametrize(("log_odds", "count"), [(2.54, 1), (2.68, 1), (3.02, 1), (3.3, 2)])
+def test_a_fit_ends_where_rounding_makes_every_step_a_loss(log_odds: float, count: int) -> None:
+    rows = [
+        JudgedDraft(group=str(at), log_odds=log_odds, features=(), agrees=True, good=True)
+        for at in range(count)
+    ]
+    weights = fit(rows)
+    assert AGREES < weights.agrees < AGREES + 0.1
+    assert weights.text == pytest.approx(1.0, abs=0.1)

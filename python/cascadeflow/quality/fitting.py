@@ -30,6 +30,10 @@ _SEEN: Final = 5
 """A measure that fewer rows have gets no weight of its own."""
 
 _STEPS: Final = 25
+
+_HALVINGS: Final = 30
+"""Times that a step is halved: at the best weights rounding alone can make any step a loss."""
+
 _CLOSE: Final = 1e-6
 """A step that lessens the loss by no more than this share of it is the last."""
 
@@ -196,11 +200,13 @@ def _newton(
         step = _solved(curves, gradient)
         tried = [b + s for b, s in zip(beta, step, strict=True)]
         after = loss(tried)
-        while after > before:
+        for _ in range(_HALVINGS):
+            if after <= before:
+                break
             tried = [(b + t) / 2 for b, t in zip(beta, tried, strict=True)]
-            if tried == beta:
-                return beta
             after = loss(tried)
+        if after > before:  # no step lessens the loss any more, but for rounding
+            return beta
         beta, gained, before = tried, before - after, after
         if gained < _CLOSE * max(1.0, before):
             break
