@@ -26,6 +26,7 @@ from tests.agent.opinions_site import (
 from cascadeflow import AnswerReplaced, CallStarted, QualityConfig, TextChunk, Tool
 from cascadeflow.money import to_usd
 from cascadeflow.pipeline.run import Run
+from cascadeflow.quality.validator import CascadeValidator
 
 if TYPE_CHECKING:
     from cascadeflow.models.config import ModelConfig
@@ -179,6 +180,20 @@ def test_an_answer_that_cannot_be_read_as_what_was_asked_for_is_not_served(world
     result = ask(site.agent(quality_config=BIG), response_format=form)
     assert site.asked == ["small", "big", "big?"]
     assert result.content == '{"answer": 42}'
+
+
+@pytest.mark.parametrize("length", [0, 40_000])
+def test_whether_it_is_an_answer_is_not_for_a_validator_of_ones_own_to_fail_at(
+    world: Any, length: int
+) -> None:
+    class Mine(CascadeValidator):
+        def judge_text(self, *_: Any, **__: Any) -> Any:
+            raise RuntimeError("drafts are judged by judge_with")
+
+    site = site_of(world, big=[{**RIGHT, "text": f"The answer is 42.{' Really.' * (length // 8)}"}])
+    result = ask(site.agent(quality_config=BIG, validator=Mine()))
+    assert site.asked == ["small", "big", "big?"]
+    assert result.routing.answered_as == "cross_check"
 
 
 def test_a_long_answer_is_served_too(world: Any) -> None:

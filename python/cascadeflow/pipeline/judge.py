@@ -36,6 +36,9 @@ _logger: Final = logging.getLogger(__name__)
 _ANSWERS: Final = QualityConfig.fast(threshold=2 * REJECTED)
 """By this a text is rejected for what no other virtue makes up for, and for nothing else."""
 
+_READER: Final = CascadeValidator()
+"""Says that of any answer: a validator of the user's own is made to judge drafts."""
+
 
 async def judge(run: Run, draft: Call) -> QualityReport:
     """Judges a draft. A validator that fails, or is out of time, accepts nothing."""
@@ -154,12 +157,8 @@ async def heard_before(run: Run, command: Ask) -> Call | None:
         wanted = replace(run.chat_for(command.model), stream=False)
         if call.request != wanted:
             continue
-        validator, completion = run.engine.validator, call.reply.completion
-        assert isinstance(validator, CascadeValidator)  # noqa: S101 - `asks_models` says so
-        if takes_a_while(wanted, completion):
-            report = await validator.judge_text_aside(wanted, completion, config=_ANSWERS)
-        else:
-            report = validator.judge_text(wanted, completion, config=_ANSWERS)
+        completion = call.reply.completion
+        report = await _READER.judge_text_aside(wanted, completion, config=_ANSWERS)
         if run.schema is not None and report.accepted is True:
             report = _read_as(run.schema, completion, report)
         if report.accepted is True:
