@@ -311,6 +311,13 @@ def _named_models(config: QualityConfig, models: Sequence[ModelConfig]) -> None:
                 f"QualityConfig.{option} names {wanted!r}, which is none of the agent's models: "
                 f"there are {', '.join(each.id for each in models)}"
             )
+    for model in models:
+        both = [each for each in config.cross_checks if each in (model.id, model.name)]
+        if len(both) > 1:
+            raise ConfigurationError(
+                f"QualityConfig.cross_check: {' and '.join(map(str, both))} are the same model, "
+                "which has one vote: name it once"
+            )
 
 
 def _qualities(engine: Engine) -> Iterator[QualityConfig]:

@@ -100,6 +100,19 @@ def test_of_several_cross_checks_one_that_drafted_is_passed_over(world: Any) -> 
         site.agent(quality_config=STRICT(cross_check=("middle", "large")))
 
 
+def test_of_several_cross_checks_each_model_has_one_vote_whatever_it_is_called(
+    world: Any,
+) -> None:
+    twice = STRICT(cross_check=["middle", "openai:middle"], clear_below=0)
+    site = three(world, [graded(1)], small=[WRONG])
+    with pytest.raises(ConfigurationError, match=r"middle and openai:middle.*same model"):
+        site.agent(quality_config=twice)
+    result = ask(site.agent(), quality_config=twice)
+    assert site.asked == ["small", "middle", "big?", "big"]
+    assert verdicts(result)["cross_check_2"] == "error"
+    assert why(result, "cross_check_2") == "openai:middle was asked already: it has one vote"
+
+
 def test_samples_stand_between_the_cross_check_and_the_judge(world: Any) -> None:
     site = three(world, small=[RIGHT, WRONG, WRONG, RIGHT], middle=[WRONG])
     result = ask(site.agent(quality_config=STRICT(samples=3)))

@@ -61,10 +61,14 @@ class RequestAdviser:
         self._run = run
         self._draft = draft
         self._deadline = run.quality.check_timeout
+        self._compared: set[str] = set()
 
     async def answer(self, wanted: bool | str) -> tuple[str, Completion]:  # noqa: FBT001
         """See `Adviser.answer`."""
         model = _answerer(self._run.plan, self._draft.model, wanted, at=self._run.created)
+        if model.id in self._compared:  # under its other name
+            raise NotAskedError(f"{model.id} was asked already: it has one vote")
+        self._compared.add(model.id)
         chat = replace(self._run.chat_for(model), stream=False)
         return model.id, await self._asked(model, "cross_check", chat)
 
