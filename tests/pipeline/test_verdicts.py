@@ -155,3 +155,18 @@ def test_a_forked_child_does_not_wait_for_its_parents_verdicts() -> None:
         book.observe(1, None)
         os._exit(0 if book.judged == [1] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_a_forked_child_that_closes_tells_nothing_of_its_parents() -> None:
+    book, late = Book(), LateVerdict()
+    book.observe(0, late)
+    book.observe(1, None)  # known, and the parent's to tell
+    child = os.fork()
+    if child == 0:
+        book.line.release()
+        os._exit(0 if book.judged == [] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    give(late)
+    assert book.judged == [0, 1]

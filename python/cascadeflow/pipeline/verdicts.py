@@ -91,8 +91,7 @@ class VerdictLine:
             early: what one does, by the verdict that the answer came with.
             late: the verdict that counts in its place, if it comes.
         """
-        if self._pid != os.getpid():
-            self._reset()  # those in a parent's line are the parent's to tell
+        self._leave_parent()
         with self._lock:
             place = None if late is None and not self._line else _Place(tell, early)
             if place is not None:
@@ -108,6 +107,7 @@ class VerdictLine:
 
     def release(self) -> None:
         """Tells what is known, whoever is in front of it: nobody may wait for that any more."""
+        self._leave_parent()
         with self._lock:
             ready = [place for place in self._line if place.verdict is not None]
             self._line = deque(place for place in self._line if place.verdict is None)
@@ -123,6 +123,11 @@ class VerdictLine:
             while self._line and self._line[0].verdict is not None:
                 ready.append(self._line.popleft())
         _tell_all(ready)
+
+    def _leave_parent(self) -> None:
+        """Forgets, in a forked child, those in its parent's line: they are the parent's to tell."""
+        if self._pid != os.getpid():
+            self._reset()
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
