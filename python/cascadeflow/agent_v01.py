@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from cascadeflow.pipeline import events
+from cascadeflow.pipeline.cascade import BESIDE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -96,7 +97,8 @@ async def v01_events(
                         {"strategy": event.route, "complexity": event.complexity},
                     )
                 case events.CallStarted():
-                    phase = event.role
+                    if event.role not in BESIDE:
+                        phase = event.role
                 case events.TextChunk():
                     provider = event.model.partition(":")[0]
                     yield StreamEvent(
@@ -105,6 +107,8 @@ async def v01_events(
                         {"model": model_names[event.model], "phase": phase, "provider": provider},
                     )
                 case events.DraftJudged():
+                    if event.quality.accepted is not True:
+                        phase = "verifier"  # whose answer may be there already
                     yield StreamEvent(
                         StreamEventType.DRAFT_DECISION,
                         "",

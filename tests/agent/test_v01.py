@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cascadeflow import CascadeAgent, CostTracker, ModelConfig, StreamEventType
+from cascadeflow import CascadeAgent, CostTracker, ModelConfig, QualityConfig, StreamEventType
+from cascadeflow.quality.validator import CascadeValidator
 from cascadeflow.testing import SimulatedModel, SimulatedProvider
 
 if TYPE_CHECKING:
@@ -183,6 +184,24 @@ def test_stream_events_switches_and_ends_in_v01s_words(world: Any) -> None:
     told = asyncio.run(main(world(small=[500], big=[500]).agent()))
     assert told[-1].type == StreamEventType.ERROR
     assert told[-1].data["type"] == "AllModelsFailedError"
+
+
+@pytest.mark.parametrize("second", ["big", "middle"])
+def test_stream_events_name_no_second_opinion_as_the_phase_of_an_answer(
+    world: Any, second: str
+) -> None:
+    async def main(agent: CascadeAgent) -> list[Any]:
+        return [event async for event in agent.stream_events("What is 17 + 25?")]
+
+    w = world(small=["The answer is 43."], middle=["The answer is 42."], big=["The answer is 42."])
+    quality = QualityConfig.strict(cross_check=second, judge=False)
+    agent = w.agent(
+        validator=CascadeValidator(), quality_config=quality, draft_up_to="expert", order="given"
+    )
+    told = asyncio.run(main(agent))
+    assert w.asked == ["small", second, *([] if second == "big" else ["big"])]
+    phases = [event.data["phase"] for event in told if event.type == StreamEventType.CHUNK]
+    assert list(dict.fromkeys(phases)) == ["draft", "verifier"]
 
 
 def test_run_batch_returns_v01s_counts(server: SimulatedProvider) -> None:
