@@ -246,6 +246,7 @@ def test_grounding_asks_an_inference_model_about_document_and_sentence(tmp_path:
         ({"max_position_embeddings": -1}, {"model_max_length": None}, 256),
         ({"max_position_embeddings": 130, "model_type": "roberta"}, None, 128),
         ({"max_position_embeddings": 129, "model_type": "roberta", "pad_token_id": 0}, None, 128),
+        ({"max_position_embeddings": 34, "model_type": "roberta", "pad_token_id": 40}, None, 256),
         ({"max_position_embeddings": 130, "model_type": "bert"}, None, 130),
     ],
 )

@@ -140,7 +140,7 @@ def _positions(told: Mapping[str, Any]) -> int | None:
     if positions is None or told.get("model_type") not in _PLACES_AFTER_PADDING:
         return positions
     padding = told.get("pad_token_id")
-    return positions - 1 - (padding if type(padding) is int else 1)
+    return _whole(positions - 1 - (padding if type(padding) is int else 1))
 
 
 def _whole(number: Any) -> int | None:
