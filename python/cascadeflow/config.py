@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LOCAL_CHECKS",
     "TEXT_CHECKS",
+    "TOKEN_CHECKS",
     "BreakerPolicy",
     "BudgetConfig",
     "CacheScope",
@@ -80,6 +81,9 @@ TEXT_CHECKS: Final = (
 )
 """The checks by rules over the text that can be off; that there is a text at all cannot."""
 
+TOKEN_CHECKS: Final = ("confidence",)
+"""The checks by the probabilities that a model gave its own words, where they were asked for."""
+
 _LARGEST_WINDOW: Final = 1_000
 """Tries that a circuit breaker remembers for a model, at most."""
 
@@ -104,7 +108,7 @@ def _words(what: str, value: Any) -> None:
 
 def _names(given: Any) -> tuple[str, ...]:
     """Takes the names of checks that are off, once each."""
-    known = (*TEXT_CHECKS, *LOCAL_CHECKS)
+    known = (*TEXT_CHECKS, *TOKEN_CHECKS, *LOCAL_CHECKS)
     if isinstance(given, str) or not isinstance(given, (tuple, list, set, frozenset)):
         raise ConfigurationError(
             f"QualityConfig.without takes names of checks, such as ('toxicity',), not {given!r}"

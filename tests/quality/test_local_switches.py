@@ -21,7 +21,7 @@ from tests.quality.local_judging import (
 )
 from tests.quality.local_models import Broken, Stranger
 
-from cascadeflow.config import LOCAL_CHECKS, TEXT_CHECKS, QualityConfig
+from cascadeflow.config import LOCAL_CHECKS, TEXT_CHECKS, TOKEN_CHECKS, QualityConfig
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.models._paths import cache_dir
 from cascadeflow.models.completion import Completion
@@ -52,7 +52,7 @@ def test_the_names_that_may_be_off_are_those_of_the_checks_in_their_order() -> N
     assert tuple(check.name for check in judgement.checks) == ("empty", *TEXT_CHECKS)
     report = judged(CAPITAL, "Paris.", Stranger())
     named = tuple(check.name for check in report.checks)
-    assert named == ("empty", *TEXT_CHECKS, "tool_calls", *LOCAL_CHECKS)
+    assert named == ("empty", *TEXT_CHECKS, *TOKEN_CHECKS, "tool_calls", *LOCAL_CHECKS)
     assert QualityConfig.fast(without=(*TEXT_CHECKS, *LOCAL_CHECKS)).local_checks == ()
 
 

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self, get_args
 
 from cascadeflow._native import quality_weights
-from cascadeflow.config import LOCAL_CHECKS, TEXT_CHECKS, QualityMode
+from cascadeflow.config import LOCAL_CHECKS, TEXT_CHECKS, TOKEN_CHECKS, QualityMode
 from cascadeflow.errors import ConfigurationError, StoreError
 from cascadeflow.quality.evidence import logit, probability
 from cascadeflow.quality.rules import REJECTED
@@ -312,14 +312,14 @@ def calibration_of(config: QualityConfig) -> Calibration | None:
 
 
 def checks_off(config: QualityConfig) -> tuple[str, ...]:
-    """The checks that a configuration turns off, of those that its mode has.
+    """The checks that a configuration turns off, of those that its mode has and calibrations know.
 
     >>> from cascadeflow.config import QualityConfig
     >>> checks_off(QualityConfig.fast(without=("topic", "toxicity")))
     ('topic',)
     """
-    local = config.mode != "fast"
-    return tuple(name for name in config.without if local or name not in LOCAL_CHECKS)
+    unknown = (*TOKEN_CHECKS, *(LOCAL_CHECKS if config.mode == "fast" else ()))
+    return tuple(name for name in config.without if name not in unknown)
 
 
 def local_doubts(local: LocalFindings | None) -> tuple[float, ...]:

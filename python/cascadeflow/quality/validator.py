@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.quality.calibration import settled
+from cascadeflow.quality.confidence import Confidence, judge_confidence
 from cascadeflow.quality.opinions import Opinions, second_opinions
 from cascadeflow.quality.report import CheckReport, QualityReport
 from cascadeflow.quality.rules import REJECTED, TextJudgement, judge_text
@@ -188,7 +189,7 @@ class CascadeValidator:
             opinions = Opinions(0.0, (missing,), heard=False)
         else:
             opinions = await second_opinions(
-                _probability(text.judgement, local, calibration),
+                _probability(text, local, calibration),
                 request,
                 completion,
                 config=config,
@@ -216,11 +217,13 @@ class _Read(NamedTuple):
 
     Attributes:
         judgement: what the rules make of it.
-        checks: theirs, and that of the tool calls.
+        confidence: how sure the model was of its words.
+        checks: of both, and of the tool calls.
         unfit: whether a program that reads the answer could not.
     """
 
     judgement: TextJudgement
+    confidence: Confidence
     checks: tuple[CheckReport, ...]
     unfit: bool
 
@@ -252,16 +255,18 @@ def _read(
         request.response_format is not None
         and any(check.name == "format" and check.verdict == "failed" for check in text.checks)
     )
-    return _Read(text, (*text.checks, tool_calls), unfit)
+    confidence = judge_confidence(completion, without=without)
+    return _Read(text, confidence, (*text.checks, confidence.check, tool_calls), unfit)
 
 
 def _probability(
-    text: TextJudgement, local: LocalFindings | None, calibration: Calibration | None
+    text: _Read, local: LocalFindings | None, calibration: Calibration | None
 ) -> float:
     """The probability that a draft is good enough, but for second opinions."""
-    if calibration is not None:
-        return calibration.probability_of(text, local)
-    return text.probability * (1.0 if local is None else local.share)
+    if calibration is not None:  # was fitted to a log that says nothing of how sure a model was
+        return calibration.probability_of(text.judgement, local)
+    share = 1.0 if local is None else local.share
+    return text.confidence.weighed(text.judgement.probability * share)
 
 
 def _report(
@@ -273,7 +278,7 @@ def _report(
     local: LocalFindings | None = None,
     opinions: Opinions | None = None,
 ) -> QualityReport:
-    score, checks = _probability(text.judgement, local, calibration), text.checks
+    score, checks = _probability(text, local, calibration), text.checks
     stopped = ""  # why no threshold counts
     if local is not None:
         checks = (*checks, *local.checks)
@@ -296,6 +301,7 @@ def _report(
     ]
     if not why and not accepted:
         why = [*text.judgement.doubts(), *(() if local is None else local.doubts)]
+        why += text.confidence.doubts() if calibration is None else ()
     sides = f"{score:.2f} {'reaches' if reaches else 'is below'} {config.threshold:.2f}"
     if reaches and stopped:
         sides = stopped
