@@ -165,6 +165,7 @@ def test_a_forked_child_that_closes_tells_nothing_of_its_parents() -> None:
     book.observe(1, None)  # known, and the parent's to tell
     child = os.fork()
     if child == 0:
+        give(late)  # given up there, as its event loop is the parent's
         book.line.release()
         os._exit(0 if book.judged == [] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -114,6 +114,7 @@ class VerdictLine:
         _tell_all(ready)
 
     def _know(self, place: _Place, verdict: Mapping[str, float]) -> None:
+        self._leave_parent()
         ready: list[_Place] = []
         with self._lock:
             if place.verdict is None:  # else its early one was told meanwhile
