@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from cascadeflow.cli.quality.figures import Figures, Pairs, figures, pairs, parts_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from cascadeflow.cli.quality.cases import CaseSet, Kind
     from cascadeflow.cli.quality.figures import Scored
@@ -23,6 +23,8 @@ TITLES: Mapping[Kind, str] = {
 }
 
 DASH = "\N{EN DASH}"
+BEGIN, END = "<!-- quality_peers.py: begin -->", "<!-- quality_peers.py: end -->"
+"""The lines of a page that the tables stand between."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +103,13 @@ def reckoned(cases: CaseSet, said: Mapping[str, Sequence[Scored]], *, seed: int 
     )
 
 
-def tables(results: Sequence[Result]) -> str:
-    """Gives all of it as Markdown."""
+def tables(results: Sequence[Result], *, by_part: Collection[str] = ("HateCheck",)) -> str:
+    """Gives all of it as Markdown.
+
+    Args:
+        results: the sets.
+        by_part: names of the sets of toxic texts of which each part is shown too.
+    """
     lines: list[str] = []
     for kind in TITLES:
         of_kind = [each for each in results if each.kind == kind]
@@ -114,13 +121,26 @@ def tables(results: Sequence[Result]) -> str:
         else:
             lines += _sets_table(TITLES[kind], of_kind, _auc if kind == "answers" else _found)
     for each in results:
-        if each.right and each.kind == "toxicity":
+        if each.right and each.name in by_part:
             lines += _right_table(each)
         lines += [
             f"\n{each.name}: {judge} could not judge {count} texts, which are in no figure of it"
             for judge, count in each.unjudged.items()
         ]
     return "\n".join(lines).strip()
+
+
+def put(page: str, told: str) -> str:
+    """Gives a page with this between its two lines, in the place of what stood there.
+
+    Raises:
+        ValueError: it has no such lines.
+    """
+    before, begin, rest = page.partition(f"{BEGIN}\n")
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"no lines {BEGIN} and {END}, to write between")
+    return f"{before}{begin}\n{told}\n\n{end}{after}"
 
 
 def _sets_table(title: str, results: Sequence[Result], cell: Cell) -> list[str]:

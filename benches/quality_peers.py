@@ -1,6 +1,6 @@
 """How well drafts are judged, beside other validators on the same rows.
 
-    python benches/quality_peers.py [--rows N] [--json FILE] [--vectors CACHE.npz]
+    python benches/quality_peers.py [--rows N] [--json FILE] [--write docs/quality.md]
 
 Reads the sets of `CASCADEFLOW_DATA` (default: `shared/data` beside the repository) in the forms of
 `cascadeflow quality eval`, judges every text in mode `fast` and in mode `balanced`, and shows the
@@ -18,7 +18,8 @@ Where judges stand:
 
 Good texts should score above faulty ones. AUPRC and F1 are of finding the faulty: by a low score,
 and by what did not pass at each judge's own threshold. Intervals: 500 bootstraps over questions.
-Large sets are drawn from (`SETS`); `--rows 0` takes all of them, which takes four times as long.
+Large sets are drawn from (`SETS`); `--rows 0` takes all. It takes 15 minutes of processor time;
+`--vectors CACHE.npz` keeps the sentence vectors for a second run.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from peer_environment import install
-from quality_peer_tables import reckoned, tables
+from quality_peer_tables import put, reckoned, tables
 from quality_rows import DATA, DIMENSION, CachedEmbedder
 
 from cascadeflow.cli.quality.cases import CaseSet
@@ -70,7 +71,8 @@ class Source:
         files: their names below the data's folder.
         rows: so many rows of each are drawn, at most; `None` for all. Of recorded answers a row is
             a question with every model's answer.
-        faults: whether faults are planted in its right answers.
+        faults: whether faults are planted in right answers, one of each question, and only these
+            pairs are judged.
     """
 
     title: str
@@ -79,9 +81,11 @@ class Source:
     faults: bool = False
 
 
+GSM8K = ("cascade/zeroeval_gsm8k", "cascade/routellm_gsm8k")
 SETS = (
-    Source("GSM8K", ("cascade/zeroeval_gsm8k", "cascade/routellm_gsm8k"), 150, faults=True),
-    Source("CRUX", ("cascade/zeroeval_crux",), 75),
+    Source("GSM8K, recorded", GSM8K, 300),
+    Source("GSM8K", GSM8K, faults=True),
+    Source("CRUX, recorded", ("cascade/zeroeval_crux",), 75),
     Source("TruthfulQA", ("hallucination/truthfulqa",), 150),
     Source("HaluEval general", ("hallucination/halueval_general",), 500),
     Source("HaluEval-QA", ("hallucination/halueval_qa",)),
@@ -100,7 +104,7 @@ Said = dict[str, list[Scored]]
 
 
 def read_source(source: Source, rows: int | None, seed: int) -> list[CaseSet]:
-    """Reads one set of the data, which may be several: the first one of recorded answers is whole.
+    """Reads one set of the data, which may be several.
 
     Args:
         source: which.
@@ -112,8 +116,9 @@ def read_source(source: Source, rows: int | None, seed: int) -> list[CaseSet]:
     read = [read_sets(path, limit=limit, seed=seed) for path in paths]
     if read[0][0].models:
         cases = tuple(chain.from_iterable(sets[0].cases for sets in read))
-        whole = CaseSet(name=f"{source.title}, recorded", kind="answers", cases=cases, models=True)
-        return [whole, *(planted(source.title, cases, seed=seed) if source.faults else ())]
+        if source.faults:
+            return planted(source.title, cases, seed=seed)
+        return [CaseSet(name=source.title, kind="answers", cases=cases, models=True)]
     stem = paths[0].name.removesuffix(".jsonl.gz")
     return [replace(each, name=source.title + each.name.removeprefix(stem)) for each in read[0]]
 
@@ -224,6 +229,9 @@ def main() -> None:
     options.add_argument("--rows", type=int, help="so many rows of each file at most; 0 for all")
     options.add_argument("--seed", type=int, default=0, help="of what is drawn and planted")
     options.add_argument("--json", type=Path, help="write every figure to this file")
+    options.add_argument(
+        "--write", type=Path, help="put the tables into this page, docs/quality.md"
+    )
     options.add_argument("--vectors", type=Path, help="keep vectors in this .npz from run to run")
     options.add_argument("--python", type=Path, help=f"a Python that has {', '.join(PACKAGES)}")
     given = options.parse_args()
@@ -255,8 +263,11 @@ def main() -> None:
         results.append(reckoned(each, judges, seed=given.seed))
     tell("reckoned")
     beside = " and ".join(f"{name} {version}" for name, version in versions.items())
-    print(f"{time.strftime('%Y-%m-%d')}, beside {beside}\n")
-    print(tables(results))
+    told = f"{time.strftime('%Y-%m-%d')}, beside {beside}:\n\n{tables(results)}"
+    print(told)
+    if given.write is not None:
+        page = given.write.read_text(encoding="utf-8")
+        given.write.write_text(put(page, told), encoding="utf-8")
     if given.json is not None:
         values: dict[str, Any] = {"peers": versions, "seed": given.seed, "rows": given.rows}
         values["sets"] = [each.to_dict() for each in results]

@@ -110,7 +110,8 @@ def test_a_function_of_one_label_is_shown_by_what_was_judged_rightly(tables: Any
     )
     result = tables.reckoned(texts, {"ours": scored(texts, 0.2, 0.6, 0.9, 0.4)})
     assert result.right == {"slur_h": {"n": 2, "ours": 0.5}, "quote_nh": {"n": 2, "ours": 0.5}}
-    told = tables.tables([result])
+    assert "quote_nh" not in tables.tables([result])
+    told = tables.tables([result], by_part=["a set"])
     assert "| a set | 4 | 50% | 0.750 (" in told
     assert " / 0.833 / 0.500 / 50.0% |" in told  # one of two slurs stopped, and one of two others
     assert "| quote_nh | 2 | 50.0% |" in told
@@ -122,6 +123,22 @@ def test_texts_that_a_judge_could_not_judge_are_counted_and_said(tables: Any) ->
     result = tables.reckoned(texts, {"ours": scored(texts, 0.9, 0.2, 0.1)[:2]})
     assert result.unjudged == {"ours": 1}
     assert "a set: ours could not judge 1 texts" in tables.tables([result])
+
+
+def test_the_tables_of_a_page_are_put_in_the_place_of_the_old_ones(tables: Any) -> None:
+    page = f"# Page\n{tables.BEGIN}\nold\n{tables.END}\nrest\n"
+    new = tables.put(page, "new")
+    assert new == f"# Page\n{tables.BEGIN}\n\nnew\n\n{tables.END}\nrest\n"
+    assert tables.put(new, "new") == new
+    for other in ("# Page\n", f"{tables.BEGIN}\n", f"{tables.END}\n{tables.BEGIN}\n"):
+        with pytest.raises(ValueError, match="to write between"):
+            tables.put(other, "new")
+
+
+def test_the_page_has_the_lines_that_the_tables_stand_between(tables: Any) -> None:
+    page = (BENCHES.parent / "docs" / "quality.md").read_text(encoding="utf-8")
+    assert page.count(tables.BEGIN) == page.count(tables.END) == 1
+    assert tables.put(page, "new") != page
 
 
 def test_the_figures_are_plain_json(tables: Any) -> None:
@@ -166,15 +183,17 @@ def test_recorded_answers_of_several_files_are_one_set_with_faults_planted_once(
         ]
         text = "\n".join(map(json.dumps, rows))
         (tmp_path / f"{name}.jsonl.gz").write_bytes(gzip.compress(text.encode()))
-    source = script.Source("Sums", ("one", "two"), 4, faults=True)
-    sets = script.read_source(source, None, 0)
+    source = script.Source("Sums", ("one", "two"), 4)
+    (recorded,) = script.read_source(source, None, 0)
+    assert (recorded.name, recorded.models, len(recorded.cases)) == ("Sums", True, 8)
+    assert {case.part for case in recorded.cases} == {"small", "large"}
+    assert len(script.read_source(source, 0, 0)[0].cases) == 10
+    assert len(script.read_source(source, 3, 0)[0].cases) == 6
+    sets = script.read_source(replace(source, faults=True), None, 0)
     assert [(each.name, len(each.cases)) for each in sets] == [
-        ("Sums, recorded", 8),
         ("Sums, another final number", 8),
         ("Sums, another's answer", 8),
     ]
-    assert {case.part for case in sets[0].cases} == {"small", "large"}
-    assert len(script.read_source(source, 0, 0)[0].cases) == 10
 
 
 def test_every_set_that_is_shown_can_be_read(script: Any, shared_data: Path) -> None:
