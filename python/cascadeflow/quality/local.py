@@ -43,11 +43,7 @@ UNSUPPORTED: Final = 0.10
 """The share of drafts with a sentence that their documents do not support, set by hand."""
 
 SILENT_FROM: Final = 0.25
-"""From this score on a check has nothing against a draft, and hardly counts."""
-
-BETWEEN_EQUALS: Final = 0.01
-"""By how much a score of 0 lessens the probability, and one of 1 does not: of drafts that are equal
-otherwise, that the likelier one comes first."""
+"""From this score on a check has nothing against a draft, and does not count."""
 
 
 def holds(score: float, share: float) -> float:
@@ -205,10 +201,7 @@ class LocalChecks:
         found = tuple(await asyncio.gather(relevant, supported, clean))
         share, doubts = 1.0, []
         for check, common in zip(found, (OFF_QUESTION, UNSUPPORTED), strict=False):
-            if check.verdict not in ("passed", "failed"):
-                continue
-            share *= 1 - BETWEEN_EQUALS * (1 - check.score)
-            if check.score < SILENT_FROM:
+            if check.verdict in ("passed", "failed") and check.score < SILENT_FROM:
                 share *= holds(check.score, common)
                 doubts.append(f"{check.name} is only {check.score:.2f}")
         return LocalFindings(
