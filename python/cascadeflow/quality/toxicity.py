@@ -101,9 +101,7 @@ class Toxicity:
             return 0.0
         if self._classifier is not None:
             await self._classifier.warm_up()  # some graphs alone know how much they read at once
-            found = await self._classifier.probabilities(
-                _pieces(text, self._classifier.characters)
-            )
+            found = await self._classifier.probabilities(_pieces(text, self._classifier.characters))
             return max(row[self._label] for row in found)
         head = self._head or ToxicityHead.builtin()
         if vectors.name != head.model:
