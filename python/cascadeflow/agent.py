@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
 from cascadeflow.agent_domains import domains_of, drafting_of
 from cascadeflow.agent_experiments import trials_of
+from cascadeflow.agent_judging import quality_of, ready, warm
 from cascadeflow.agent_open import open_run
 from cascadeflow.agent_setup import (
     DEFAULT_BREAKER,
@@ -19,14 +20,11 @@ from cascadeflow.agent_setup import (
     must_have,
     notifier_of,
     one_of,
-    quality_of,
     read_models,
-    ready,
     recall_of,
     tiers_of,
     till_of,
     tracker_of,
-    warm,
     warn_of_patterns,
 )
 from cascadeflow.clock import SystemClock

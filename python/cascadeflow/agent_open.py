@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from cascadeflow.agent_judging import asked_quality, models_at_hand
 from cascadeflow.agent_setup import (
-    asked_quality,
     domain_of,
     loop_of,
-    models_at_hand,
     schema_of,
     seconds,
     spender_of,

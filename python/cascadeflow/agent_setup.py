@@ -9,17 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, TypedDict, get_args
 
 from cascadeflow.budgets.records import NOBODY, Spender
-from cascadeflow.config import BreakerPolicy, QualityConfig
+from cascadeflow.config import BreakerPolicy
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.models.config import ModelConfig
 from cascadeflow.models.prices import require_price
 from cascadeflow.providers.registry import get_provider
-from cascadeflow.quality.calibration import calibration_of
-from cascadeflow.quality.validator import CascadeValidator
 from cascadeflow.types import DOMAINS, ResponseFormat, Tool
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import datetime
 
     from cascadeflow.agent_listeners import Listener
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
     from cascadeflow.cache.key import CacheScope
     from cascadeflow.cache.protocol import ResponseCache
     from cascadeflow.clock import Clock
-    from cascadeflow.config import Deadlines, QualityMode, RetryPolicy
+    from cascadeflow.config import Deadlines, QualityConfig, QualityMode, RetryPolicy
     from cascadeflow.models.completer import Completer
     from cascadeflow.money import Amount
     from cascadeflow.pipeline.domain import DomainRouting
@@ -50,20 +48,16 @@ __all__ = [
     "OnVerifierFailure",
     "RunOptions",
     "UnknownPrice",
-    "asked_quality",
     "check_models",
     "close_engine",
     "completer_of",
     "domain_of",
     "hedge_seconds",
     "loop_of",
-    "models_at_hand",
     "must_have",
     "notifier_of",
     "one_of",
-    "quality_of",
     "read_models",
-    "ready",
     "recall_of",
     "schema_of",
     "seconds",
@@ -71,7 +65,6 @@ __all__ = [
     "tiers_of",
     "till_of",
     "tracker_of",
-    "warm",
     "warn_of_patterns",
 ]
 
@@ -243,106 +236,6 @@ def _read_model(model: Any) -> ModelConfig:
     raise ConfigurationError(
         f"a model is text, a ModelConfig or a dict of its fields, not {type(model).__name__}"
     )
-
-
-def quality_of(config: QualityConfig | None, mode: QualityMode | None) -> QualityConfig:
-    """Gives how drafts are judged.
-
-    Raises:
-        ConfigurationError: both ways of saying it were used, or the mode does not exist.
-    """
-    if config is not None and mode is not None:
-        raise ConfigurationError("give quality_config= or quality_mode=, not both")
-    if config is None:
-        return QualityConfig(mode=mode or "fast")
-    if not isinstance(config, QualityConfig):
-        raise ConfigurationError(
-            f"quality_config must be a QualityConfig, not {type(config).__name__}"
-        )
-    calibration_of(config)  # what cannot be used is said at once
-    return config
-
-
-def asked_quality(
-    config: QualityConfig | None, mode: QualityMode | None, tiers: Tiers | None
-) -> QualityConfig | Literal["strict"] | None:
-    """Gives how one request's draft is judged, where the call says so.
-
-    Raises:
-        ConfigurationError: both ways of saying it were used, or the mode does not exist.
-    """
-    if config is None and mode is None:
-        return None
-    if mode == "strict" and config is None and tiers is not None:
-        return "strict"  # whether it may be is its tier's to say, before anything else is looked at
-    return quality_of(config, mode)
-
-
-def models_at_hand(validator: object, config: QualityConfig) -> None:
-    """Finds the models that the built-in checks need on this machine, before anything is asked.
-
-    Raises:
-        ConfigurationError: one is not there; it says what to do.
-    """
-    if isinstance(validator, CascadeValidator):
-        validator.local_checks(config)
-
-
-def ready(engine: Engine, models: Sequence[ModelConfig]) -> Engine:
-    """Looks for what any of an agent's requests may need; gives the engine.
-
-    Raises:
-        ConfigurationError: a model of the built-in checks is not on this machine, or one that is to
-            give second opinions is none of the agent's; it says what to do.
-    """
-    for config in _qualities(engine):
-        models_at_hand(engine.validator, config)
-        if config.mode == "strict":
-            _named_models(config, models)
-    return engine
-
-
-def _named_models(config: QualityConfig, models: Sequence[ModelConfig]) -> None:
-    """Refuses to ask models that an agent has not: each draft would find that out anew."""
-    named = [("cross_check", each) for each in config.cross_checks]
-    for option, wanted in (*named, ("judge", config.judge)):
-        if isinstance(wanted, str) and not any(wanted in (each.id, each.name) for each in models):
-            raise ConfigurationError(
-                f"QualityConfig.{option} names {wanted!r}, which is none of the agent's models: "
-                f"there are {', '.join(each.id for each in models)}"
-            )
-    for model in models:
-        both = [each for each in config.cross_checks if each in (model.id, model.name)]
-        if len(both) > 1:
-            raise ConfigurationError(
-                f"QualityConfig.cross_check: {' and '.join(map(str, both))} are the same model, "
-                "which has one vote: name it once"
-            )
-
-
-def _qualities(engine: Engine) -> Iterator[QualityConfig]:
-    """Every way in which an agent's requests may be judged, but for what a call or a user says."""
-    yield engine.quality
-    found: list[QualityConfig | None] = []
-    if engine.tiers is not None:
-        found += [tier.quality for tier in engine.tiers.tiers.values()]
-    if engine.domains is not None:
-        found += [domain.quality for domain in engine.domains.detector.registry.values()]
-    if engine.trials is not None:
-        found += engine.trials.qualities
-    yield from (config for config in found if config is not None)
-
-
-async def warm(engine: Engine) -> None:
-    """Opens the models that judge drafts, and that say what requests are about."""
-    validator, routing = engine.validator, engine.domains
-    if isinstance(validator, CascadeValidator):
-        for config in _qualities(engine):
-            checks = validator.local_checks(config)
-            if checks is not None:
-                await checks.warm_up()
-    if routing is not None:
-        await routing.detector.warm_up()
 
 
 def domain_of(domain: Any, tiers: Tiers | None, routing: DomainRouting | None) -> str | None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from cascadeflow.config import QualityConfig
 from cascadeflow.errors import ProviderTimeoutError
 from cascadeflow.pipeline import events
+from cascadeflow.pipeline.late import loggable
 from cascadeflow.pipeline.turns import read_answer
 from cascadeflow.quality.report import CheckReport, QualityReport
 from cascadeflow.quality.rules import REJECTED
@@ -53,8 +54,7 @@ async def judge(run: Run, draft: Call) -> QualityReport:
         report = _checked(judged)
         crashed = False
     except Exception as error:  # noqa: BLE001 - whatever a user's validator raises: escalate
-        # The class only: the message may quote the prompt, which must not reach a log.
-        _logger.warning("the validator raised %s: the draft counts as rejected", type(error))
+        _logger.warning("the validator raised %s: the draft counts as rejected", loggable(error))
         _break_off(run, error)
         crashed = True
         reason = f"the validator raised {type(error).__name__}: {str(error)[:200]}"

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from cascadeflow.errors import ConfigurationError
 from cascadeflow.pipeline import events
 from cascadeflow.quality.report import CheckReport, QualityReport
 
@@ -22,13 +23,22 @@ if TYPE_CHECKING:
     from cascadeflow.pipeline.run import Run
     from cascadeflow.pipeline.settle import Call
 
-__all__ = ["MOST_WAITING", "LateJudging", "LateVerdict"]
+__all__ = ["MOST_WAITING", "LateJudging", "LateVerdict", "loggable"]
 
 _logger: Final = logging.getLogger(__name__)
 
 MOST_WAITING: Final = 1_000
 """Verdicts under way at once in an agent. Beyond, drafts come faster than this machine can judge
 them: they are reported as not judged, instead of piling up."""
+
+
+def loggable(error: BaseException) -> str:
+    """Says what a validator raised: by its class alone, for its message may quote the prompt.
+
+    `ConfigurationError` is the exception: it names options and files, which no request is in.
+    """
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, ConfigurationError) else name
 
 
 class LateVerdict(Future[QualityReport]):
@@ -98,8 +108,8 @@ class LateJudging:
                 lost()
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a check raises: reported
-                _logger.warning("a late verdict failed: %s", type(error).__name__)
-                report = _not_judged(early, f"the validator raised {type(error).__name__}")
+                _logger.warning("a late verdict failed: %s", loggable(error))
+                report = _not_judged(early, f"the validator raised {loggable(error)}")
             else:
                 came = True
                 learn(report.accepted is True)
