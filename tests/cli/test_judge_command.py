@@ -203,6 +203,58 @@ def test_an_answer_without_a_verdict_is_set_aside_and_no_guess_is_made(
     assert set(read_rows(out)[0].answers) == {LARGE}
 
 
+def test_every_row_of_a_comparison_is_kept_and_who_was_not_compared_is_left_alone(
+    tmp_path: Path, answered: Answered
+) -> None:
+    """As a judge leaves a log that answers one comparison and mumbles at the others."""
+    log = tmp_path / "log.jsonl"
+    rows = [
+        row(f"Say {at}", answer(f"{at}!"), answer(f"{at}?"))
+        | {"models": {SMALL: answer(f"{at}!"), LARGE: answer(f"{at}?"), "third": answer("no")}}
+        for at in range(4)
+    ]
+    rows.append(row("One alone", answer("a"), answer("b")) | {"models": {SMALL: answer("a")}})
+    log.write_text("".join(json.dumps(each) + "\n" for each in rows), encoding="utf-8")
+    said = {
+        shown(comparing(f"Say {at}", *order, None)): better("second") if at == 0 else "Hm."
+        for at in range(4)
+        for order in ((f"{at}!", f"{at}?"), (f"{at}?", f"{at}!"))
+    }
+    pair = ("--draft", SMALL, "--verifier", LARGE)
+    with judge_of(said).start_in_thread() as server:
+        found = answered("judge", str(log), *options(server), *pair)
+    assert (found["questions"], found["rows"], found["unjudged"]) == (8, 5, 6)
+    out = tmp_path / "log.judged.jsonl"
+    made = written(out)
+    assert [each["question"] for each in made] == [each["question"] for each in rows]
+    assert [each["models"].get("third") for each in made] == [answer("no")] * 4 + [None]
+    assert made[0]["models"][SMALL] == answer("0!", correct=True, compared="tie")
+    assert made[1]["models"] == {"third": answer("no")}
+    assert made[1]["unjudged"] == {SMALL: answer("1!"), LARGE: answer("1?")}
+    assert made[4] == rows[4]
+    read = read_rows(out)
+    assert [sorted(each.answers) for each in read[:2]] == [[LARGE, SMALL, "third"], ["third"]]
+    # Judged again, by whoever can: what was set aside is asked about, and nothing else.
+    said = dict.fromkeys(list(said)[2:], better("neither"))
+    again = tmp_path / "again.jsonl"
+    with judge_of(said).start_in_thread() as server:
+        found = answered("judge", str(out), *options(server), *pair, "--out", str(again))
+    assert (found["questions"], found["rows"], found["unjudged"]) == (6, 5, 0)
+    assert written(again)[1]["models"][SMALL]["compared"] == "tie"
+    assert "unjudged" not in written(again)[1]
+
+
+def test_a_row_of_which_nothing_could_be_judged_is_kept(tmp_path: Path, answered: Answered) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(each) + "\n" for each in ROWS[:2]), encoding="utf-8")
+    with judge_of(dict.fromkeys(GRADES, "Hm.")).start_in_thread() as server:
+        found = answered("judge", str(log), *options(server))
+    assert (found["rows"], found["unjudged"]) == (2, 3)
+    made = written(tmp_path / "log.judged.jsonl")
+    assert made[0] == ROWS[0] | {"models": {}, "unjudged": ROWS[0]["models"]}
+    assert len(read_rows(tmp_path / "log.judged.jsonl")) == 2
+
+
 def test_no_more_is_asked_than_the_money_allows(log: Path, answered: Answered) -> None:
     # A question costs a tenth of what it could cost: two never fit at once, a few in a row do.
     with judge_of(GRADES).start_in_thread() as server:

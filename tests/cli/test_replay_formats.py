@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cascadeflow.cli.replay.formats import model_names, read_rows, resolve_model
+from cascadeflow.cli.judging import read_log
+from cascadeflow.cli.replay.formats import model_names, read_rows, resolve_model, usable_rows
 from cascadeflow.errors import InvalidRequestError, StoreError, UnknownModelError
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def test_a_gzipped_file_is_read_and_blank_lines_do_not_count(tmp_path: Path) -> 
         ({**OWN, "models": {"m": {"output": "x", "correct": 1}}}, "true or false"),
         ({**OWN, "models": {"m": {"output": None, "correct": True}}}, "output must be text"),
         ({**OWN, "models": {"m": {"output": "x", "correct": True}}}, "input_tokens"),
+        ({**OWN, "models": {}, "unjudged": {}}, "no model answered"),
         ([1], "not a JSON object"),
     ],
 )
@@ -107,6 +109,54 @@ def test_a_row_of_another_form_is_refused_with_its_line(
     with pytest.raises(InvalidRequestError, match="line 2") as caught:
         read_rows(path)
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"question": "What is', "line 2: the line is cut off"),
+        ('{"question": "What?", "models":', "line 2: the line is cut off"),
+        ('{"question": tru', "line 2: the line is cut off"),
+        ('{"question": What?}', "line 2: no JSON, at character 14: Expecting value"),
+    ],
+)
+def test_a_line_that_is_no_json_is_named_once_and_so_is_what_is_wrong(
+    tmp_path: Path, line: str, words: str
+) -> None:
+    path = write(tmp_path / "bad.jsonl", OWN)
+    path.write_text(path.read_text(encoding="utf-8").rstrip() + "\n" + line, encoding="utf-8")
+    for read in (read_rows, read_log):
+        with pytest.raises(InvalidRequestError, match="line 2") as caught:
+            read(path)
+        assert words in str(caught.value)
+        assert "line 1" not in str(caught.value)
+
+
+def bare(answer: dict[str, Any]) -> dict[str, Any]:
+    return {key: each for key, each in answer.items() if key != "correct"}
+
+
+def test_answers_without_a_mark_are_read_and_only_those_that_are_judged_need_one(
+    tmp_path: Path,
+) -> None:
+    models: Any = OWN["models"]
+    small, large = models["small"], models["large"]
+    marked = {"small": small, "large": large, "third": bare(large)}
+    half = {"small": bare(small), "large": large, "third": large}
+    rows = read_rows(
+        write(tmp_path / "log.jsonl", {**OWN, "models": marked}, {**OWN, "models": half})
+    )
+    assert rows[0].answers["third"].correct is None
+    assert usable_rows(rows, ("small", "large"), ["third"]) == [rows[0]]
+    with pytest.raises(InvalidRequestError, match="no answer of small has the field 'correct'"):
+        usable_rows(rows[1:], ("small", "large"))
+    with pytest.raises(InvalidRequestError, match="cascadeflow judge"):
+        usable_rows(rows[1:], ("small", "large"))
+    with pytest.raises(InvalidRequestError, match="no row holds answers of all of small, fourth"):
+        usable_rows(rows, ("small", "fourth"))
+    aside = {**OWN, "models": {}, "unjudged": {"small": bare(small)}}
+    (kept,) = read_rows(write(tmp_path / "aside.jsonl", aside))
+    assert not kept.answers
 
 
 def test_a_file_that_cannot_be_read_or_holds_nothing_says_so(tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ def drafted(path: Path, draft: str, verifier: str, draft_price: str | None) -> l
     large = priced_model(resolve_model(verifier, names), None, at=NOW)
     return [
         Outcome(
-            draft_correct=row.answers[small.name].correct,
-            verifier_correct=row.answers[large.name].correct,
+            draft_correct=row.answers[small.name].right,
+            verifier_correct=row.answers[large.name].right,
             draft_cost=cost(row.answers[small.name], small.price),
             verifier_cost=cost(row.answers[large.name], large.price),
             accepted=True,

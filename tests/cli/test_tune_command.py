@@ -108,6 +108,26 @@ def test_a_second_opinion_saves_more_for_the_same_promise(log: Path, answered: A
     assert strict["weights"]["agrees"] > 0 > strict["weights"]["disagrees"]
 
 
+def test_whom_the_drafts_are_only_compared_with_needs_no_marks(
+    log: Path, tmp_path: Path, answered: Answered
+) -> None:
+    rows, some = rows_of(400), 40
+    for row in rows:
+        del row["models"][THIRD]["correct"]
+    for row in rows[:some]:
+        del row["models"][SMALL]["correct"]
+    bare = tmp_path / "bare.jsonl"
+    bare.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    found = answered("tune", str(bare), *STRICT)
+    assert (found["n"], found["skipped"]) == (400 - some, some)
+    bare.write_text("".join(json.dumps(row) + "\n" for row in rows[some:]), encoding="utf-8")
+    found = answered("tune", str(bare), *STRICT)
+    whole = tmp_path / "whole.jsonl"
+    kept = log.read_text(encoding="utf-8").splitlines()[some:]
+    whole.write_text("\n".join(kept), encoding="utf-8")
+    assert answered("tune", str(whole), *STRICT) == found
+
+
 def test_a_log_that_is_too_small_says_how_much_is_missing_and_accepts_nothing(
     tmp_path: Path, call: Call, answered: Answered
 ) -> None:

@@ -13,6 +13,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
+from cascadeflow.cli.replay.formats import parsed
 from cascadeflow.errors import InvalidRequestError, StoreError
 from cascadeflow.quality.rubric import FORM, RUBRIC, grade, grading
 from cascadeflow.types import Message, ResponseFormat
@@ -123,6 +124,8 @@ def preferred(text: str) -> Better | None:
 def read_log(path: Path) -> list[Row]:
     """Reads a log's rows as they are, for they are written again.
 
+    What a judge could not judge before, in `unjudged`, is among the answers again.
+
     Raises:
         StoreError: the file cannot be read.
         InvalidRequestError: a line is no row with a question and answers by model.
@@ -136,7 +139,7 @@ def read_log(path: Path) -> list[Row]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                rows.append(_row(json.loads(line)))
+                rows.append(_row(parsed(line)))
             except (ValueError, TypeError, RecursionError) as error:
                 raise InvalidRequestError(
                     f"{path}, line {number}: {error}; docs/replay.md shows the form"
@@ -177,8 +180,8 @@ class JudgedLog:
     def answered(self, said: Mapping[str, str]) -> tuple[list[Row], int]:
         """Gives the rows with what was found filled in, and how many answers could not be judged.
 
-        Those are moved to the row's `unjudged`, so that the log can be replayed without them; a row
-        that then has no answer is left out.
+        Those are moved to the row's `unjudged`, so that the log can be replayed without them. Every
+        row stays, also one that then has no answer; of what nobody was asked about nothing is said.
 
         Args:
             said: what the judge said, by the question's key.
@@ -192,8 +195,7 @@ class JudgedLog:
             if missing:
                 unjudged += len(missing)
                 made["unjudged"] = {name: made["models"].pop(name) for name in missing}
-            if made["models"]:
-                rows.append(made)
+            rows.append(made)
         return rows, unjudged
 
     def fingerprint(self, model: str) -> str:
@@ -264,9 +266,9 @@ class JudgedLog:
         """The verifier is the measure: its answer counts as right, the draft's unless it loses."""
         draft, verifier = self._both({"models": models})
         if draft is None or verifier is None:
-            return [name for name, answer in models.items() if "correct" not in answer]
+            return []
         if draft["output"] == verifier["output"]:
-            winner: str | None = "tie"
+            winner = "tie"
         else:
             orders = [preferred(said.get(f"{index}/{at}", "")) for at in (0, 1)]
             winner = {
@@ -274,17 +276,11 @@ class JudgedLog:
                 ("second", "first"): "verifier",
             }.get((str(orders[0]), str(orders[1])), "tie")
             if None in orders:
-                winner = None
-        missing = [
-            name
-            for name, answer in models.items()
-            if "correct" not in answer and (winner is None or name not in (self.pair or ()))
-        ]
-        if winner is not None:
-            verifier["correct"] = True
-            draft["correct"] = winner != "verifier"
-            draft["compared"] = winner
-        return missing
+                return list(self.pair or ())
+        verifier["correct"] = True
+        draft["correct"] = winner != "verifier"
+        draft["compared"] = winner
+        return []
 
 
 class Verdicts:
@@ -362,14 +358,19 @@ def _entry(line: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _row(row: Any) -> Row:
-    if not isinstance(row, dict):
+def _row(read: Any) -> Row:
+    if not isinstance(read, dict):
         raise TypeError("not a JSON object")
+    row: Row = dict(read)
     if not isinstance(row.get("question"), str) or not row["question"]:
         raise TypeError("the question must be text")
-    models = row.get("models")
-    if not isinstance(models, dict) or not models:
+    models, unjudged = row.get("models"), row.get("unjudged", {})
+    if not isinstance(models, dict) or not isinstance(unjudged, dict) or not models | unjudged:
         raise TypeError("no models: there is nothing to judge")
+    if unjudged:
+        models = unjudged | models
+        row["models"] = models
+        del row["unjudged"]
     for name, answer in models.items():
         if not isinstance(answer, dict) or not isinstance(answer.get("output"), str):
             raise TypeError(f"the output of {name} must be text")

@@ -105,6 +105,10 @@ def read_sets(path: Path, *, limit: int | None = None, seed: int = 0) -> list[Ca
     if "models" in entry or "cheap_correct" in entry:
         recorded = _drawn(read_rows(path), limit, seed)
         cases = [case for row in recorded for case in _recorded(row)]
+        if not cases:
+            raise InvalidRequestError(
+                f"{path}: no answer has the field 'correct'; mark them first: cascadeflow judge LOG"
+            )
         whole = CaseSet(name=name, kind="answers", cases=tuple(cases), models=True)
         return [whole, *planted(name, cases, seed=seed)]
     form = next((each for each in _FORMS if each.fits(entry)), None)
@@ -184,10 +188,11 @@ def _recorded(row: ReplayRow) -> list[Case]:
             part=model,
             messages=asked(row.question),
             answer=given.output,
-            good=given.correct,
+            good=given.right,
             finish_reason=given.finish_reason,
         )
         for model, given in row.answers.items()
+        if given.correct is not None
     ]
 
 

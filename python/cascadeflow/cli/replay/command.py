@@ -79,7 +79,7 @@ def replay(
     verbose: VerboseOption = False,
 ) -> None:
     """Run recorded answers of real models through the pipeline; say what it saves and keeps."""
-    from cascadeflow.cli.replay.formats import model_names, resolve_model  # noqa: PLC0415
+    from cascadeflow.cli.replay.formats import model_names, resolve_model, usable_rows  # noqa: PLC0415
     from cascadeflow.cli.replay.joining import read_joined  # noqa: PLC0415
     from cascadeflow.cli.replay.play import always  # noqa: PLC0415
     from cascadeflow.cli.replay.pricing import priced_model  # noqa: PLC0415
@@ -111,11 +111,7 @@ def replay(
         if thirds:
             named = tuple(each.name for each in thirds)
             quality = dataclasses.replace(quality, cross_check=named, judge=False)
-        usable = [row for row in rows if all(name in row.answers for name, _ in asked)]
-        if not usable:
-            raise InvalidRequestError(
-                f"no row holds answers of all of {', '.join(name for name, _ in asked)}"
-            )
+        usable = usable_rows(rows, (drafting, verifying), [each.name for each in thirds])
         usable, skipped = usable[:limit], len(rows) - len(usable)
         outcomes = _played(usable, models, quality=quality, console=output.console)
         wanted = None

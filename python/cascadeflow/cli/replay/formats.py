@@ -10,7 +10,7 @@ import json
 import re
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from cascadeflow.errors import InvalidRequestError, StoreError, UnknownModelError
 
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["RecordedAnswer", "ReplayRow", "model_names", "read_rows", "resolve_model"]
+__all__ = [
+    "RecordedAnswer",
+    "ReplayRow",
+    "model_names",
+    "parsed",
+    "read_rows",
+    "resolve_model",
+    "usable_rows",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,17 +35,29 @@ class RecordedAnswer:
 
     Attributes:
         output: its answer.
-        correct: whether the answer is right, by whoever made the file.
+        correct: whether the answer is right, by whoever made the file; `None` where nobody has
+            said so, as of a model that the drafts are only compared with.
         input_tokens: tokens of the prompt as that model was billed them.
         output_tokens: tokens of the answer, likewise.
         finish_reason: why the answer ended.
     """
 
     output: str
-    correct: bool
+    correct: bool | None
     input_tokens: int
     output_tokens: int
     finish_reason: Literal["stop", "length"] = "stop"
+
+    @property
+    def right(self) -> bool:
+        """The mark, of an answer that must have one.
+
+        Raises:
+            InvalidRequestError: it has none.
+        """
+        if self.correct is None:
+            raise InvalidRequestError(f"an answer has no field 'correct'; {_UNMARKED}")
+        return self.correct
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +73,12 @@ class ReplayRow:
     id: str
     question: str
     answers: Mapping[str, RecordedAnswer]
+
+
+_UNMARKED: Final = (
+    "say there whether it is right, or let a model say it: cascadeflow judge LOG --model "
+    "provider:model (docs/tuning.md)"
+)
 
 
 def read_rows(path: Path) -> tuple[ReplayRow, ...]:
@@ -73,6 +99,22 @@ def read_rows(path: Path) -> tuple[ReplayRow, ...]:
     if not rows:
         raise InvalidRequestError(f"{path} holds no rows")
     return rows
+
+
+def parsed(line: str) -> Any:
+    """Reads one line of a JSON lines file.
+
+    Raises:
+        ValueError: it is no JSON; the message says where, and whether the line is cut off.
+    """
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        rest = line[error.pos :].strip()
+        halved = any(word.startswith(rest) for word in ("true", "false", "null"))
+        if halved or error.msg.startswith("Unterminated string"):
+            raise ValueError("the line is cut off: its JSON has no end") from error
+        raise ValueError(f"no JSON, at character {error.pos + 1}: {error.msg}") from error
 
 
 def model_names(rows: Iterable[ReplayRow]) -> tuple[str, ...]:
@@ -107,7 +149,34 @@ def resolve_model(wanted: str, names: Sequence[str]) -> str:
             raise UnknownModelError(
                 f"{wanted!r} could be any of {', '.join(found)}: write more of the name"
             )
-    raise UnknownModelError(f"the file holds no model {wanted!r}; it holds {', '.join(names)}")
+    raise UnknownModelError(
+        f"the file holds no model {wanted!r}; it holds {', '.join(names) or 'no answers'}"
+    )
+
+
+def usable_rows(
+    rows: Sequence[ReplayRow], judged: tuple[str, str], others: Sequence[str] = ()
+) -> list[ReplayRow]:
+    """The rows that hold an answer of each model, and a mark on those that are judged by it.
+
+    Args:
+        rows: all of the log's.
+        judged: the drafting and the verifying model.
+        others: the models that the drafts are compared with; their answers need no mark.
+
+    Raises:
+        InvalidRequestError: there is none; the message says what is missing.
+    """
+    whole = [row for row in rows if all(name in row.answers for name in (*judged, *others))]
+    if not whole:
+        raise InvalidRequestError(f"no row holds answers of all of {', '.join((*judged, *others))}")
+    usable = [row for row in whole if all(row.answers[name].correct is not None for name in judged)]
+    if not usable:
+        bare = [name for name in judged if all(row.answers[name].correct is None for row in whole)]
+        raise InvalidRequestError(
+            f"no answer of {' or '.join(bare or judged)} has the field 'correct'; {_UNMARKED}"
+        )
+    return usable
 
 
 _DATE = re.compile(r"[-@](?:\d{4}-\d{2}-\d{2}|\d{8}|\d{4})$")
@@ -138,7 +207,7 @@ def _row(number: int, line: str, path: Path) -> ReplayRow:
 
 
 def _object(line: str) -> Mapping[str, Any]:
-    entry = json.loads(line)
+    entry = parsed(line)
     if not isinstance(entry, dict):
         raise TypeError("not a JSON object")
     return entry
@@ -150,14 +219,28 @@ def _own(number: int, entry: Mapping[str, Any]) -> ReplayRow:
     answers = {
         name: _answer(
             output=answer["output"],
-            correct=answer["correct"],
+            correct=_mark(answer),
             input_tokens=answer.get("input_tokens", shared_input),
             output_tokens=answer.get("output_tokens", answer.get("out_tok")),
             finish_reason=answer.get("finish_reason", "stop"),
         )
         for name, answer in entry["models"].items()
     }
-    return _checked(number, entry.get("id"), entry["question"], answers)
+    # What a judge could not judge was set aside: the row is kept, and may have no other answers.
+    empty = bool(entry.get("unjudged"))
+    return _checked(number, entry.get("id"), entry["question"], answers, may_be_empty=empty)
+
+
+def _mark(answer: Mapping[str, Any]) -> bool | None:
+    if "correct" not in answer:
+        return None
+    return _boolean(answer["correct"])
+
+
+def _boolean(correct: Any) -> bool:
+    if not isinstance(correct, bool):
+        raise TypeError("correct must be true or false")
+    return correct
 
 
 def _routellm(number: int, entry: Mapping[str, Any]) -> ReplayRow:
@@ -169,7 +252,7 @@ def _routellm(number: int, entry: Mapping[str, Any]) -> ReplayRow:
     answers = {
         entry[f"{side}_model"]: _answer(
             output=entry[f"{side}_response"],
-            correct=entry[f"{side}_correct"],
+            correct=_boolean(entry[f"{side}_correct"]),
             input_tokens=entry["prompt_tok"],
             output_tokens=entry[f"{side}_out_tok"],
             finish_reason="stop",
@@ -180,12 +263,10 @@ def _routellm(number: int, entry: Mapping[str, Any]) -> ReplayRow:
 
 
 def _answer(
-    *, output: Any, correct: Any, input_tokens: Any, output_tokens: Any, finish_reason: Any
+    *, output: Any, correct: bool | None, input_tokens: Any, output_tokens: Any, finish_reason: Any
 ) -> RecordedAnswer:
     if not isinstance(output, str):
         raise TypeError("output must be text")
-    if not isinstance(correct, bool):
-        raise TypeError("correct must be true or false")
     for what, count in (("input_tokens", input_tokens), ("output_tokens", output_tokens)):
         if isinstance(count, bool) or not isinstance(count, int) or count < 0:
             raise TypeError(f"{what} must be a whole number of at least 0, not {count!r}")
@@ -201,11 +282,16 @@ def _answer(
 
 
 def _checked(
-    number: int, row_id: Any, question: Any, answers: Mapping[str, RecordedAnswer]
+    number: int,
+    row_id: Any,
+    question: Any,
+    answers: Mapping[str, RecordedAnswer],
+    *,
+    may_be_empty: bool = False,
 ) -> ReplayRow:
     if not isinstance(question, str) or not question:
         raise TypeError("the question must be text")
-    if not answers:
+    if not answers and not may_be_empty:
         raise ValueError("no model answered")
     return ReplayRow(
         id=f"line {number}" if row_id is None else str(row_id), question=question, answers=answers

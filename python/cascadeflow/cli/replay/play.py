@@ -33,8 +33,12 @@ too, checks would run out of a live request's time: the figures would tell of th
 """
 
 
-def always(rows: Sequence[ReplayRow], model: PricedModel, *, verifier: PricedModel) -> Baseline:
+def always(
+    rows: Sequence[ReplayRow], model: PricedModel, *, verifier: PricedModel
+) -> Baseline | None:
     """What one recorded model scores that answers everything alone, nobody asked beside it.
+
+    `None` where not all of its answers are marked: then nobody knows.
 
     Args:
         rows: questions that both models answered.
@@ -44,6 +48,8 @@ def always(rows: Sequence[ReplayRow], model: PricedModel, *, verifier: PricedMod
     Raises:
         UnknownPriceError: a model's price has no such rate.
     """
+    if any(row.answers[model.name].correct is None for row in rows):
+        return None
     costs = [
         sum(
             each.price.cost(
@@ -57,7 +63,7 @@ def always(rows: Sequence[ReplayRow], model: PricedModel, *, verifier: PricedMod
         for each in (model, verifier)
     ]
     return Baseline(
-        accuracy=sum(row.answers[model.name].correct for row in rows) / len(rows),
+        accuracy=sum(row.answers[model.name].right for row in rows) / len(rows),
         saved=saved_fraction(*costs),
     )
 
@@ -153,8 +159,8 @@ def _outcome(
     alone: CascadeResult,
 ) -> Outcome:
     return Outcome(
-        draft_correct=row.answers[draft.name].correct,
-        verifier_correct=row.answers[verifier.name].correct,
+        draft_correct=row.answers[draft.name].right,
+        verifier_correct=row.answers[verifier.name].right,
         draft_cost=_nanodollars(result.cost.draft, row),
         verifier_cost=_nanodollars(alone.cost.total, row),
         accepted=result.quality.accepted is True,

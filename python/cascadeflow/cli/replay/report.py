@@ -230,7 +230,8 @@ class ReplayReport:
             console.print(log.words(self.rows), style="dim", markup=False)
         if self.skipped:
             console.print(
-                f"{self.skipped} rows lack an answer of one of the models and were left out",
+                f"{self.skipped} rows lack an answer of one of the models, or a mark on it, "
+                "and were left out",
                 style="dim",
             )
 

@@ -67,7 +67,7 @@ def tune(
     verbose: VerboseOption = False,
 ) -> None:
     """Fit weights and threshold to your own log; state what quality and saving to expect."""
-    from cascadeflow.cli.replay.formats import model_names, resolve_model  # noqa: PLC0415
+    from cascadeflow.cli.replay.formats import model_names, resolve_model, usable_rows  # noqa: PLC0415
     from cascadeflow.cli.replay.joining import read_joined  # noqa: PLC0415
     from cascadeflow.cli.replay.report import PLOT_SUFFIXES, plot_refused  # noqa: PLC0415
     from cascadeflow.cli.tune.logged import LogJudge  # noqa: PLC0415
@@ -101,11 +101,9 @@ def tune(
                 f"{', '.join(name for name, _ in found)}: the models must be different ones"
             )
         models = [_priced(name, price) for name, price in found]
-        usable = [row for row in rows if all(model.name in row.answers for model in models)]
-        if not usable:
-            raise InvalidRequestError(
-                f"no row holds answers of all of {', '.join(model.name for model in models)}"
-            )
+        usable = usable_rows(
+            rows, (models[0].name, models[1].name), [model.name for model in models[2:]]
+        )
         drafts = _judged(judge, usable, models, console=output.console)
         weights, held = weigh(drafts)
         tuned = choose(

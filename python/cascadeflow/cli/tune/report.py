@@ -168,7 +168,8 @@ class TuneReport:
             console.print(f"price: {name} {words}", style="dim", markup=False)
         if self.skipped:
             console.print(
-                f"{self.skipped} rows lack an answer of one of the models and were left out",
+                f"{self.skipped} rows lack an answer of one of the models, or a mark on it, "
+                "and were left out",
                 style="dim",
             )
         if self.not_run:
