@@ -264,6 +264,8 @@ def test_no_more_is_asked_than_the_money_allows(log: Path, answered: Answered) -
         asked = server.stats.requests
         assert 0 < asked < 5
         assert f"{5 - asked} of 5 questions were not answered" in error["message"]
+        assert f"of the --max-cost of ${money[1].rstrip('0')}, $" in error["message"]
+        assert "raise the budget" not in error["message"]
         found = answered("judge", str(log), *options(server))
         assert (found["questions"], found["answered_before"]) == (5 - asked, asked)
 
@@ -274,9 +276,12 @@ def test_the_cost_is_said_before_and_a_dry_run_asks_nothing(
     with judge_of(GRADES).start_in_thread() as server:
         result = call("judge", str(log), *options(server), "--dry-run")
         found = answered("judge", str(log), *options(server), "--dry-run")
+        little = call("judge", str(log), *options(server), "--dry-run", "--max-cost", "0.001")
+        assert "; --max-cost $0.001" in little.stdout
         assert server.stats.requests == 0
     assert "is asked 5 questions: about $" in result.stdout
     assert 0 < found["estimated_cost"] < found["most_cost"]
+    assert "; --max-cost $1.00" in result.stdout
     assert found["out"] is None
     assert not log.with_name("log.judged.jsonl").exists()
 
@@ -321,6 +326,18 @@ def test_what_cannot_be_judged_is_said_before_anything_is_asked(
 def test_a_judge_of_unknown_price_is_refused(log: Path, answered: Answered) -> None:
     found = answered("judge", str(log), "--model", "openai:homegrown", exit_code=2)
     assert found["error"]["type"] == "UnknownPriceError"
+    assert "--price IN,OUT" in found["error"]["message"]
+
+
+def test_without_a_key_nothing_is_reckoned_but_by_a_dry_run(
+    log: Path, call: Call, answered: Answered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY")
+    arguments = ("judge", str(log), "--model", "openai:gpt-5-mini")
+    result = call(*arguments, exit_code=2)
+    assert "is asked" not in result.stdout
+    assert "OPENAI_API_KEY" in result.output
+    assert answered(*arguments, "--dry-run")["questions"] == 5
 
 
 @pytest.mark.parametrize(

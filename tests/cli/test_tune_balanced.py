@@ -98,7 +98,8 @@ def test_a_small_log_gives_a_file_that_an_agent_judges_by(
     made = Calibration.read(out)
     assert (made.mode, made.without, made.threshold) == ("balanced", (), found["threshold"])
     assert set(made.weights) & set(LOCAL_CHECKS)
-    assert f"written: {out}; use it with QualityConfig.balanced(" in call(*arguments).stdout
+    hint = f'written: {out}; use it with QualityConfig.balanced(calibration="{out}")'
+    assert hint in call(*arguments).stdout
 
     rows = read_rows(path)
     models = [priced_model(name, None, at=datetime.now(UTC)) for name in (SMALL, LARGE)]

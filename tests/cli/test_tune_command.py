@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import json
 import random
@@ -22,7 +23,7 @@ from cascadeflow.cli.tune.logged import LogJudge
 from cascadeflow.cli.tune.promise import Tally, keeps, level_of, questions_needed
 from cascadeflow.cli.tune.tuning import LoggedDraft, Scored, choose, decided, weigh
 from cascadeflow.config import LOCAL_CHECKS, QualityConfig
-from cascadeflow.quality.calibration import Calibration, Expected
+from cascadeflow.quality.calibration import Calibration, Expected, calibration_of
 from cascadeflow.quality.evidence import logit, probability
 from cascadeflow.quality.fitting import JudgedDraft, Weights
 
@@ -126,6 +127,33 @@ def test_whom_the_drafts_are_only_compared_with_needs_no_marks(
     kept = log.read_text(encoding="utf-8").splitlines()[some:]
     whole.write_text("\n".join(kept), encoding="utf-8")
     assert answered("tune", str(whole), *STRICT) == found
+
+
+@pytest.mark.parametrize(
+    ("target", "begins"), [("0.9", ""), ("0.999", "; it promises nothing, and with it no draft")]
+)
+def test_the_hint_is_the_configuration_that_the_promise_is_about(
+    target: str, begins: str, log: Path, tmp_path: Path, call: Call
+) -> None:
+    out = tmp_path / "quality.json"
+    arguments = ("tune", str(log), *STRICT, "--target", target, "--out", str(out))
+    said = " ".join(call(*arguments).stdout.split())
+    assert f"written: {out}{begins}" in said
+    assert ("it promises nothing" in said) is bool(begins)
+    written = ast.parse(said.rpartition("use it with ")[2], mode="eval").body
+    assert isinstance(written, ast.Call)
+    given_there = {str(each.arg): ast.literal_eval(each.value) for each in written.keywords}
+    assert ast.unparse(written.func) == "QualityConfig.strict"
+    config = QualityConfig.strict(**given_there)
+    assert (config.cross_check, config.judge, config.samples) == (THIRD, False, 0)
+    assert calibration_of(config) == Calibration.read(out)
+
+
+def test_more_than_one_second_opinion_is_refused_and_none_is_dropped(
+    log: Path, answered: Answered
+) -> None:
+    found = answered("tune", str(log), *STRICT, "--cross-check", LARGE, exit_code=2)
+    assert "tune takes one --cross-check, not 2" in found["error"]["message"]
 
 
 def test_a_log_that_is_too_small_says_how_much_is_missing_and_accepts_nothing(

@@ -16,6 +16,7 @@ from cascadeflow.errors import (
     CascadeFlowError,
     InvalidRequestError,
     StoreError,
+    UnknownPriceError,
 )
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ def judge(
                 raise InvalidRequestError(f"--draft and --verifier are both {pair[0]}")
         judged = JudgedLog(rows, pair, None if rubric is None else _rubric(rubric), reference)
         asker = _Asker(_model(model, price, base_url))
+        if not dry_run:
+            asker.need_key()
         target = out or _beside(log)
         verdicts = Verdicts(
             target.with_name(f"{target.name}.partial"), judged.fingerprint(asker.model.id)
@@ -94,7 +97,7 @@ def judge(
             f"{asker.model.id} is asked {len(pending)} questions"
             + (f", {before} are answered already" if before else "")
             + f": about {usd(likely / 1e9, places=4)}, at most {usd(most / 1e9, places=4)}; "
-            f"--max-cost {usd(max_cost, places=2)}",
+            f"--max-cost {_whole(max_cost)}",
             markup=False,
         )
         cost: Decimal | None = None
@@ -103,9 +106,17 @@ def judge(
             cost, failure = asyncio.run(asker.ask(pending, verdicts, max_cost, concurrency))
             left = sum(each.key not in verdicts.said for each in pending)
             if left:
+                what = f"{left} of {len(pending)} questions were not answered"
+                kept = f"what was answered is kept beside {target.name}"
+                if isinstance(failure, BudgetExceededError):
+                    raise StoreError(
+                        f"{what}: of the --max-cost of {_whole(max_cost)}, "
+                        f"{_whole(float(cost))} is spent, and what is left may not suffice for one "
+                        f"more; {kept}: run the same command again, where need be with a higher "
+                        "--max-cost, to go on"
+                    ) from failure
                 raise StoreError(
-                    f"{left} of {len(pending)} questions were not answered ({failure}); what was "
-                    f"answered is kept beside {target.name}: run the same command again to go on"
+                    f"{what} ({failure}); {kept}: run the same command again to go on"
                 ) from failure
             rows, unjudged = judged.answered(verdicts.said)
             write_log(target, rows)
@@ -132,6 +143,16 @@ class _Asker:
 
     model: ModelConfig
 
+    def need_key(self) -> None:
+        """Makes sure that the judge can be asked, before anything is.
+
+        Raises:
+            ConfigurationError: there is no key for it in the environment.
+        """
+        from cascadeflow.providers.target import Target  # noqa: PLC0415
+
+        Target(self.model).key()
+
     def estimate(self, questions: list[Question]) -> tuple[int, int]:
         """What asking is likely to cost, and the most it can, in nanodollars."""
         from cascadeflow.models.prices import require_price  # noqa: PLC0415
@@ -141,7 +162,13 @@ class _Asker:
         from cascadeflow.types import ChatRequest  # noqa: PLC0415
 
         now = datetime.now(UTC)
-        price = require_price(self.model, at=now)
+        try:
+            price = require_price(self.model, at=now)
+        except UnknownPriceError as error:
+            raise UnknownPriceError(
+                f"the price of {self.model.id} is not known: state it with --price IN,OUT, in US "
+                "dollars per million tokens, such as --price 0.15,0.6"
+            ) from error
         likely = most = 0
         for each in questions:
             chat = ChatRequest(
@@ -253,6 +280,12 @@ def _beside(log: Path) -> Path:
     """`log.jsonl` gives `log.judged.jsonl`, in the same folder."""
     stem, dot, endings = log.name.partition(".")
     return log.with_name(f"{stem}.judged{dot}{endings}")
+
+
+def _whole(amount: float) -> str:
+    """US dollars with all the digits that they have, two at least."""
+    cents, _, rest = f"{amount:,.9f}".rstrip("0").partition(".")
+    return f"${cents}.{rest:0<2}"
 
 
 def _say(output: Output, target: Path, rows: int, unjudged: int, cost: Decimal) -> None:

@@ -35,8 +35,10 @@ def tune(
     verifier: Annotated[str, typer.Option(help="The verifying model, as the log names it.")],
     mode: Annotated[QualityMode, typer.Option(help="Which checks judge the drafts.")] = "fast",
     cross_check: Annotated[
-        str | None,
-        typer.Option(help="Mode strict: whose recorded answers the drafts are compared with."),
+        list[str] | None,
+        typer.Option(
+            help="Mode strict: whose recorded answers the drafts are compared with; one model."
+        ),
     ] = None,
     also: Annotated[
         list[Path] | None,
@@ -77,7 +79,13 @@ def tune(
 
     with opened(as_json=as_json, verbose=verbose) as output:
         strict = mode == "strict"
-        if strict is not (cross_check is not None):
+        thirds = cross_check or []
+        if len(thirds) > 1:
+            raise InvalidRequestError(
+                f"tune takes one --cross-check, not {len(thirds)} ({', '.join(thirds)}): a "
+                "calibration knows one second opinion. replay takes several"
+            )
+        if strict is not bool(thirds):
             raise InvalidRequestError(
                 "--mode strict and --cross-check MODEL belong together: a log holds no other "
                 "second opinion"
@@ -93,8 +101,7 @@ def tune(
         rows, logs = read_joined(log, also or ())
         names = model_names(rows)
         asked = [(draft, draft_price), (verifier, verifier_price)]
-        if cross_check is not None:
-            asked.append((cross_check, cross_check_price))
+        asked += [(third, cross_check_price) for third in thirds]
         found = [(resolve_model(name, names), price) for name, price in asked]
         if len({name for name, _ in found}) < len(found):
             raise InvalidRequestError(

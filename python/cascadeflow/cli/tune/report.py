@@ -178,11 +178,24 @@ class TuneReport:
                 style="dim",
             )
         if self.out is not None:
-            off = f", without={made.without!r}" if made.without else ""
+            promise = (
+                "" if made.promised else "; it promises nothing, and with it no draft is accepted"
+            )
             console.print(
-                f'written: {self.out}; use it with QualityConfig.{made.mode}(calibration="…"{off})',
+                f"written: {self.out}{promise}; use it with {self._configured(self.out)}",
                 markup=False,
             )
+
+    def _configured(self, path: str) -> str:
+        """The configuration that the promise is about, as Python."""
+        made = self.calibration
+        said = [f"calibration={json.dumps(path, ensure_ascii=False)}"]
+        if made.cross_check is not None:
+            # Left to themselves they are on, and other opinions than were tuned for.
+            said += [f"cross_check={json.dumps(made.cross_check)}", "judge=False"]
+        if made.without:
+            said.append(f"without={made.without!r}")
+        return f"QualityConfig.{made.mode}({', '.join(said)})"
 
     def _verdict(self) -> str:
         made, total = self.calibration, len(self.tuned.outcomes)
