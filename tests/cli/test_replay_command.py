@@ -160,6 +160,7 @@ def test_the_table_the_plot_and_the_files_are_written(
         (("--draft", SMALL, "--verifier", LARGE, "--threshold", "2"), "0..1"),
         (("--draft", SMALL, "--verifier", LARGE, "--plot", "x.png"), ".svg, .csv, .json"),
         (("--draft", SMALL, "--verifier", LARGE, "--draft-price", "1,"), "IN,OUT"),
+        (("--draft", SMALL, "--verifier", LARGE, "--draft-price", "1"), "IN,OUT"),
         (("--draft", SMALL, "--verifier", LARGE, "--draft-price", "nobody:x"), "is not known"),
     ],
 )
@@ -180,6 +181,19 @@ def test_a_model_without_a_price_says_how_to_state_one(tmp_path: Path, answered:
     assert "--draft-price" in error["message"]
     found = answered("replay", str(path), *pair, "--draft-price", "0,0")
     assert found["cost_draft_only"] == 0.0
+
+
+def test_a_log_that_nobody_has_marked_says_who_can(tmp_path: Path, answered: Answered) -> None:
+    row = entry("a", "What is 2 + 2?", "4", draft_right=True)
+    for each in row["models"].values():
+        del each["correct"]
+    path = tmp_path / "log.jsonl"
+    path.write_text(json.dumps(row), encoding="utf-8")
+    for command in ("replay", "tune"):
+        arguments = (command, str(path), "--draft", SMALL, "--verifier", LARGE)
+        said = answered(*arguments, exit_code=2)["error"]["message"]
+        assert "'correct'" in said
+        assert "cascadeflow judge LOG --model" in said
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path, answered: Answered) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -53,6 +54,18 @@ def printed(width: int = 100) -> str:
     report().print_plot(console)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def test_checks_that_could_not_be_run_are_counted_and_said() -> None:
+    whole = report()
+    first, *others = whole.outcomes
+    some = replace(whole, outcomes=[replace(first, not_run=True), *others])
+    assert (whole.to_dict()["not_run"], some.to_dict()["not_run"]) == (0, 1)
+    console = Console(file=io.StringIO(), width=200)
+    some.print_table(console)
+    assert isinstance(console.file, io.StringIO)
+    assert "of 1 drafts a check could not be run" in console.file.getvalue()
+    assert "could not be run" not in printed()
 
 
 def test_the_json_object_holds_the_stable_keys_and_the_figures_worked_out_by_hand() -> None:

@@ -160,4 +160,23 @@ def test_a_second_cross_check_is_asked_where_the_first_disagrees(
     asked = both["cost_opinions"] - one["cost_opinions"]
     assert asked == pytest.approx(2 * 20 * 2 / 1e6)
     refused = call("replay", log, *strict, "--cross-check", "first", exit_code=2)
-    assert "must be different models" in " ".join(refused.stderr.split())
+    assert "--cross-check first is another --cross-check too" in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--cross-check", "small"), "--cross-check small is the --draft too"),
+        (("--cross-check", "large"), "--cross-check large is the --verifier too"),
+        (
+            ("--cross-check", "first", "--cross-check-price", "1,1", "--cross-check-price", "2,2"),
+            "there are 2 --cross-check-price for 1 --cross-check: leave out 2,2",
+        ),
+    ],
+)
+def test_a_cross_check_that_cannot_be_one_is_named_with_the_rule_it_breaks(
+    log: str, more: tuple[str, ...], words: str, answered: Callable[..., Any]
+) -> None:
+    error = answered("replay", log, *PAIR, "--mode", "strict", *more, exit_code=2)["error"]
+    assert words in error["message"]
+    assert ("--cross-check-price" in error["message"]) is ("--cross-check-price" in more)

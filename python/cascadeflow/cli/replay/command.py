@@ -99,12 +99,14 @@ def replay(
             raise InvalidRequestError(f"--draft and --verifier are both {drafting}: choose two")
         asked = [(drafting, draft_price), (verifying, verifier_price)]
         prices = cross_check_price or []
-        asked += zip_longest([resolve_model(each, names) for each in third_names], prices)
-        if len({name for name, _ in asked}) < len(asked) or None in {name for name, _ in asked}:
+        found = [resolve_model(each, names) for each in third_names]
+        _different(drafting, verifying, found)
+        if len(prices) > len(found):
             raise InvalidRequestError(
-                "--draft, --verifier and each --cross-check must be different models, and there is "
-                f"a --cross-check for each --cross-check-price: {_listed(asked)}"
+                f"there are {len(prices)} --cross-check-price for {len(found)} --cross-check: "
+                f"leave out {', '.join(prices[len(found) :])}"
             )
+        asked += zip_longest(found, prices)
         now = datetime.now(UTC)
         models = [priced_model(name, price, at=now) for name, price in asked]
         thirds = models[2:]
@@ -162,8 +164,15 @@ def _quality(
     return quality if threshold is None else dataclasses.replace(quality, threshold=threshold)
 
 
-def _listed(asked: Sequence[tuple[str | None, str | None]]) -> str:
-    return ", ".join(name or f"a price of {price} alone" for name, price in asked)
+def _different(draft: str, verifier: str, cross_checks: Sequence[str]) -> None:
+    """Refuses a cross-check that is another of the models: it would agree with itself."""
+    taken = {draft: "the --draft", verifier: "the --verifier"}
+    for name in cross_checks:
+        if name in taken:
+            raise InvalidRequestError(
+                f"--cross-check {name} is {taken[name]} too: choose another model"
+            )
+        taken[name] = "another --cross-check"
 
 
 def _played(

@@ -166,6 +166,7 @@ def _outcome(
         accepted=result.quality.accepted is True,
         score=result.quality.score,
         cost=_nanodollars(result.cost.total, row),
+        not_run=any(check.verdict == "error" for check in result.quality.checks),
     )
 
 

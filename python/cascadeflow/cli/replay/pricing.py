@@ -91,7 +91,13 @@ def priced_model(name: str, wanted: str | None, *, at: datetime) -> PricedModel:
         price = Price(input=given.strip(), output=taken.strip())
         return _priced(name, price, "as stated")
     if wanted is not None:
-        like = ModelConfig.parse(wanted)
+        try:
+            like = ModelConfig.parse(wanted)
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                "a price is IN,OUT in US dollars per million tokens, such as 0.15,0.6, or "
+                f"provider:model, whose price counts; not {wanted!r}"
+            ) from error
         return _priced(name, require_price(like, at=at), f"that of {like.id}")
     for model in _sellers(name):
         found = price_of(model, at=at)

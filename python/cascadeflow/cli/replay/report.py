@@ -95,6 +95,11 @@ class ReplayReport:
         return sum(not outcome.accepted for outcome in self.outcomes) / len(self.outcomes)
 
     @property
+    def not_run(self) -> int:
+        """Drafts of which a check could not be run, or an opinion not be heard."""
+        return sum(outcome.not_run for outcome in self.outcomes)
+
+    @property
     def baselines(self) -> dict[str, Baseline]:
         """What the cascade is measured against, by name."""
         found = {
@@ -135,6 +140,7 @@ class ReplayReport:
             "threshold": self.threshold,
             "target_quality": None if self.target is None else self.target.to_dict(),
             "skipped": self.skipped,
+            "not_run": self.not_run,
             "also": [log.to_dict() for log in self.logs],
             "cost": sum(outcome.cost for outcome in self.outcomes) / _NANODOLLARS,
             "cost_verifier_only": sum(o.verifier_cost for o in self.outcomes) / _NANODOLLARS,
@@ -233,6 +239,13 @@ class ReplayReport:
                 f"{self.skipped} rows lack an answer of one of the models, or a mark on it, "
                 "and were left out",
                 style="dim",
+            )
+
+        if self.not_run:
+            console.print(
+                f"of {self.not_run} drafts a check could not be run, or an opinion not be heard "
+                "(an error, or no time was left): the figures are those without it",
+                style="yellow",
             )
 
     def _parts(self, figures: Mapping[str, Any]) -> str:

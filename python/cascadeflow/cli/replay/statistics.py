@@ -56,6 +56,7 @@ class Outcome:
         accepted: whether the draft was accepted.
         score: the validator's probability that the draft is good enough; `None` if it gave none.
         cost: what the cascade was billed for the question.
+        not_run: whether a check of the draft could not be run, or an opinion not be heard.
     """
 
     draft_correct: bool
@@ -65,6 +66,7 @@ class Outcome:
     accepted: bool
     score: float | None
     cost: int
+    not_run: bool = False
 
     @property
     def correct(self) -> bool:
