@@ -72,6 +72,16 @@ def test_the_report_is_what_the_experiment_itself_says(file: str, answered: Answ
     assert found["sample_ratio_ok"]
 
 
+def test_the_file_may_be_named_as_the_experiment_was_given_it(
+    file: str, answered: Answered
+) -> None:
+    url = f"sqlite:///{file}"
+    assert answered("experiments", "report", url) == answered("experiments", "report", file)
+    assert answered("experiments", "list", url) == answered("experiments", "list", file)
+    error = answered("experiments", "report", "sqlite:ab.db", exit_code=2)["error"]
+    assert "sqlite:///relative/experiments.db" in error["message"]
+
+
 def test_people_read_intervals_bars_and_guard_rails(file: str) -> None:
     text = said("report", file)
     assert "threshold: running, 800 users; cost, lower is better" in text

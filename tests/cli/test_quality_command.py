@@ -97,6 +97,16 @@ def test_the_report_and_the_plot_are_written(
     assert "cannot be written" in error["message"]
 
 
+@pytest.mark.parametrize(("option", "wanted"), [("--svg", ".svg"), ("--out", ".json")])
+def test_a_file_of_a_kind_that_is_not_written_is_refused(
+    labelled: str, tmp_path: Path, option: str, wanted: str, answered: Answered
+) -> None:
+    other = tmp_path / "x.png"
+    error = answered("quality", "eval", labelled, option, str(other), exit_code=2)["error"]
+    assert f"{option} cannot write 'x.png': name a file ending in {wanted}" in error["message"]
+    assert not other.exists()
+
+
 def test_several_files_and_several_at_once_give_the_same_figures(
     labelled: str, tmp_path: Path, answered: Answered
 ) -> None:

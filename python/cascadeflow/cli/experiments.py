@@ -33,7 +33,8 @@ experiments_app = typer.Typer(
 )
 
 FileArgument = Annotated[
-    Path, typer.Argument(help="The SQLite file that Experiment(store=…) was given.")
+    str,
+    typer.Argument(help="The SQLite file that Experiment(store=…) was given, or its sqlite:///…"),
 ]
 NameOption = Annotated[
     str | None, typer.Option("--name", help="Which experiment; where the file has one, that one.")
@@ -170,10 +171,11 @@ def stop_experiment(
         )
 
 
-def _opened(file: Path) -> SqliteExperiments:
-    from cascadeflow.experiments.sqlite import SqliteExperiments  # noqa: PLC0415
+def _opened(file: str) -> SqliteExperiments:
+    from cascadeflow.experiments.sqlite import SqliteExperiments, path_of  # noqa: PLC0415
 
-    return SqliteExperiments(file, create=False)
+    path = path_of(file) if file.startswith("sqlite:") else Path(file)
+    return SqliteExperiments(path, create=False)
 
 
 def _chosen(store: SqliteExperiments, name: str | None) -> str:

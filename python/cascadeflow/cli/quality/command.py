@@ -85,6 +85,8 @@ def evaluate_quality(
     from cascadeflow.config import QualityConfig  # noqa: PLC0415
 
     with opened(as_json=as_json, verbose=verbose) as output:
+        _ending("--svg", svg, ".svg")
+        _ending("--out", out, ".json")
         overrides: dict[str, Any] = {} if threshold is None else {"threshold": threshold}
         config = QualityConfig(mode=mode_of(task, mode), **overrides)
         sets = []
@@ -139,6 +141,14 @@ async def _judged(
             config,
             jobs=jobs,
             on_progress=lambda done: progress.update(task, completed=done),
+        )
+
+
+def _ending(option: str, path: Path | None, wanted: str) -> None:
+    """Refuses a file of a kind that is not written, before anything is judged."""
+    if path is not None and path.suffix != wanted:
+        raise InvalidRequestError(
+            f"{option} cannot write {path.name!r}: name a file ending in {wanted}"
         )
 
 
