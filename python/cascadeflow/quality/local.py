@@ -45,6 +45,11 @@ UNSUPPORTED: Final = 0.10
 SILENT_FROM: Final = 0.25
 """From this score on a check has nothing against a draft, and does not count."""
 
+BETWEEN_EQUALS: Final = 0.01
+"""By how much an answer that its documents do not support at all lies behind one that they do: of
+drafts that are equal otherwise, that the better supported one comes first. Relevance has none: it
+likes long answers better than bare ones."""
+
 
 def holds(score: float, share: float) -> float:
     """The probability that a draft is free of a fault, by a check and by how common the fault is.
@@ -200,6 +205,9 @@ class LocalChecks:
         )
         found = tuple(await asyncio.gather(relevant, supported, clean))
         share, doubts = 1.0, []
+        supported_by = found[1]
+        if supported_by.verdict == "passed":
+            share -= BETWEEN_EQUALS * (1 - supported_by.score)
         for check, common in zip(found, (OFF_QUESTION, UNSUPPORTED), strict=False):
             if check.verdict in ("passed", "failed") and check.score < SILENT_FROM:
                 share *= holds(check.score, common)
