@@ -24,6 +24,7 @@ import subprocess
 import sys
 import timeit
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -41,7 +42,7 @@ from cascadeflow.quality.evidence import probability
 from cascadeflow.types import ChatRequest, Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 ROOT = Path(__file__).parents[1]
 SUMS = 40
@@ -125,6 +126,25 @@ async def ask(what: Iterable[tuple[Question, str]], url: str, into: Path) -> Non
             await completer.aclose()
 
 
+@contextmanager
+def llama() -> Iterator[str]:
+    """llama.cpp's server with the local model; gives its address."""
+    script = str(ROOT / "tests/servers/llama_server.py")
+    server = subprocess.Popen(
+        [sys.executable, script, str(model_file("smollm2"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        try:
+            yield json.loads(server.stdout.readline())["url"]
+        finally:
+            server.stdin.close()  # it ends when its standard input does
+
+
 def collect(into: Path) -> list[dict[str, Any]]:
     """The answers: those that a file holds, and those that are asked for now."""
     known = set()
@@ -133,21 +153,8 @@ def collect(into: Path) -> list[dict[str, Any]]:
         known = {(row["group"], row["wording"]) for row in rows}
     left = [each for each in asked() if (each[0].group, WORDINGS.index(each[1])) not in known]
     if left:
-        script = str(ROOT / "tests/servers/llama_server.py")
-        server = subprocess.Popen(
-            [sys.executable, script, str(model_file("smollm2"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
-        with server:
-            assert server.stdin is not None
-            assert server.stdout is not None
-            url = json.loads(server.stdout.readline())["url"]
-            try:
-                asyncio.run(ask(left, url, into))
-            finally:
-                server.stdin.close()  # it ends when its standard input does
+        with llama() as url:
+            asyncio.run(ask(left, url, into))
     return [json.loads(line) for line in into.read_text(encoding="utf-8").splitlines()]
 
 

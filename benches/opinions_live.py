@@ -22,23 +22,19 @@ import hashlib
 import json
 import random
 import re
-import subprocess
-import sys
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from confidence import KINDS, LONGEST, MOST_TOKENS, ROOT, Question, is_right, questions
+from confidence import KINDS, LONGEST, MOST_TOKENS, Question, is_right, llama, questions
 
 from cascadeflow import CascadeAgent, ModelConfig, QualityConfig
 from cascadeflow._native import final_answer
 from cascadeflow.config import LOCAL_CHECKS
 from cascadeflow.models.prices import Price
-from cascadeflow.providers.local import model_file
 from cascadeflow.testing import SimulatedModel, SimulatedProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from cascadeflow.testing.model import AnswerSheet
 
@@ -98,25 +94,6 @@ def judge(asked: Sequence[Question]) -> AnswerSheet:
         return json.dumps({"fault": "" if good else "it is wrong", "grade": 5 if good else 1})
 
     return said
-
-
-@contextmanager
-def llama() -> Iterator[str]:
-    """llama.cpp's server with the local model; gives its address."""
-    script = str(ROOT / "tests/servers/llama_server.py")
-    server = subprocess.Popen(
-        [sys.executable, script, str(model_file("smollm2"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    with server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        try:
-            yield json.loads(server.stdout.readline())["url"]
-        finally:
-            server.stdin.close()  # it ends when its standard input does
 
 
 async def tried(
