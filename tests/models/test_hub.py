@@ -8,6 +8,7 @@ import random
 import resource
 import subprocess
 import sys
+from socket import socket
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -228,6 +229,27 @@ def test_a_hub_that_wants_to_be_left_alone_for_long_is_not_waited_for(
     server.fail(LARGE_FILE.path, Fault(status=429, retry_after="3600"))
     with pytest.raises(DownloadError, match=r"status 429.*3,600 seconds"):
         fetch(server, tmp_path / "model.onnx")
+
+
+def test_where_nothing_came_that_is_said_and_what_to_do(server: FakeHub, tmp_path: Path) -> None:
+    with socket() as nobody:  # bound, so that nobody else is there; it does not listen
+        nobody.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        with Hub(endpoint=endpoint, attempts=2, first_wait=0) as hub:
+            for ask in (
+                lambda: hub.fetch(ID, LARGE_FILE, tmp_path / "model.onnx"),
+                lambda: hub.repository(ID),
+            ):
+                with pytest.raises(DownloadError, match=f"{endpoint} cannot be reached") as caught:
+                    ask()
+                said = str(caught.value)
+                assert "HF_ENDPOINT" in said
+                assert "--from" in said
+                assert "kept" not in said
+    server.fail(LARGE_FILE.path, *[Fault(status=503)] * 2)
+    with pytest.raises(DownloadError, match=r"gives nothing of it .*503"):
+        fetch(server, tmp_path / "model.onnx", attempts=2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_hub_that_stays_busy_is_given_up(server: FakeHub, tmp_path: Path) -> None:

@@ -134,6 +134,21 @@ def test_what_was_damaged_is_found_and_pulled_again_alone(minilm: FakeHub) -> No
     assert set(states(verify()).values()) == {"right"}
 
 
+def test_a_pull_that_brings_nothing_leaves_no_folder(minilm: FakeHub, other: FakeHub) -> None:
+    minilm.fail("model.safetensors", *[Fault(status=503)] * 2)
+    other.fail("onnx/model.onnx", *[Fault(status=503)] * 2)
+    for server, name in ((minilm, "all-MiniLM-L6-v2"), (other, "org/model")):
+        with pytest.raises(DownloadError, match="gives nothing of it"):
+            pulled(server, name)
+    assert [path for path in models_folder().iterdir() if path.is_dir()] == []
+    # What came before it broke off stays.
+    minilm.fail("model.safetensors", Fault(cut=10), *[Fault(status=503)] * 2)
+    with pytest.raises(DownloadError, match="What came is kept"):
+        pulled(minilm)
+    assert [path.is_dir() for path in models_folder().glob("[!.]*")] == [True]
+    assert pulled(minilm).how == "downloaded"
+
+
 def test_a_known_file_that_the_hub_has_otherwise_is_refused(minilm: FakeHub) -> None:
     minilm.files["model.safetensors"] = WEIGHTS[::-1]
     with pytest.raises(DownloadError, match="than this version knows"):

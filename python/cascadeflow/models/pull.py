@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -113,9 +113,21 @@ def pull(
             "elsewhere: give its folder to what uses it instead"
         )
     with locked(model.folder, waiting=waiting):
-        if model.files:
-            return _pull_known(model, hub, source, progress)
-        return _pull_any(model, hub, graph, progress, update=update)
+        try:
+            if model.files:
+                return _pull_known(model, hub, source, progress)
+            return _pull_any(model, hub, graph, progress, update=update)
+        except BaseException:
+            _remove_empty(model.folder)
+            raise
+
+
+def _remove_empty(folder: Path) -> None:
+    """Removes a folder, and those in it, as far as there is nothing in them."""
+    inner = sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True)
+    for each in (*inner, folder):
+        with suppress(OSError):  # what is not empty is not removed: that it is refused is the test
+            each.rmdir()
 
 
 def make_int8(files: SentenceFiles) -> Path | None:
