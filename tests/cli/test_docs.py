@@ -6,12 +6,16 @@ import re
 import runpy
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
+import typer
 from typer.main import get_command
 
+from cascadeflow import errors
 from cascadeflow.cli.app import app
+from cascadeflow.cli.output import opened
+from cascadeflow.config import QualityMode
 from cascadeflow.providers.registry import get_provider, register_provider
 from cascadeflow.testing import SimulatedModel, SimulatedProvider
 
@@ -45,6 +49,24 @@ def test_the_pages_name_every_command_and_every_option() -> None:
             if option.startswith("--") and option not in text
         ]
         assert missing == [], words
+
+
+def test_the_page_says_with_which_code_each_error_ends() -> None:
+    said = dict(re.findall(r"^- ([12]): (.*?)(?=^- |^$)", PAGE, re.MULTILINE | re.DOTALL))
+    named = {code: re.findall(r"`([A-Z]\w+Error)`", text) for code, text in said.items()}
+    assert len(named["1"]) >= 7
+    assert len(named["2"]) >= 6
+    for code, names in named.items():
+        for name in names:
+            error = getattr(errors, name)
+            with pytest.raises(typer.Exit) as ended, opened(as_json=False, verbose=False):
+                raise error.__new__(error)
+            assert ended.value.exit_code == int(code), name
+
+
+def test_the_page_says_what_run_takes_for_a_mode() -> None:
+    (row,) = re.findall(r"^\| `--mode`, `--threshold` \|(.*)$", PAGE, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", row) == list(get_args(QualityMode))
 
 
 def test_every_command_takes_json_and_verbose() -> None:
