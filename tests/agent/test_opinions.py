@@ -33,6 +33,7 @@ from cascadeflow import (
 from cascadeflow.testing import ManualClock
 
 STRICT = QualityConfig.strict
+OTHER_PROSE = {**PROSE, "text": "The clocks were striking thirteen."}
 
 
 def three(world: Any, judge: list[Any] | None = None, **scripts: Any) -> Site:
@@ -135,7 +136,7 @@ def test_the_direct_route_asks_nobody(world: Any) -> None:
 
 
 def test_prose_has_no_final_answer_to_compare_and_goes_to_the_judge(world: Any) -> None:
-    site = three(world, small=[PROSE], middle=[PROSE])
+    site = three(world, small=[PROSE], middle=[OTHER_PROSE])
     result = ask(site.agent(), "Write a first sentence for my story.")
     assert site.asked == ["small", "middle", "big?"]
     assert verdicts(result) == {"cross_check": "not_applicable", "judge": "passed"}
@@ -400,7 +401,7 @@ def test_a_judges_words_stand_in_no_log_and_no_reason(
 
 def test_an_image_is_not_judged_by_who_cannot_see_it(world: Any) -> None:
     parts = (TextPart("What is this?"), ImagePart(url="https://example.com/a.png"))
-    site = three(world, small=[PROSE], middle=[PROSE])
+    site = three(world, small=[PROSE], middle=[OTHER_PROSE])
     agent = site.agent()
 
     async def main() -> Any:

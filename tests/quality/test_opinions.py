@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.quality.test_calibration import calibration
 
 from cascadeflow.config import LOCAL_CHECKS, QualityConfig
 from cascadeflow.errors import ConfigurationError
 from cascadeflow.models.completion import Completion
 from cascadeflow.quality.evidence import AGREES, DISAGREES, graded, logit, probability
-from cascadeflow.quality.opinions import NotAskedError, second_opinions
+from cascadeflow.quality.opinions import NotAskedError, same_final_answer, second_opinions
 from cascadeflow.quality.validator import CascadeValidator
 from cascadeflow.types import ChatRequest, ImagePart, Message, TextPart, Tool, ToolCall
 
@@ -164,6 +165,33 @@ def test_no_threshold_makes_up_for_opinions_that_were_not_had(threshold: float) 
     assert judged(Scripted(None, [], None), threshold=threshold).accepted is False
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("The capital of Norway is Oslo.", "the capital  of Norway is\nOslo", True),
+        ("The capital of Norway is Oslo.", "The capital of Norway is Bergen.", None),
+        ("It is cold. " * 40, "It is cold. " * 40, None),  # too long to be one answer
+        ("```\nif a:\n    b()\nc()\n```", "```\nif a:\n    b()\n    c()\n```", None),
+        ("```\nSet a = B\n```", "```\nSet a = b\n```", None),
+        (" ", "  ", None),
+        ("", "", None),
+        ("The answer is 42.", "The answer is 43.", False),
+    ],
+)
+def test_short_answers_that_are_the_same_text_agree_whatever_their_form(
+    one: str, other: str, same: bool | None
+) -> None:
+    assert same_final_answer(one, other) is same_final_answer(other, one) is same
+
+
+def test_another_model_that_writes_the_very_same_sentence_agrees() -> None:
+    norway = ChatRequest("m", (Message("user", "What is the capital of Norway?"),))
+    draft = Completion(text="The capital of Norway is Oslo.", finish_reason="stop")
+    report = judged(Scripted(draft.text), draft, request=norway, judge=False)
+    assert verdicts(report) == {"cross_check": "passed"}
+    assert report.accepted is True
+
+
 def test_a_report_says_why_nobody_had_anything_to_say() -> None:
     prose = Completion(text="It was a bright cold day in April.", finish_reason="stop")
     adviser = Scripted("The clocks were striking thirteen, and it was cold.")
@@ -219,6 +247,49 @@ def test_one_opinion_against_a_faultless_text_rejects_it() -> None:
     assert judged(Scripted(OTHER), judge=False).accepted is False
     assert judged(Scripted(None, [OTHER]), samples=1, judge=False).accepted is False
     assert judged(Scripted(grade=graded_as(3)), cross_check=False).accepted is False
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_a_drafter_that_repeats_itself_outvotes_no_other_model(count: int) -> None:
+    repeats = Scripted(OTHER, [SAME] * count)
+    report = judged(repeats, samples=count, judge=False)
+    assert report.accepted is False
+    assert report.score == pytest.approx(probability(logit(0.9) + DISAGREES))
+    assert repeats.asked == ["cross_check"]  # what could not change it is not paid for
+    # With a judge behind, they are asked, for they may end it; a good grade alone makes up for it.
+    graded_well = Scripted(OTHER, [SAME] * count, graded_as(5))
+    report = judged(graded_well, samples=count)
+    assert report.score == pytest.approx(probability(logit(0.9) + DISAGREES + graded(5)))
+    assert report.accepted is True
+    against = Scripted(OTHER, [OTHER] * count, graded_as(5))
+    assert judged(against, samples=count).accepted is False
+
+
+def test_a_drafter_that_repeats_itself_outvotes_nobody_by_a_calibration_either() -> None:
+    made = calibration(mode="strict", cross_check="third", agrees=2.0, disagrees=-1.0)
+    for judge in (True, False):
+        config = QualityConfig.strict(samples=3, judge=judge, threshold=0.8)
+        adviser = Scripted(OTHER, [SAME] * 3, graded_as(4))
+        request = ChatRequest("m", (Message("user", SUM),))
+        found = asyncio.run(
+            second_opinions(
+                *(0.85, request, DRAFT), config=config, adviser=adviser, calibration=made
+            )
+        )
+        grade = graded(4) if judge else 0.0
+        assert found.probability == pytest.approx(probability(logit(0.85) - 1.0 + grade))
+        assert ("self_consistency" in adviser.asked) is judge
+
+
+def test_a_second_model_that_agrees_makes_up_for_one_that_does_not() -> None:
+    class Two(Scripted):
+        async def answer(self, wanted: bool | str) -> tuple[str, Completion]:
+            self._other = OTHER if wanted == "a" else SAME
+            return await super().answer(wanted)
+
+    report = judged(Two(), cross_check=("a", "b"), judge=False)
+    assert report.score == pytest.approx(probability(logit(0.9) + DISAGREES + AGREES))
+    assert report.accepted is True
 
 
 def test_clear_below_says_when_it_is_lost() -> None:
@@ -381,6 +452,7 @@ def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
     threshold=st.floats(0, 1),
     above=st.floats(0.5, 1),
     below=st.floats(0, 0.5),
+    judges=st.booleans(),
 )
 def test_opinions_add_up_whatever_is_said(  # noqa: PLR0917 - what is drawn
     prior: float,
@@ -390,14 +462,23 @@ def test_opinions_add_up_whatever_is_said(  # noqa: PLR0917 - what is drawn
     threshold: float,
     above: float,
     below: float,
+    judges: bool,
 ) -> None:
     config = QualityConfig.strict(
-        threshold=threshold, clear_above=above, clear_below=below, samples=len(samples)
+        threshold=threshold,
+        clear_above=above,
+        clear_below=below,
+        samples=len(samples),
+        judge=judges,
     )
     adviser = Scripted(other, samples, None if grade is None else graded_as(grade))
     request = ChatRequest("m", (Message("user", SUM),))
     found = asyncio.run(second_opinions(prior, request, DRAFT, config=config, adviser=adviser))
-    names = ["cross_check", *(["self_consistency"] if samples else []), "judge"]
+    names = [
+        "cross_check",
+        *(["self_consistency"] if samples else []),
+        *(["judge"] if judges else []),
+    ]
     assert adviser.asked == names[: len(adviser.asked)]  # in order, none left out
     moves = {"cross_check": {SAME: AGREES, OTHER: DISAGREES, None: 0.0}[other]}
     moves["judge"] = 0.0 if grade is None else graded(grade)
@@ -413,7 +494,9 @@ def test_opinions_add_up_whatever_is_said(  # noqa: PLR0917 - what is drawn
             silent = False
             agreeing = samples.count(SAME)
             agrees, differs = math.log(0.7 / (0.3 * 0.6)), math.log(0.3 / (1 - 0.3 * 0.6))
-            odds += agreeing * agrees + (len(samples) - agreeing) * differs
+            said = agreeing * agrees + (len(samples) - agreeing) * differs
+            if other != OTHER or said < 0:
+                odds += said
     assert found.probability == pytest.approx(probability(odds))
     if len(found.checks) < len(names):
         assert found.heard  # it was clear

@@ -11,7 +11,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
 
-from cascadeflow._native import same_final_answer
+from cascadeflow import _native
 from cascadeflow.quality.evidence import (
     AGREES,
     DISAGREES,
@@ -39,11 +39,38 @@ __all__ = ["Adviser", "NotAskedError", "Opinions", "same_final_answer", "second_
 _SAMPLE_AGREES, _SAMPLE_DIFFERS = agreement(0.7, 0.6)
 """A sample of the same model repeats its mistakes more often than another model does."""
 
+_SHORT: Final = 400
+"""Characters: longer texts in the same words are read for their final answers and nothing else."""
+
 _REJECTS: Final = 3
 """A grade of this or less is a failed check."""
 
 _QUOTED: Final = 200
 """So many characters of the fault that a judge names are kept."""
+
+
+def same_final_answer(one: str, other: str) -> bool | None:
+    """Says whether two answers come to the same; `None` where one of them names no final answer.
+
+    Short answers that are the same text agree, whatever form they have: letter case, white space
+    and a full stop at the end apart, which count in code.
+
+    >>> same_final_answer("The capital of Norway is Oslo.", "the capital of Norway is Oslo")
+    True
+    >>> same_final_answer("17 + 25 = 42", "It is 43.")
+    False
+    """
+    said = _native.same_final_answer(one, other)
+    if said is None and max(len(one), len(other)) <= _SHORT and _folded(one) == _folded(other):
+        return _folded(one) != "" or None
+    return said
+
+
+def _folded(text: str) -> str:
+    if "```" in text:
+        return text.strip()
+    # Of the marks at the end only the full stop: "n!" is not "n".
+    return " ".join(text.casefold().split()).rstrip(" .")
 
 
 class NotAskedError(Exception):
@@ -122,6 +149,7 @@ async def second_opinions(
         calibration: says what a cross-check moves.
     """
     log_odds, crossed = logit(text_probability), (AGREES, DISAGREES)
+    opposed = False  # whether another model came to something else
     if calibration is None:
         log_odds = min(log_odds, logit(TEXT_AT_MOST))
     else:
@@ -130,7 +158,10 @@ async def second_opinions(
     checks: list[CheckReport] = []
     heard = False
     for name, check in _line(request, completion, config, adviser, crossed):
-        if _clear(probability(log_odds), config):
+        sure = probability(log_odds)
+        # More of the drafter's cannot save what another model is against: see `moves` below.
+        lost = name == "self_consistency" and opposed and not config.judge
+        if _clear(sure, config) or (lost and sure < config.threshold):
             heard = True
             break
         began = perf_counter()
@@ -140,7 +171,12 @@ async def second_opinions(
             found = _Found("error", 0.0, str(error), None)
         if found.moves is not None:
             heard = True
-            log_odds += found.moves
+            moves = found.moves
+            if name == "self_consistency" and opposed:
+                moves = min(moves, 0.0)  # that it says so again is no second witness
+            elif name.startswith("cross_check"):
+                opposed = opposed or found.verdict == "failed"
+            log_odds += moves
         checks.append(
             CheckReport(
                 name=name,
