@@ -244,12 +244,16 @@ def test_every_row_of_a_comparison_is_kept_and_who_was_not_compared_is_left_alon
     assert "unjudged" not in written(again)[1]
 
 
-def test_a_row_of_which_nothing_could_be_judged_is_kept(tmp_path: Path, answered: Answered) -> None:
+def test_a_row_of_which_nothing_could_be_judged_is_kept(
+    tmp_path: Path, call: Call, answered: Answered
+) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text("".join(json.dumps(each) + "\n" for each in ROWS[:2]), encoding="utf-8")
     with judge_of(dict.fromkeys(GRADES, "Hm.")).start_in_thread() as server:
         found = answered("judge", str(log), *options(server))
+        said = call("judge", str(log), *options(server)).stdout
     assert (found["rows"], found["unjudged"]) == (2, 3)
+    assert "Judge log.judged.jsonl" in said
     made = written(tmp_path / "log.judged.jsonl")
     assert made[0] == ROWS[0] | {"models": {}, "unjudged": ROWS[0]["models"]}
     assert len(read_rows(tmp_path / "log.judged.jsonl")) == 2

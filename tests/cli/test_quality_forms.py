@@ -220,7 +220,8 @@ def test_a_gzipped_file_is_read_whatever_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "words"),
     [
-        (["{"], "line 1: Expecting property name"),
+        (["{"], "line 1: the line is cut off"),
+        (["{a"], "line 1: no JSON, at character 2: Expecting property name"),
         (["[1]"], "line 1: not a JSON object"),
         ([{"a": 1}], "line 1: rows with the fields 'a' are of no known form"),
         ([{"text": "a", "toxic": 0}, {"text": "a"}], "line 2: no field toxic"),
@@ -240,6 +241,10 @@ def test_a_gzipped_file_is_read_whatever_its_name(tmp_path: Path) -> None:
         ),
         ([{**SUMMARISED, "summary_sentences": []}], "summary_sentences must be a list"),
         ([{"question": "a", "models": {}}], "line 1: no model answered"),
+        (
+            [{"question": "a", "prompt_tok": 1, "models": {"m": {"output": "b", "out_tok": 1}}}],
+            "no answer has the field 'correct'; mark them first: cascadeflow judge",
+        ),
         ([""], "holds no rows"),
     ],
 )

@@ -293,6 +293,8 @@ def _say(output: Output, target: Path, rows: int, unjudged: int, cost: Decimal) 
     if unjudged:
         output.console.print(
             f"{unjudged} answers could not be judged: they stand in their rows' `unjudged`, where "
-            "replay and tune pass them over",
+            f"replay and tune pass them over. Judge {target.name}, by another model where need be, "
+            "to ask about these alone",
             style="yellow",
+            markup=False,
         )

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import random
 import zlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from cascadeflow.cli.quality import rows as read
 from cascadeflow.cli.quality.cases import Case, CaseSet, asked
 from cascadeflow.cli.quality.planting import planted
-from cascadeflow.cli.replay.formats import read_rows
+from cascadeflow.cli.replay.formats import parsed, read_rows
 from cascadeflow.errors import InvalidRequestError, StoreError
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ def _lines(path: Path) -> list[tuple[int, str]]:
 
 def _object(path: Path, number: int, line: str) -> Mapping[str, Any]:
     try:
-        entry = json.loads(line)
+        entry = parsed(line)
     except ValueError as error:
         raise InvalidRequestError(
             f"{path}, line {number}: {error}; each line must be one JSON object"
