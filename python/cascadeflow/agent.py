@@ -241,7 +241,7 @@ class CascadeAgent:
             hedge_after=hedge_seconds(hedge_after),
             trials=trials,
         )
-        self._engine = ready(engine, self._known)
+        self._engine = ready(engine, self._known, self._router)
 
     @classmethod
     def from_env(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+import logging
+from typing import TYPE_CHECKING, Final, Literal
 
 from cascadeflow.config import QualityConfig
 from cascadeflow.errors import ConfigurationError
+from cascadeflow.models.families import family_of
 from cascadeflow.quality.calibration import calibration_of
 from cascadeflow.quality.validator import CascadeValidator
 
@@ -15,9 +17,15 @@ if TYPE_CHECKING:
     from cascadeflow.config import QualityMode
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.pipeline.engine import Engine
+    from cascadeflow.pipeline.route import Router
     from cascadeflow.tiers.gate import Tiers
 
 __all__ = ["asked_quality", "models_at_hand", "quality_of", "ready", "warm"]
+
+_logger: Final = logging.getLogger(__name__)
+
+_PAIR: Final = 2
+"""So many models are a drafter and a verifier, whatever comes."""
 
 
 def quality_of(config: QualityConfig | None, mode: QualityMode | None) -> QualityConfig:
@@ -63,20 +71,72 @@ def models_at_hand(validator: object, config: QualityConfig) -> None:
         validator.local_checks(config)
 
 
-def ready(engine: Engine, models: Sequence[ModelConfig]) -> Engine:
+def ready(engine: Engine, models: Sequence[ModelConfig], router: Router) -> Engine:
     """Looks for what any of an agent's requests may need; gives the engine.
+
+    Args:
+        engine: the agent's.
+        models: all that any of its requests may be put to.
+        router: the agent's.
 
     Raises:
         ConfigurationError: a calibration cannot be used, a model of the built-in checks is not on
-            this machine, or one that is to give second opinions is none of the agent's; it says
-            what to do.
+            this machine, or one that is to give second opinions is none of the agent's, or the
+            drafter itself; it says what to do.
     """
     for config in _qualities(engine):
         calibration_of(config)
         models_at_hand(engine.validator, config)
         if config.mode == "strict":
             _named_models(config, models)
+    warnings: list[str] = []
+    for config, line in _pairs(engine, router):
+        if config.mode == "strict" and isinstance(engine.validator, CascadeValidator):
+            _not_the_drafter(config, line)
+            warnings += _only_the_verifier(config, line)
+    for warning in dict.fromkeys(warnings):
+        _logger.warning("%s", warning)
     return engine
+
+
+def _pairs(engine: Engine, router: Router) -> Iterator[tuple[QualityConfig, Router]]:
+    """Ways of judging whose drafter and verifier are known beforehand, and by which router."""
+    if engine.domains is not None:  # each domain may have others
+        return
+    arms = () if engine.trials is None else engine.trials.arms
+    yield from ((arm.quality, arm.router) for arm in arms if arm.quality is not None)
+    if all(arm.router.models == router.models for arm in arms):
+        tiers = () if engine.tiers is None else engine.tiers.tiers.values()
+        for config in (engine.quality, *[tier.quality for tier in tiers]):
+            if config is not None:
+                yield config, router
+
+
+def _not_the_drafter(config: QualityConfig, router: Router) -> None:
+    """Refuses a cross-check by the one model that can draft: it is asked nothing then, ever."""
+    if not router.drafts or len(router.models) > _PAIR:
+        return
+    drafter = router.models[0]
+    for wanted in config.cross_checks:
+        if wanted in (drafter.id, drafter.name):
+            raise ConfigurationError(
+                f"QualityConfig.cross_check names {wanted!r}, which is the only model that drafts: "
+                "its own answer is no second opinion. Name another one, or set cross_check=False"
+            )
+
+
+def _only_the_verifier(config: QualityConfig, router: Router) -> Iterator[str]:
+    """Says so where the verifier alone can be asked, which costs about what its answer does."""
+    if not router.drafts or config.samples or config.judge is not True:
+        return
+    drafter, verifier = router.models[0], router.models[-1]
+    cheap = {family_of(model) for model in router.models[:-1]}
+    if config.cross_check is True and len(cheap) == 1:
+        yield (
+            f"quality mode strict can ask nobody but the verifier, {verifier.id}, what it thinks "
+            "of a draft, and that often costs as much as its answer: such requests go to it at "
+            f"once. Add a cheap model of another family than {drafter.id}, or name a judge="
+        )
 
 
 def _named_models(config: QualityConfig, models: Sequence[ModelConfig]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 from tests.agent.opinions_site import ask, why
 
 from cascadeflow import CascadeAgent, QualityConfig
+from cascadeflow.config import LOCAL_CHECKS
 from cascadeflow.domains.registry import Domain
 from cascadeflow.errors import ConfigurationError, InvalidRequestError
 from cascadeflow.experiments import Experiment, Variant
@@ -68,3 +70,56 @@ def test_the_log_says_what_cannot_be_used_and_quotes_no_request(
         )
     assert "raised KeyError: the draft" in caplog.text
     assert "a prompt" not in caplog.text
+
+
+# Second opinions
+
+
+def warned(caplog: pytest.LogCaptureFixture, *models: str, **options: Any) -> list[str]:
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        agent_of(*models, **options)
+    return [record.getMessage() for record in caplog.records]
+
+
+STRICT: Any = functools.partial(QualityConfig.strict, without=LOCAL_CHECKS)
+
+
+def test_an_agent_whose_only_judge_is_its_verifier_says_so_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tiers = {"free": TierConfig("free", quality_config=STRICT(threshold=0.9))}
+    (said,) = warned(caplog, quality_config=STRICT(), tier_config=tiers)
+    assert f"nobody but the verifier, {OPUS}" in said
+    assert "name a judge=" in said
+    assert warned(caplog, LUNA, "openai:gpt-5-mini", OPUS, quality_config=STRICT()) == [said]
+    variant = Variant(name="o", quality=STRICT())
+    assert len(warned(caplog, experiments=[Experiment("x", [Variant(name="a"), variant])])) == 1
+    # Where somebody else can be asked, or nobody drafts, there is nothing to say.
+    for options in (
+        {"judge": LUNA},
+        {"samples": 1},
+        {"cross_check": False},
+        {"cross_check": OPUS},
+    ):
+        assert warned(caplog, quality_config=STRICT(**options)) == []
+    three = (LUNA, "gemini:gemini-2.5-flash", OPUS)
+    assert warned(caplog, *three, quality_config=STRICT()) == []
+    assert warned(caplog, quality_config=STRICT(), enable_cascade=False) == []
+    assert warned(caplog, OPUS, quality_config=STRICT()) == []
+    assert warned(caplog) == []
+
+
+def test_the_only_model_that_drafts_cannot_be_its_own_cross_check() -> None:
+    for wanted in (LUNA, "gpt-6-luna", ("gpt-6-luna", OPUS)):
+        config = STRICT(cross_check=wanted)
+        with pytest.raises(ConfigurationError, match="the only model that drafts"):
+            agent_of(quality_config=config)
+        # With a third model, and in a domain, another one may draft in its place.
+        agent_of(LUNA, "gemini:gemini-2.5-flash", OPUS, quality_config=config)
+        agent_of(quality_config=config, enable_domain_routing=True)
+        agent_of(quality_config=config, enable_cascade=False)
+        variant = Variant(name="o", quality=config)
+        with pytest.raises(ConfigurationError, match="the only model that drafts"):
+            agent_of(experiments=[Experiment("x", [Variant(name="a"), variant])])
+    agent_of(quality_config=STRICT(cross_check=OPUS))

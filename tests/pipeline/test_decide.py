@@ -133,6 +133,16 @@ def test_the_reason_says_what_decided() -> None:
     assert chosen(1.0, 5, 0).route == "direct"
 
 
+def test_an_opinion_that_costs_more_than_it_saves_is_what_the_reason_names() -> None:
+    said = "a draft and {} cost no less than the verifier's answer: 10% and 95% of it"
+    assert chosen(1.0, 100, 1_000, validation_cost=950).reason == said.format("judging it")
+    named = chosen(1.0, 100, 1_000, validation_cost=950, opinion_of="p:dear")
+    assert named.reason == said.format("p:dear's opinion on it")
+    alone = chosen(1.0, 1_000, 1_000, validation_cost=950)
+    assert alone.reason == "a draft costs no less than the verifier's answer"
+    assert chosen(1.0, 0, 0, validation_cost=5).route == "direct"
+
+
 @given(p=shares, level=levels, up_to=levels, known=costs, which=st.integers(0, 2))
 def test_where_a_cost_is_not_known_the_level_decides_and_it_says_so(
     p: float, level: ComplexityLevel, up_to: ComplexityLevel, known: int, which: int

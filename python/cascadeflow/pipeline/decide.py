@@ -92,6 +92,7 @@ def decide(
     margin: float = 0.0,
     draft_up_to: ComplexityLevel = "hard",
     problem: str = "",
+    opinion_of: str = "",
 ) -> Decision:
     """Decides by expected cost, or by the level where a cost is not known or nothing costs.
 
@@ -104,6 +105,7 @@ def decide(
         margin: by which share of the verifier's cost drafting must be cheaper, 0 to 1.
         draft_up_to: the hardest level that is drafted where the cost cannot tell.
         problem: why a cost is not known, for the reason.
+        opinion_of: who judges the draft, for the reason; empty where no model does.
 
     Raises:
         InvalidRequestError: a cost is negative, or the margin lies outside 0 to 1.
@@ -127,6 +129,8 @@ def decide(
             basis = "cost"
             pays = scaled < verifier_cost * (_PARTS - round(margin * _PARTS))
             reason = _by_cost(certain, verifier_cost, cascade, acceptance.probability, drafted=pays)
+            if not pays and draft_cost < verifier_cost <= certain:
+                reason = _by_opinion(draft_cost, validation_cost, verifier_cost, opinion_of)
         else:
             pays = _LEVELS.index(level) <= _LEVELS.index(draft_up_to)
             reason = _by_level(level, "neither model costs anything", drafted=pays)
@@ -156,6 +160,15 @@ def _by_cost(
     if certain >= verifier:
         return "a draft costs no less than the verifier's answer"
     return f"a draft does not pay: {accepted}, it needs {certain / verifier:.0%}"
+
+
+def _by_opinion(draft: int, opinion: int, verifier: int, whose: str) -> str:
+    """The draft alone would be cheaper."""
+    what = f"{whose}'s opinion on it" if whose else "judging it"
+    return (
+        f"a draft and {what} cost no less than the verifier's answer: "
+        f"{draft / verifier:.0%} and {opinion / verifier:.0%} of it"
+    )
 
 
 class Drafting:
@@ -248,9 +261,9 @@ class Drafting:
         problem = drafted.problem or verified.problem
         if isinstance(validation_cost, ExpectedCall):
             problem = problem or validation_cost.problem
-            judged = validation_cost.nanodollars
+            judged, whose = validation_cost.nanodollars, validation_cost.model
         else:
-            judged = validation_cost
+            judged, whose = validation_cost, ""
         decision = decide(
             level=level,
             acceptance=self.acceptance.estimate(domain, level, drafter.id),
@@ -260,6 +273,7 @@ class Drafting:
             margin=self._margin,
             draft_up_to=self._draft_up_to,
             problem=problem,
+            opinion_of=whose,
         )
         if (
             explore

@@ -115,7 +115,7 @@ class Trial:
 class Trials:
     """An agent's experiments. A request is in one at most: the first that takes its user."""
 
-    __slots__ = ("_contests", "_router", "models", "qualities")
+    __slots__ = ("_contests", "_router", "arms", "models", "qualities")
 
     def __init__(self, contests: Sequence[Contest], router: Router) -> None:
         """Notes them.
@@ -127,7 +127,8 @@ class Trials:
         self._contests = tuple(contests)
         self._router = router
         self.models = tuple(model for contest in contests for model in contest.models)
-        self.qualities = [arm.quality for each in contests for arm in each.arms.values()]
+        self.arms = tuple(arm for each in contests for arm in each.arms.values())
+        self.qualities = [arm.quality for arm in self.arms]
 
     def draw(self, user_id: str | None, request_id: str, *, judged: bool) -> Trial | None:
         """Draws a request's variant; `None` where it takes no part.

@@ -121,6 +121,11 @@ class Router:
         self._cascade = enable_cascade
         self._draft_up_to = len(LEVELS) if draft_up_to is None else LEVELS.index(draft_up_to)
 
+    @property
+    def drafts(self) -> bool:
+        """Whether any request may be drafted."""
+        return self._cascade and len(self.models) > 1
+
     def find(self, name: str) -> ModelConfig:
         """Gives the model with this id (`provider:name`), or with this name when only one has it.
 
