@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from cascadeflow.config import QualityConfig
 from cascadeflow.errors import ConfigurationError
+from cascadeflow.models.catalogue import cheapest_first
 from cascadeflow.models.families import family_of
 from cascadeflow.quality.calibration import calibration_of
 from cascadeflow.quality.validator import CascadeValidator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
     from cascadeflow.config import QualityMode
     from cascadeflow.models.config import ModelConfig
     from cascadeflow.pipeline.engine import Engine
     from cascadeflow.pipeline.route import Router
+    from cascadeflow.quality.calibration import Calibration
     from cascadeflow.tiers.gate import Tiers
 
 __all__ = ["asked_quality", "models_at_hand", "quality_of", "ready", "warm"]
@@ -84,13 +87,17 @@ def ready(engine: Engine, models: Sequence[ModelConfig], router: Router) -> Engi
             this machine, or one that is to give second opinions is none of the agent's, or the
             drafter itself; it says what to do.
     """
+    warnings: list[str] = []
+    pairs = list(_pairs(engine, router))
     for config in _qualities(engine):
-        calibration_of(config)
+        calibration = calibration_of(config)
+        if calibration is not None:
+            line = next((its for other, its in pairs if other is config), None)
+            warnings += _departs(config, calibration, line, at=engine.clock.now())
         models_at_hand(engine.validator, config)
         if config.mode == "strict":
             _named_models(config, models)
-    warnings: list[str] = []
-    for config, line in _pairs(engine, router):
+    for config, line in pairs:
         if config.mode == "strict" and isinstance(engine.validator, CascadeValidator):
             _not_the_drafter(config, line)
             warnings += _only_the_verifier(config, line)
@@ -137,6 +144,78 @@ def _only_the_verifier(config: QualityConfig, router: Router) -> Iterator[str]:
             "of a draft, and that often costs as much as its answer: such requests go to it at "
             f"once. Add a cheap model of another family than {drafter.id}, or name a judge="
         )
+
+
+def _departs(
+    config: QualityConfig, calibration: Calibration, router: Router | None, *, at: datetime
+) -> Iterator[str]:
+    """Says what a calibration was tuned otherwise for: its promise does not hold here then.
+
+    The log that it was tuned on may have other names for the same models, so that nothing is
+    refused by them.
+
+    Args:
+        config: which it belongs to.
+        calibration: the calibration.
+        router: whose models answer; `None` where no one pair does.
+        at: the moment whose prices say who is the cheapest.
+    """
+    if not calibration.promised:
+        yield (
+            f"the calibration {config.calibration} promises nothing, for its log was too small: "
+            "by its own threshold no draft is accepted"
+        )
+    found: list[str] = []
+    if router is not None and router.drafts:
+        for role, tuned, model in (
+            ("drafter", calibration.draft, router.models[0]),
+            ("verifier", calibration.verifier, router.models[-1]),
+        ):
+            if not _alike(tuned, model.id):
+                found.append(f"the {role} {model.id} (tuned with {tuned})")
+    if config.mode == "strict":
+        found += _other_opinions(config, str(calibration.cross_check), router, at=at)
+    if found:
+        yield (
+            f"the calibration {config.calibration} was not tuned for {', '.join(found)}: what it "
+            "promises does not hold here. Tune it again on a log of these, or ask as it was tuned"
+        )
+
+
+def _other_opinions(
+    config: QualityConfig, tuned: str, router: Router | None, *, at: datetime
+) -> Iterator[str]:
+    """Second opinions that are asked for otherwise than a calibration was tuned."""
+    asked = [each for each in config.cross_checks if isinstance(each, str)]
+    if config.cross_check is True and router is not None:
+        family = family_of(router.models[0])
+        others = [model for model in router.models[:-1] if family_of(model) != family]
+        asked = [model.id for model in cheapest_first(others, at=at)[:1]]
+    if asked or config.cross_check is False or router is not None:
+        if not any(_alike(tuned, each) for each in asked):
+            who = f"the cross-check {asked[0]}" if asked else "no cross-check"
+            yield f"{who} (tuned with {tuned})"
+        elif len(asked) > 1:
+            yield f"several cross-checks (tuned with {tuned} alone)"
+    if config.samples:
+        yield f"samples={config.samples}"
+    if config.judge:
+        yield "a judge (judge=False turns it off)"
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two names may be one model's: `gpt-4o-mini-2024-07-18` is `openai:gpt-4o-mini`."""
+    return any(
+        mine.startswith(its) or its.startswith(mine)
+        for mine in _forms(one)
+        for its in _forms(other)
+    )
+
+
+def _forms(name: str) -> set[str]:
+    """A name as it is, without who serves it, and without who made it; letter case apart."""
+    name = name.casefold()
+    return {name, name.partition(":")[2] or name, name.rpartition("/")[2] or name}
 
 
 def _named_models(config: QualityConfig, models: Sequence[ModelConfig]) -> None:

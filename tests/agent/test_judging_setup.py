@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.agent.opinions_site import ask, why
+from tests.quality.test_calibration import written
 
 from cascadeflow import CascadeAgent, QualityConfig
 from cascadeflow.config import LOCAL_CHECKS
@@ -17,6 +18,8 @@ from cascadeflow.experiments import Experiment, Variant
 from cascadeflow.tiers.config import TierConfig
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cascadeflow.quality import QualityReport
 
 LUNA, OPUS = "openai:gpt-6-luna", "anthropic:claude-opus-5-5"
@@ -41,6 +44,60 @@ def test_a_calibration_that_cannot_be_read_is_refused_wherever_it_is_given() -> 
     ):
         with pytest.raises(ConfigurationError, match=r"/nowhere/missing\.json cannot be read"):
             agent_of(**options)
+
+
+def tuned(folder: Path, **changes: Any) -> str:
+    names = {"draft": "gpt-6-luna-2026-06-01", "verifier": "Claude-Opus-5-5"}
+    return written(folder, **{**names, **changes})
+
+
+def test_a_calibration_for_other_models_is_taken_and_said_to_be(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tuned(tmp_path)
+    fast = QualityConfig.fast(calibration=path)
+    assert warned(caplog, quality_config=fast) == []  # its names are longer, or shorter
+    assert warned(caplog, "openai:gpt-5-mini", quality_config=fast) == []  # nothing is drafted
+    tiers = {"free": TierConfig("free", quality_config=fast)}
+    (said,) = warned(caplog, "openai:gpt-5-nano", OPUS, quality_config=fast, tier_config=tiers)
+    assert path in said
+    assert "the drafter openai:gpt-5-nano (tuned with gpt-6-luna-2026-06-01):" in said
+    (said,) = warned(caplog, LUNA, "anthropic:claude-sonnet-4-5", quality_config=fast)
+    assert "the verifier anthropic:claude-sonnet-4-5 (tuned with Claude-Opus-5-5):" in said
+    # Which models a domain's requests go to is not known beforehand.
+    other = {"quality_config": fast, "enable_domain_routing": True}
+    assert warned(caplog, "openai:gpt-5-nano", OPUS, **other) == []
+
+
+def test_a_calibration_is_said_to_know_nothing_of_other_opinions(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    off = {"mode": "strict", "without": LOCAL_CHECKS}
+    path = tuned(tmp_path, cross_check="gemini-2.5-flash", **off)
+    three = (LUNA, "gemini:gemini-2.5-flash", OPUS)
+
+    def said(**options: Any) -> list[str]:
+        quality = STRICT(**{"calibration": path, "judge": False, **options})
+        return warned(caplog, *three, quality_config=quality)
+
+    assert said() == said(cross_check="gemini-2.5-flash") == []
+    for options, what in (
+        ({"judge": True}, "for a judge (judge=False turns it off):"),
+        ({"samples": 2}, "for samples=2:"),
+        ({"cross_check": OPUS}, f"for the cross-check {OPUS} (tuned with gemini-2.5-flash):"),
+        ({"cross_check": ("gemini-2.5-flash", OPUS)}, "for several cross-checks (tuned with"),
+        ({"cross_check": False, "samples": 1}, "for no cross-check (tuned with gemini-2.5-flash),"),
+    ):
+        (warning,) = said(**options)
+        assert what in warning
+
+
+def test_a_calibration_that_promises_nothing_is_said_to_accept_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tuned(tmp_path, promised=False, threshold=1.0)
+    (said,) = warned(caplog, quality_config=QualityConfig.fast(calibration=path))
+    assert said.startswith(f"the calibration {path} promises nothing")
 
 
 class Raising:
