@@ -196,6 +196,17 @@ def test_only_the_checks_that_are_on_need_their_model(
         judged(CAPITAL, "Paris.", without=("grounding",), toxicity_model=own)
 
 
+def test_the_advice_turns_off_what_needs_the_model_beside_what_is_off_already(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nowhere(monkeypatch)
+    with pytest.raises(ConfigurationError) as caught:
+        judged(CAPITAL, "Paris.", None, without=("topic", "toxicity"))
+    advice = "checks relevance, grounding by models on this machine"
+    assert advice in str(caught.value)
+    assert "without=('topic', 'toxicity', 'relevance', 'grounding'))" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("config", "says"),
     [
@@ -203,6 +214,10 @@ def test_only_the_checks_that_are_on_need_their_model(
         ({"toxicity_model": "toxic-bert"}, "cascadeflow models pull toxic-bert"),
         ({"grounding_model": "org/nli"}, "cascadeflow models pull org/nli"),
         ({"toxicity_model": "unheard-of"}, "no local model is called 'unheard-of'"),
+        ({"toxicity_model": "/nope"}, "there is no such file or folder: /nope"),
+        ({"grounding_model": "./nli"}, "there is no such file or folder: nli"),
+        ({"grounding_model": "my/own/nli"}, "there is no such file or folder: my/own/nli"),
+        ({"toxicity_model": "own.onnx"}, "there is no such file or folder: own.onnx"),
     ],
 )
 def test_a_missing_model_says_how_to_get_it_and_how_to_do_without(
@@ -213,10 +228,9 @@ def test_a_missing_model_says_how_to_get_it_and_how_to_do_without(
     with pytest.raises(ConfigurationError) as caught:
         judged(CAPITAL, "Paris.", None if not config else Stranger(), **config)
     assert says in str(caught.value)
-    assert "QualityConfig.balanced(without=('relevance', 'grounding', 'toxicity'))" in str(
-        caught.value
-    )
     wanted = {"without": ("toxicity",) if "toxicity_model" in config else ("grounding",)}
+    off = wanted["without"] if config else LOCAL_CHECKS  # what needs it, and nothing else
+    assert f"QualityConfig.balanced(without={off!r})" in str(caught.value)
     if config:  # off, the model that is not there is not looked for
         assert judged(CAPITAL, "Paris.", Stranger(), **config, **wanted).mode == "balanced"
 

@@ -8,12 +8,13 @@ documents support it: the three probabilities are multiplied.
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
-from cascadeflow.errors import CascadeFlowError
+from cascadeflow.errors import CascadeFlowError, ConfigurationError
 from cascadeflow.models.embedding import RequestVectors, SentenceModel
 from cascadeflow.models.local_models import pulled_graph
 from cascadeflow.models.text_classifier import ClassifierModel
@@ -24,7 +25,7 @@ from cascadeflow.quality.report import CheckReport
 from cascadeflow.quality.toxicity import Toxicity
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Generator
 
     from cascadeflow.config import QualityConfig
     from cascadeflow.models.completion import Completion
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from cascadeflow.quality.findings import Finding
     from cascadeflow.types import ChatRequest
 
-__all__ = ["LocalChecks", "LocalFindings", "holds"]
+__all__ = ["LackingError", "LocalChecks", "LocalFindings", "holds"]
 
 _Check: TypeAlias = "Callable[[RequestVectors], Awaitable[Finding]]"
 
@@ -89,6 +90,27 @@ class LocalFindings:
     doubts: tuple[str, ...] = ()
 
 
+class LackingError(ConfigurationError):
+    """A model that checks need is not on this machine, or is not what it should be.
+
+    Attributes:
+        checks: the checks that need it.
+    """
+
+    def __init__(self, message: str, checks: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.checks = checks
+
+
+@contextmanager
+def _needed_by(*checks: str) -> Generator[None]:
+    """Says which checks a model that cannot be had is for."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise LackingError(str(error), checks) from error
+
+
 class LocalChecks:
     """The models that one configuration needs; they are opened when they are first used."""
 
@@ -102,22 +124,27 @@ class LocalChecks:
             embedder: makes the vectors; by default all-MiniLM-L6-v2 as it is found here.
 
         Raises:
-            ConfigurationError: a model is not there, or is not what it should be; it says what to
-                do.
+            LackingError: a model is not there, or is not what it should be; it says what to do.
         """
         wanted = config.local_checks
-        own_toxicity = _classifier(config.toxicity_model) if "toxicity" in wanted else None
-        nli = _classifier(config.grounding_model) if "grounding" in wanted else None
+        own_toxicity = nli = None
+        if "toxicity" in wanted:
+            own_toxicity = _classifier(config.toxicity_model, "toxicity")
+        if "grounding" in wanted:
+            nli = _classifier(config.grounding_model, "grounding")
         self._relevance: Final = Relevance() if "relevance" in wanted else None
-        self._grounding: Final = Grounding(nli=nli) if "grounding" in wanted else None
-        self._toxicity: Final = Toxicity(classifier=own_toxicity) if "toxicity" in wanted else None
-        needed = (
-            self._relevance is not None
-            or (self._grounding is not None and nli is None)
-            or (self._toxicity is not None and own_toxicity is None)
-        )
+        own = {"toxicity": own_toxicity, "grounding": nli}
+        with _needed_by("grounding"):  # one of another kind is found out where the check takes it
+            self._grounding: Final = Grounding(nli=nli) if "grounding" in wanted else None
+        with _needed_by("toxicity"):
+            self._toxicity: Final = (
+                Toxicity(classifier=own_toxicity) if "toxicity" in wanted else None
+            )
+        by_vectors = tuple(name for name in wanted if own.get(name) is None)
+        needed = bool(by_vectors)
         if embedder is None and needed:
-            embedder = SentenceModel.find()
+            with _needed_by(*by_vectors):
+                embedder = SentenceModel.find()
         self._embedder: Final = embedder
         opened = (embedder if needed else None, nli, own_toxicity)
         self._warmed: Final = [each for each in opened if each is not None]
@@ -266,9 +293,24 @@ def _since(began: float) -> float:
     return (perf_counter() - began) * 1000
 
 
-def _classifier(named: str | None) -> ClassifierModel | None:
+def _classifier(named: str | None, check: str) -> ClassifierModel | None:
     """A model of the user's own: by its path where there is such a file, else as it was pulled."""
     if named is None:
         return None
     place = Path(named).expanduser()
-    return ClassifierModel.find(place if place.exists() else pulled_graph(named))
+    if not place.exists() and _is_path(named):
+        raise LackingError(f"there is no such file or folder: {place}", (check,))
+    with _needed_by(check):
+        return ClassifierModel.find(place if place.exists() else pulled_graph(named))
+
+
+def _is_path(named: str) -> bool:
+    """Whether a text is written as no model of the hub, `org/name@revision`, is."""
+    repository = named.partition("@")[0]
+    return (
+        named.startswith((".", "~", "/"))
+        or Path(named).is_absolute()
+        or "\\" in named
+        or repository.count("/") > 1
+        or named.endswith((".onnx", "/"))
+    )

@@ -112,15 +112,19 @@ class CascadeValidator:
         key = (wanted, config.toxicity_model, config.grounding_model)
         found = self._local.get(key)
         if found is None:
-            from cascadeflow.quality.local import LocalChecks  # noqa: PLC0415 - off costs nothing
+            from cascadeflow.quality.local import (  # noqa: PLC0415 - off costs nothing
+                LackingError,
+                LocalChecks,
+            )
 
             try:
                 found = self._local[key] = LocalChecks(config, self._embedder)
-            except ConfigurationError as error:
+            except LackingError as error:
+                lacking, off = ", ".join(error.checks), (*config.without, *error.checks)
                 raise ConfigurationError(
-                    f"quality mode {config.mode} checks {', '.join(wanted)} by models on this "
-                    f"machine: {error}. Or turn checks off: QualityConfig.{config.mode}("
-                    f"without={wanted!r})"
+                    f"quality mode {config.mode} checks {lacking} by models on this machine: "
+                    f"{error}. Or turn off what needs it: QualityConfig.{config.mode}("
+                    f"without={off!r})"
                 ) from error
         return found
 
