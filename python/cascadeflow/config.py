@@ -319,6 +319,16 @@ class QualityConfig:
     asks other models for a second opinion, the cheapest way first, until the decision is clear;
     what that costs is held like any call.
 
+    Options of another mode are kept and do nothing. `relevance_threshold`, `grounding_threshold`,
+    `toxicity_threshold`, `toxicity_model`, `grounding_model` and `check_timeout` count in
+    `balanced` and `strict`, `async_validation` in `balanced`; `clear_above`, `clear_below`,
+    `cross_check`, `samples`, `sample_temperature`, `judge` and `rubric` in `strict`. Where a mode
+    is named alone, as a tier's or a call's `quality_mode`, it comes with its own defaults.
+
+    >>> from dataclasses import replace
+    >>> replace(QualityConfig.fast(cross_check="gemini-2.5-flash"), mode="strict").cross_checks
+    ('gemini-2.5-flash',)
+
     >>> QualityConfig.balanced(toxicity_threshold=0.5, without=("grounding",)).without
     ('grounding',)
     >>> QualityConfig.strict(samples=3, judge=False).samples

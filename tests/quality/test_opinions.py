@@ -443,6 +443,18 @@ def test_what_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
         QualityConfig.strict(**wrong)
 
 
+def test_options_of_another_mode_are_kept_and_do_nothing() -> None:
+    config = QualityConfig.fast(cross_check="x", samples=3, judge="y", relevance_threshold=1.0)
+    chat, adviser = ChatRequest("m", (Message("user", SUM),)), Scripted(OTHER, [OTHER] * 3)
+    heard = CascadeValidator().judge_with(chat, DRAFT, config=config, adviser=adviser)
+    plain = CascadeValidator().judge(chat, DRAFT, config=QualityConfig.fast())
+    report, without = asyncio.run(heard), asyncio.run(plain)
+    assert (report.score, report.accepted) == (without.score, without.accepted)
+    assert adviser.asked == []
+    strict = replace(config, mode="strict")
+    assert (strict.cross_checks, strict.samples, strict.judge) == (("x",), 3, "y")
+
+
 @settings(max_examples=200)
 @given(
     prior=st.floats(0.01, 0.99),
