@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +11,9 @@ from tests.cli.budget_store import NOW, filled
 from typer.testing import CliRunner
 
 from cascadeflow.cli.app import app
+from cascadeflow.errors import ConfigurationError
 from cascadeflow.models import catalogue
+from cascadeflow.models.embedding import SentenceModel
 from cascadeflow.providers.registry import get_provider, provider_ids
 from cascadeflow.testing import ManualClock
 
@@ -36,6 +39,19 @@ def a_machine_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     catalogue.reload()
     yield
     catalogue.reload()
+
+
+@pytest.fixture(scope="module")
+def sentence_model() -> SentenceModel:
+    """The sentence model, opened; without it on this machine a test is skipped, and in CI fails."""
+    try:
+        model = SentenceModel.find()
+        model.warm()
+    except ConfigurationError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    return model
 
 
 @pytest.fixture

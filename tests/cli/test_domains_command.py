@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,6 @@ from cascadeflow.cli.domains.score import quantile, score
 from cascadeflow.domains.detector import DomainDetector
 from cascadeflow.domains.evaluation import LabelledRow
 from cascadeflow.domains.records import Detection, LayerReport
-from cascadeflow.errors import ConfigurationError
-from cascadeflow.models.embedding import SentenceModel
 from cascadeflow.types import DOMAINS
 
 if TYPE_CHECKING:
@@ -28,6 +25,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from typer.testing import Result
+
+    from cascadeflow.models.embedding import SentenceModel
 
     Call: TypeAlias = Callable[..., Result]
     Answered: TypeAlias = Callable[..., dict[str, Any]]
@@ -285,18 +284,6 @@ def test_every_key_is_on_the_page(labelled: str, answered: Answered) -> None:
 def test_quantiles_are_by_nearest_rank() -> None:
     assert quantile(range(1, 101), 0.99) == 99
     assert quantile([7.0], 0.01) == 7.0
-
-
-@pytest.fixture(scope="module")
-def sentence_model() -> SentenceModel:
-    try:
-        model = SentenceModel.find()
-        model.warm()
-    except ConfigurationError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
-    return model
 
 
 def test_both_layers_are_asked_in_turn(

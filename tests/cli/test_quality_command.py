@@ -17,8 +17,6 @@ from cascadeflow.cli.quality.report import accepting, picture, reported
 from cascadeflow.cli.quality.scoring import judge_all, measured
 from cascadeflow.cli.quality.tables import print_plot, print_sets
 from cascadeflow.config import QualityConfig
-from cascadeflow.errors import ConfigurationError
-from cascadeflow.models.embedding import SentenceModel
 from cascadeflow.quality.report import CheckReport, QualityReport
 from cascadeflow.quality.rules import judge_text
 
@@ -257,18 +255,6 @@ def test_names_are_printed_as_they_are_and_in_ascii_where_nothing_else_is_known(
         assert "[bold]set" in text
         assert "[red]m" in text
         assert text.isascii() == (encoding == "ascii")
-
-
-@pytest.fixture(scope="module")
-def sentence_model() -> SentenceModel:
-    try:
-        model = SentenceModel.find()
-        model.warm()
-    except ConfigurationError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
-    return model
 
 
 @pytest.mark.usefixtures("sentence_model")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,8 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascadeflow.cli.quality.figures import Scored, figures
-from cascadeflow.errors import ConfigurationError
-from cascadeflow.models.embedding import SentenceModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,16 +35,6 @@ PAIRS = [
 ]
 
 
-@pytest.fixture
-def model() -> None:
-    try:
-        SentenceModel.find()
-    except ConfigurationError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
-
-
 def written(path: Path, rows: list[Any]) -> str:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return str(path)
@@ -69,7 +56,7 @@ def test_correctness_is_the_whole_probability(tmp_path: Path, answered: Callable
     assert list(only["measures"]) == ["decision"]
 
 
-@pytest.mark.usefixtures("model")
+@pytest.mark.usefixtures("sentence_model")
 def test_relevance_of_pairs_is_the_share_in_order(
     tmp_path: Path, answered: Callable[..., Any]
 ) -> None:
@@ -82,7 +69,7 @@ def test_relevance_of_pairs_is_the_share_in_order(
     }  # fmt: skip
 
 
-@pytest.mark.usefixtures("model")
+@pytest.mark.usefixtures("sentence_model")
 def test_of_recorded_answers_relevance_is_told_by_answers_to_other_questions(
     tmp_path: Path, answered: Callable[..., Any]
 ) -> None:
@@ -101,7 +88,7 @@ def test_of_recorded_answers_relevance_is_told_by_answers_to_other_questions(
     assert only["planted"] is True
 
 
-@pytest.mark.usefixtures("model")
+@pytest.mark.usefixtures("sentence_model")
 @pytest.mark.parametrize(
     ("task", "good", "bad"),
     [

@@ -26,9 +26,7 @@ from cascadeflow.cli.route.explain import explain
 from cascadeflow.domains.acceptance import PRIORS
 from cascadeflow.domains.detector import DomainDetector
 from cascadeflow.domains.registry import Domain
-from cascadeflow.errors import ConfigurationError
 from cascadeflow.models.config import ModelConfig
-from cascadeflow.models.embedding import SentenceModel
 from cascadeflow.models.prices import Price
 from cascadeflow.pipeline.decide import Drafting
 from cascadeflow.pipeline.request import normalise
@@ -39,6 +37,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from typer.testing import Result
+
+    from cascadeflow.models.embedding import SentenceModel
 
     Call: TypeAlias = Callable[..., Result]
     Answered: TypeAlias = Callable[..., dict[str, Any]]
@@ -370,18 +370,6 @@ def test_bars_show_shares_to_an_eighth_and_stay_in_their_width() -> None:
     assert len(span(0.0, 0.5, 1.0, 30, mark=4.0)) == 30
     assert "│" not in span(0.0, 0.5, 1.0, 30, mark=4.0)
     assert shortened("a\n\tb\x00c", 10) == "a b c"
-
-
-@pytest.fixture(scope="module")
-def sentence_model() -> SentenceModel:
-    try:
-        model = SentenceModel.find()
-        model.warm()
-    except ConfigurationError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
-    return model
 
 
 def test_the_sentence_model_is_asked_where_rules_are_not_sure(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -19,8 +18,6 @@ from cascadeflow.cli.replay.pricing import priced_model
 from cascadeflow.cli.tune.logged import LogJudge
 from cascadeflow.cli.tune.tuning import Scored, decided, weigh
 from cascadeflow.config import LOCAL_CHECKS, QualityConfig
-from cascadeflow.errors import ConfigurationError
-from cascadeflow.models.embedding import SentenceModel
 from cascadeflow.models.embedding_files import PATH_VARIABLE
 from cascadeflow.quality.calibration import Calibration, Expected
 from cascadeflow.quality.evidence import probability
@@ -43,18 +40,6 @@ DOCUMENT = (
     "<document>The ferry to the island leaves the harbour at nine in the morning. It takes two "
     "hours, and a ticket costs twelve euros for adults.</document>\n"
 )
-
-
-@pytest.fixture(scope="module")
-def sentence_model() -> SentenceModel:
-    try:
-        model = SentenceModel.find()
-        model.warm()
-    except ConfigurationError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
-    return model
 
 
 def mixed(count: int) -> list[dict[str, Any]]:
