@@ -35,7 +35,8 @@ _logger: Final = logging.getLogger(__name__)
 
 
 _ANSWERS: Final = QualityConfig.fast(threshold=2 * REJECTED)
-"""By this a text is rejected for what no other virtue makes up for, and for nothing else."""
+"""By this a text is rejected for what no other virtue makes up for, or for so many lesser faults
+together that it is as unlikely to be an answer."""
 
 _READER: Final = CascadeValidator()
 """Says that of any answer: a validator of the user's own is made to judge drafts."""

@@ -107,7 +107,8 @@ class RoutingReport:
         verifier_model: the model that was planned to verify, or to answer directly.
         model_used: the model whose answer is the content.
         provider_used: its provider.
-        answered_as: what it was asked as: `draft`, `verifier`, `direct` or `cross_check`.
+        answered_as: what it was asked as: `draft`, `verifier`, `direct` or `cross_check`; `None`
+            where the cache answered.
         escalated: whether the draft was rejected and the verifier asked.
         fallbacks: models that failed and were passed over, in order.
         domain: what the request is about: what the caller said, or what was found; `None` where
