@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Final, Literal
 
 from cascadeflow.config import QualityConfig
@@ -29,6 +30,9 @@ _logger: Final = logging.getLogger(__name__)
 
 _PAIR: Final = 2
 """So many models are a drafter and a verifier, whatever comes."""
+
+_SNAPSHOT: Final = re.compile(r"(?:[-@](?:\d{3}.*|latest|preview.*))?", re.DOTALL)
+"""What a name may have behind its model's: the date or number of a snapshot; `-mini` is more."""
 
 
 def quality_of(config: QualityConfig | None, mode: QualityMode | None) -> QualityConfig:
@@ -206,9 +210,11 @@ def _other_opinions(
 def _alike(one: str, other: str) -> bool:
     """Whether two names may be one model's: `gpt-4o-mini-2024-07-18` is `openai:gpt-4o-mini`."""
     return any(
-        mine.startswith(its) or its.startswith(mine)
+        _SNAPSHOT.fullmatch(longer.removeprefix(shorter)) is not None
         for mine in _forms(one)
         for its in _forms(other)
+        for shorter, longer in [sorted((mine, its), key=len)]
+        if longer.startswith(shorter)
     )
 
 

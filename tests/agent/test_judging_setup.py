@@ -64,7 +64,12 @@ def test_a_calibration_for_other_models_is_taken_and_said_to_be(
     assert "the drafter openai:gpt-5-nano (tuned with gpt-6-luna-2026-06-01):" in said
     (said,) = warned(caplog, LUNA, "anthropic:claude-sonnet-4-5", quality_config=fast)
     assert "the verifier anthropic:claude-sonnet-4-5 (tuned with Claude-Opus-5-5):" in said
+    # A longer name is not a snapshot of the shorter one as such.
+    mini = QualityConfig.fast(calibration=tuned(tmp_path, draft="gpt-5"))
+    (said,) = warned(caplog, "openai:gpt-5-mini", OPUS, quality_config=mini)
+    assert "the drafter openai:gpt-5-mini (tuned with gpt-5):" in said
     # Which models a domain's requests go to is not known beforehand.
+    path = tuned(tmp_path)
     other = {"quality_config": fast, "enable_domain_routing": True}
     assert warned(caplog, "openai:gpt-5-nano", OPUS, **other) == []
 
